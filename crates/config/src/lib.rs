@@ -1,0 +1,2 @@
+//! Configuration files into types.
+#![forbid(unsafe_code)]

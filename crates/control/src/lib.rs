@@ -1,0 +1,2 @@
+//! The control protocol.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! Name resolution.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! The standard library of HSL.
+#![forbid(unsafe_code)]

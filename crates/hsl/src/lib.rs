@@ -1,0 +1,2 @@
+//! The Halon Scripting Language.
+#![forbid(unsafe_code)]

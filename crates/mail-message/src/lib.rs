@@ -1,0 +1,2 @@
+//! A message as bytes with a view.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! The vocabulary every other room speaks.
+#![forbid(unsafe_code)]

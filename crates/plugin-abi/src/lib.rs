@@ -1,0 +1,1 @@
+//! `HalonMTA.h` in Rust.

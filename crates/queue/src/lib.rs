@@ -1,0 +1,2 @@
+//! The queue as a pure machine.
+#![forbid(unsafe_code)]

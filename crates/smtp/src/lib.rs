@@ -1,0 +1,2 @@
+//! SMTP without sockets.
+#![forbid(unsafe_code)]

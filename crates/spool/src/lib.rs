@@ -1,0 +1,2 @@
+//! Messages that survive the plug.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! Log, event catalogue, metrics.
+#![forbid(unsafe_code)]

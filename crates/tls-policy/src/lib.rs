@@ -1,0 +1,2 @@
+//! TLS set-up for both directions.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! halonctl
+fn main() {}

@@ -1,0 +1,2 @@
+//! mta-admin
+fn main() {}

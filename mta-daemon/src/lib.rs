@@ -1,0 +1,2 @@
+//! smtpd.
+#![forbid(unsafe_code)]

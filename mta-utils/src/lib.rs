@@ -1,0 +1,2 @@
+//! Small programs over the libraries.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! Whole-daemon stories live in `tests/`.
+#![forbid(unsafe_code)]
