@@ -1,0 +1,94 @@
+//! The resolver against a scripted name server on loopback.
+
+use std::time::Duration;
+
+use dns::mx::{Exchanger, Route};
+use dns::{Config, LookupErrorKind, RecordKind, RecordValue, Resolver, Security};
+use testkit::dns_zone::{Zone, ZoneServer};
+
+async fn resolver(zone: Zone) -> (Resolver, ZoneServer) {
+    let server = zone.serve().await;
+    let config = Config {
+        servers: vec![server.address],
+        timeout: Duration::from_millis(300),
+        attempts: 1,
+        ..Config::default()
+    };
+    (Resolver::new(config).unwrap(), server)
+}
+
+#[tokio::test]
+async fn routes_follow_preference() {
+    let zone =
+        Zone::new().mx("example.org", 20, "b.example.org").mx("example.org", 10, "a.example.org");
+    let (resolver, _server) = resolver(zone).await;
+    let route = resolver.route("example.org", 1).await.unwrap();
+    let hosts = vec![
+        Exchanger { preference: 10, host: "a.example.org".into() },
+        Exchanger { preference: 20, host: "b.example.org".into() },
+    ];
+    assert_eq!(route.value, Route::Hosts(hosts));
+    assert_eq!(route.security, Security::Insecure);
+}
+
+#[tokio::test]
+async fn a_domain_without_mx_is_its_own_host_and_a_null_mx_is_none() {
+    let zone = Zone::new().address("plain.example", "127.0.0.9").mx("null.example", 0, ".");
+    let (resolver, _server) = resolver(zone).await;
+    let plain = resolver.route("plain.example", 1).await.unwrap().value;
+    assert_eq!(
+        plain,
+        Route::Hosts(vec![Exchanger { preference: 0, host: "plain.example".into() }])
+    );
+    assert_eq!(resolver.route("null.example", 1).await.unwrap().value, Route::NullMx);
+}
+
+#[tokio::test]
+async fn failures_are_told_apart() {
+    let zone =
+        Zone::new().address("a.example", "127.0.0.1").failing("f.example").silent("s.example");
+    let (resolver, _server) = resolver(zone).await;
+    let kind = async |name: &str, kind| resolver.query(name, kind).await.unwrap_err().kind;
+    assert_eq!(kind("none.example", RecordKind::A).await, LookupErrorKind::NxDomain);
+    assert_eq!(kind("a.example", RecordKind::Txt).await, LookupErrorKind::NoData);
+    assert_eq!(kind("f.example", RecordKind::A).await, LookupErrorKind::ServFail);
+    assert_eq!(kind("s.example", RecordKind::A).await, LookupErrorKind::TimedOut);
+    assert_eq!(kind("", RecordKind::A).await, LookupErrorKind::BadName);
+    assert!(resolver.query("s.example", RecordKind::A).await.unwrap_err().is_transient());
+    assert!(!resolver.query("none.example", RecordKind::A).await.unwrap_err().is_transient());
+}
+
+#[tokio::test]
+async fn both_families_are_found_and_answers_are_cached() {
+    let zone = Zone::new().address("h.example", "127.0.0.1").address("h.example", "::1");
+    let (resolver, server) = resolver(zone).await;
+    for _ in 0..3 {
+        let found = resolver.addresses("h.example", true, true).await.unwrap().value;
+        assert_eq!((found.v4.len(), found.v6.len()), (1, 1));
+    }
+    assert_eq!(server.questions().len(), 2, "{:?}", server.questions());
+    let only_v4 = resolver.addresses("h.example", true, false).await.unwrap().value;
+    assert!(only_v4.v6.is_empty());
+}
+
+#[tokio::test]
+async fn reverse_names_must_lead_back() {
+    let zone = Zone::new()
+        .ptr("1.2.0.192.in-addr.arpa", "good.example")
+        .address("good.example", "192.0.2.1")
+        .ptr("2.2.0.192.in-addr.arpa", "liar.example")
+        .address("liar.example", "192.0.2.77");
+    let (resolver, _server) = resolver(zone).await;
+    let name = resolver.confirmed_name("192.0.2.1".parse().unwrap()).await.unwrap();
+    assert_eq!(name.as_deref(), Some("good.example"));
+    assert_eq!(resolver.confirmed_name("192.0.2.2".parse().unwrap()).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_txt_record_of_several_strings_is_one_value_and_validation_shows() {
+    let (resolver, _server) =
+        resolver(Zone::new().txt("t.example", &["v=spf1 ", "-all"]).validated()).await;
+    let answer = resolver.query("t.example", RecordKind::Txt).await.unwrap();
+    assert_eq!(answer.value[0].value, RecordValue::Txt(b"v=spf1 -all".to_vec()));
+    assert_eq!(answer.security, Security::Secure);
+}
