@@ -1,0 +1,95 @@
+//! The catalogue of events: every constant name that a log line may carry, with its meaning.
+//!
+//! A test keeps `docs/operating/events.md` equal to this table, and another finds names in the
+//! code that are not in it.
+
+/// One kind of event.
+#[derive(Clone, Copy, Debug)]
+pub struct Event {
+    /// The constant dotted name: `<room>.<noun>_<past verb>`.
+    pub name: &'static str,
+    /// When it is emitted and what an operator should do about it.
+    pub meaning: &'static str,
+}
+
+/// Finds an event by its name.
+#[must_use]
+pub fn find(name: &str) -> Option<&'static Event> {
+    EVENTS.iter().find(|event| event.name == name)
+}
+
+macro_rules! events {
+    ($($name:literal => $meaning:literal),* $(,)?) => {
+        /// All events, in alphabetical order of their names.
+        pub const EVENTS: &[Event] = &[$(Event { name: $name, meaning: $meaning }),*];
+    };
+}
+
+events! {
+    "config.key_ignored" => "A key was accepted whose function this release does not have; it has no effect.",
+    "config.reload_failed" => "The new running configuration is wrong; the old one stays in force. The error names file and line.",
+    "config.reloaded" => "A new running configuration is in force.",
+    "control.connection_failed" => "A control client broke the protocol or went away; its connection was closed.",
+    "control.listener_failed" => "The control socket cannot accept connections for the moment.",
+    "daemon.drain_timed_out" => "Connections or deliveries were still open when the time for shutting down was over; they were cut.",
+    "daemon.ready" => "All listeners are bound and the queue is loaded.",
+    "daemon.stopped" => "Everything is written and closed.",
+    "daemon.stopping" => "The daemon was asked to stop: it accepts no new connections and finishes what is under way.",
+    "delivery.attempted" => "A delivery attempt ended; the fields tell with which reply or error.",
+    "delivery.failed_internally" => "Our own fault ended an attempt; the message stays queued and is tried again.",
+    "dsn.created" => "A notification to the sender was queued.",
+    "dsn.failed" => "A notification could not be queued; the message it is about stays queued.",
+    "inbound.accept_failed" => "A listener could not accept: often too many open files. It is tried again after a pause.",
+    "inbound.connection_accepted" => "A peer connected.",
+    "inbound.connection_closed" => "A connection ended.",
+    "inbound.connection_failed" => "Our own fault ended a connection; the peer got 421.",
+    "inbound.connection_refused" => "A peer was refused with 421 because a limit on connections was reached.",
+    "inbound.message_accepted" => "A message is durable and 250 was sent.",
+    "inbound.message_refused" => "A message was refused or deferred at the end of its data.",
+    "inbound.tls_failed" => "A TLS handshake with a client failed.",
+    "plugin.callback_slow" => "A plugin blocked a callback on the hot path for longer than allowed.",
+    "plugin.init_failed" => "A plugin refused to start; so does the daemon.",
+    "plugin.loaded" => "A plugin was loaded and initialised.",
+    "queue.message_bounced" => "A recipient failed for good and its sender was notified, or could not be.",
+    "queue.message_deferred" => "A recipient will be tried again.",
+    "queue.message_deleted" => "A queued recipient was removed without notice.",
+    "queue.message_delivered" => "A recipient's copy was accepted by the next server.",
+    "queue.message_held" => "A recipient's copy waits for an operator.",
+    "script.echoed" => "A script printed a line with `echo`.",
+    "script.failed" => "A script ended with an error; the hook's error action was taken.",
+    "script.logged" => "A script wrote a line with `syslog()`.",
+    "spool.commit_failed" => "Messages could not be made durable; the peers got 451 and will try again.",
+    "spool.damaged" => "The loader met a damaged part of the spool; the fields name the segment and offset.",
+    "spool.loaded" => "The spool was read at start.",
+    "spool.space_low" => "The spool volume is under its limit of free space; mail is deferred with 452.",
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_sorted_unique_and_well_formed() {
+        for pair in EVENTS.windows(2) {
+            assert!(pair[0].name < pair[1].name, "{} before {}", pair[0].name, pair[1].name);
+        }
+        for event in EVENTS {
+            let (room, verb) = event.name.split_once('.').expect("a dot");
+            assert!(!room.is_empty() && !verb.is_empty(), "{}", event.name);
+            assert!(event.meaning.ends_with('.'), "{}", event.name);
+        }
+        assert!(find("daemon.ready").is_some() && find("nothing").is_none());
+    }
+
+    #[test]
+    fn the_operators_page_lists_exactly_these_events() {
+        let page = include_str!("../../../docs/operating/events.md");
+        let listed: Vec<(&str, &str)> = page
+            .lines()
+            .filter_map(|line| line.strip_prefix("| `")?.split_once("` | "))
+            .map(|(name, rest)| (name, rest.trim_end_matches(" |")))
+            .collect();
+        let ours: Vec<(&str, &str)> = EVENTS.iter().map(|e| (e.name, e.meaning)).collect();
+        assert_eq!(listed, ours);
+    }
+}
