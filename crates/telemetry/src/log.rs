@@ -72,7 +72,7 @@ impl Lines {
 
     fn write(&self, priority: u8, line: &str) {
         if self.settings.stderr {
-            let now = jiff::Zoned::now().strftime("%Y-%m-%dT%H:%M:%S%.3f%:z").to_string();
+            let now = jiff::ZonedDateTime::now().strftime("%Y-%m-%dT%H:%M:%S%.3f%:z").to_string();
             // There is nobody to tell when standard error is gone.
             let _ = writeln!(
                 std::io::stderr().lock(),
