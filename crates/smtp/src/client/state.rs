@@ -1,0 +1,130 @@
+//! Where an outgoing conversation stands, in the words of the manual.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+/// What the session waits for: the reply to the command of that name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum State {
+    /// The greeting of the peer.
+    Banner,
+    /// HELO, after EHLO was refused.
+    Helo,
+    /// EHLO.
+    Ehlo,
+    /// LHLO (LMTP).
+    Lhlo,
+    /// STARTTLS, and the handshake that follows.
+    StartTls,
+    /// The challenge of CRAM-MD5.
+    AuthCramMd5,
+    /// The go-ahead after `AUTH PLAIN`, when it was sent without initial response.
+    AuthPlain,
+    /// The first prompt after `AUTH LOGIN`.
+    AuthLogin,
+    /// The second prompt of LOGIN, after the user name.
+    AuthLoginUser,
+    /// The reply to the last line of a login.
+    Auth,
+    /// XCLIENT.
+    Xclient,
+    /// MAIL FROM.
+    Mail,
+    /// RCPT TO.
+    Rcpt,
+    /// DATA, and the content that follows.
+    Data,
+    /// The final dot, or a BDAT command.
+    Eod,
+    /// RSET.
+    Rset,
+    /// NOOP.
+    Noop,
+    /// QUIT.
+    Quit,
+}
+
+impl State {
+    /// All states in the order of the manual.
+    pub const ALL: [Self; 18] = [
+        Self::Banner,
+        Self::Helo,
+        Self::Ehlo,
+        Self::Lhlo,
+        Self::StartTls,
+        Self::AuthCramMd5,
+        Self::AuthPlain,
+        Self::AuthLogin,
+        Self::AuthLoginUser,
+        Self::Auth,
+        Self::Xclient,
+        Self::Mail,
+        Self::Rcpt,
+        Self::Data,
+        Self::Eod,
+        Self::Rset,
+        Self::Noop,
+        Self::Quit,
+    ];
+
+    /// The name in scripts and configuration, such as `AUTH-LOGIN-USER`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Banner => "BANNER",
+            Self::Helo => "HELO",
+            Self::Ehlo => "EHLO",
+            Self::Lhlo => "LHLO",
+            Self::StartTls => "STARTTLS",
+            Self::AuthCramMd5 => "AUTH-CRAM-MD5",
+            Self::AuthPlain => "AUTH-PLAIN",
+            Self::AuthLogin => "AUTH-LOGIN",
+            Self::AuthLoginUser => "AUTH-LOGIN-USER",
+            Self::Auth => "AUTH",
+            Self::Xclient => "XCLIENT",
+            Self::Mail => "MAIL",
+            Self::Rcpt => "RCPT",
+            Self::Data => "DATA",
+            Self::Eod => "EOD",
+            Self::Rset => "RSET",
+            Self::Noop => "NOOP",
+            Self::Quit => "QUIT",
+        }
+    }
+
+    /// How long to wait for the reply unless the configuration says otherwise (RFC 5321 §4.5.3.2,
+    /// the same figures as RFC 2821).
+    #[must_use]
+    pub const fn default_timeout(self) -> Duration {
+        let minutes = match self {
+            // §4.5.3.2.4: long enough for a busy server to get ready, and no longer.
+            Self::Data => 2,
+            // §4.5.3.2.6: servers may only answer after a long delivery.
+            Self::Eod => 10,
+            _ => 5,
+        };
+        Duration::from_secs(minutes * 60)
+    }
+
+    /// How long one write of content may take (RFC 5321 §4.5.3.2.5: 3 minutes per block).
+    #[must_use]
+    pub const fn data_block_timeout() -> Duration {
+        Duration::from_secs(180)
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for State {
+    type Err = ();
+
+    /// Takes a name as [`State::as_str`] gives it.
+    fn from_str(text: &str) -> Result<Self, ()> {
+        Self::ALL.into_iter().find(|state| state.as_str() == text).ok_or(())
+    }
+}

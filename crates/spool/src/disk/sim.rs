@@ -1,0 +1,1 @@
+//! Power failures, torn writes and failing syncs in memory.
