@@ -1,2 +1,0 @@
-//! smtpd.
-#![forbid(unsafe_code)]
