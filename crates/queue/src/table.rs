@@ -1,0 +1,3 @@
+//! Rows.
+#[derive(Debug)]
+pub(crate) struct Scan;
