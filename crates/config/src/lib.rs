@@ -21,18 +21,23 @@
 
 pub mod delivery;
 pub mod diagnostic;
+pub mod keys;
 pub mod node;
 pub mod policy;
 pub mod running;
 pub mod startup;
 pub mod suspend;
 pub mod value;
+pub mod yaml;
 
+mod condition;
 mod load;
+mod read;
+mod validate;
 
 pub use delivery::Delivery;
 pub use diagnostic::{Diagnostic, Severity};
-pub use load::Loaded;
+pub use load::{Loaded, load_delivery, load_policy, load_running, load_startup, load_suspend};
 pub use node::{KeyPath, Node};
 pub use policy::Policy;
 pub use running::Running;

@@ -125,6 +125,12 @@ impl Node {
         self.scalar().map(|scalar| &*scalar.text)
     }
 
+    /// Tells whether this is nothing: `~`, `null` or an empty value.
+    #[must_use]
+    pub fn is_null(&self) -> bool {
+        self.scalar().is_some_and(|scalar| scalar.kind == ScalarType::Null)
+    }
+
     /// The node at `path` below this one.
     #[must_use]
     pub fn at(&self, path: &KeyPath) -> Option<&Self> {

@@ -16,6 +16,12 @@ use crate::node::Node;
 pub use crate::startup::{Pki, ServerKind, Version};
 use crate::value::{Field, Matcher, Size, Source, TlsMode, TlsProtocols};
 
+mod table;
+mod walk;
+
+pub(crate) use table::{INTERVALS, KEYS};
+pub(crate) use walk::read;
+
 /// The running configuration.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Running {
