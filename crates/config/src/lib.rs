@@ -21,22 +21,27 @@
 
 pub mod delivery;
 pub mod diagnostic;
+pub mod diff;
 pub mod keys;
 pub mod node;
 pub mod policy;
 pub mod running;
+pub mod schema;
 pub mod startup;
 pub mod suspend;
 pub mod value;
 pub mod yaml;
 
+pub mod check;
 mod condition;
 mod load;
 mod read;
 mod validate;
 
+pub use check::{Report, check};
 pub use delivery::Delivery;
 pub use diagnostic::{Diagnostic, Severity};
+pub use diff::{Change, diff};
 pub use load::{Loaded, load_delivery, load_policy, load_running, load_startup, load_suspend};
 pub use node::{KeyPath, Node};
 pub use policy::Policy;

@@ -23,6 +23,8 @@ pub struct Loaded<T> {
     pub unimplemented: Vec<KeyPath>,
     /// What is probably not as meant.
     pub warnings: Vec<Diagnostic>,
+    /// The table the file was read by.
+    pub(crate) keys: &'static [Key],
 }
 
 impl<T> Loaded<T> {
@@ -132,5 +134,5 @@ fn load<T>(
     let file = Arc::clone(&findings.file);
     let mut unimplemented = std::mem::take(&mut findings.unimplemented);
     unimplemented.sort_by_key(|path| root.position_of(path));
-    Ok(Loaded { config, file, root, unimplemented, warnings: findings.into_diagnostics() })
+    Ok(Loaded { config, file, root, unimplemented, warnings: findings.into_diagnostics(), keys })
 }

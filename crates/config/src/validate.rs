@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::diagnostic::{Diagnostic, Severity};
+use crate::diagnostic::Severity;
 use crate::keys::{Key, Kind, Support};
 use crate::node::{Entry, KeyPath, Node, Position, Scalar, ScalarType, Value};
 use crate::read::{self, Findings};
