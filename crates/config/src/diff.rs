@@ -181,7 +181,7 @@ fn ids(elements: &[Arc<Node>]) -> Option<Vec<Named<'_>>> {
     elements.iter().map(named).collect()
 }
 
-fn element<'k>(kind: Option<&'k Kind>) -> Option<&'k Kind> {
+fn element(kind: Option<&Kind>) -> Option<&Kind> {
     match kind {
         Some(Kind::List { of, .. } | Kind::OneOrMany(of)) => Some(of),
         _ => None,

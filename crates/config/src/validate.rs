@@ -27,8 +27,8 @@ struct Walk<'f> {
 #[derive(Clone, Copy)]
 enum At<'a> {
     Root,
-    Key(&'a At<'a>, &'a str),
-    Index(&'a At<'a>, usize),
+    Key(&'a Self, &'a str),
+    Index(&'a Self, usize),
 }
 
 impl At<'_> {

@@ -1,6 +1,7 @@
 //! Reads `smtpd.yaml` into [`Startup`] and checks what its table cannot say.
 
 use std::collections::HashSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::{
@@ -51,6 +52,7 @@ pub(crate) fn version(top: &Cursor<'_>, findings: &mut Findings) -> Read<Version
 
 fn servers(top: &Cursor<'_>, findings: &mut Findings) -> Read<Vec<ServerSockets>> {
     let mut seen = HashSet::new();
+    let mut places = HashSet::new();
     let mut servers = Vec::new();
     for server in top.list("servers") {
         let id: Arc<str> = server.value("id")?;
@@ -59,7 +61,7 @@ fn servers(top: &Cursor<'_>, findings: &mut Findings) -> Read<Vec<ServerSockets>
         }
         let kind: ServerKind = server.value("type")?;
         unimplemented_kind(&server, kind, findings);
-        let listeners = listeners(&server, findings)?;
+        let listeners = listeners(&server, &mut places, findings)?;
         match kind {
             ServerKind::Plugin if !listeners.is_empty() => {
                 findings.error(
@@ -97,9 +99,13 @@ pub(crate) fn unimplemented_kind(server: &Cursor<'_>, kind: ServerKind, findings
     }
 }
 
-fn listeners(server: &Cursor<'_>, findings: &mut Findings) -> Read<Vec<Listener>> {
+/// Reads the listeners of one server; `places` holds those of all servers so far.
+fn listeners(
+    server: &Cursor<'_>,
+    places: &mut HashSet<(Option<IpAddr>, u16)>,
+    findings: &mut Findings,
+) -> Read<Vec<Listener>> {
     let mut ids = HashSet::new();
-    let mut places = HashSet::new();
     let mut listeners = Vec::new();
     for cursor in server.list("listeners") {
         let listener = Listener {
@@ -112,7 +118,7 @@ fn listeners(server: &Cursor<'_>, findings: &mut Findings) -> Read<Vec<Listener>
             findings.error(&cursor, "id", format!("there is another listener `{id}`"));
         }
         if !places.insert((listener.address, listener.port)) {
-            let message = "this server already listens on that address and port".to_owned();
+            let message = "a server already listens on that address and port".to_owned();
             findings.error(&cursor, "port", message);
         }
         listeners.push(listener);
