@@ -85,3 +85,54 @@ pub(crate) fn properties(cursor: &Cursor<'_>) -> Read<IndexMap<Arc<str>, Propert
     }
     Ok(properties)
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::keys::{self, Key, Row, rows};
+    use crate::value::{Field, TlsMode};
+
+    use super::*;
+
+    fn names(keys: &[Key]) -> Vec<&str> {
+        keys.iter().map(|key| key.name).collect()
+    }
+
+    fn below<'a>(rows: &'a [Row], prefix: &str) -> Vec<&'a str> {
+        rows.iter()
+            .filter_map(|row| row.path.strip_prefix(prefix))
+            .filter(|rest| !rest.contains(['.', '[']))
+            .collect()
+    }
+
+    #[test]
+    fn tables_list_every_field_state_and_mode() {
+        let mut fields: Vec<_> = Field::WORDS.iter().map(|(word, _)| *word).collect();
+        assert_eq!(names(MATCH), fields);
+        let policy = rows(keys::POLICY);
+        assert_eq!(below(&policy, "policies[].fields[]."), fields);
+        assert_eq!(below(&policy, "policies[].conditions[].if."), fields);
+        assert_eq!(below(&rows(keys::RUNNING), "lists."), fields);
+        fields.extend(["tag", "properties"]);
+        assert_eq!(below(&rows(keys::SUSPEND), "suspends[]."), fields);
+
+        let states: Vec<_> =
+            crate::delivery::SmtpState::WORDS.iter().map(|(word, _)| *word).collect();
+        assert_eq!(below(&rows(keys::DELIVERY), "delivery.default.timeout.smtp."), states);
+
+        let modes: Vec<_> = TlsMode::WORDS.iter().map(|(word, _)| format!("`{word}`")).collect();
+        let running = rows(keys::RUNNING);
+        let mode = running.iter().find(|row| row.path == "transportgroups[].session.tls.mode");
+        let takes = mode.map(|row| row.takes.as_str()).unwrap_or_default();
+        assert!(modes.iter().all(|mode| takes.contains(mode)), "{takes}");
+    }
+
+    #[test]
+    fn rows_name_keys_in_full_and_inherit_what_comes_later() {
+        let rows = rows(keys::STARTUP);
+        let row = |path: &str| rows.iter().find(|row| row.path == path).expect("a row");
+        assert_eq!(row("servers[].listeners[].port").support, keys::Support::Done);
+        assert_eq!(row("environment.sockets.rated.path").support, keys::Support::Later);
+        assert_eq!(row("servers[].threads.event").support, keys::Support::Ignored);
+        assert_eq!(row("servers[].threads.event").default, Some("4"));
+    }
+}

@@ -28,11 +28,19 @@ pub(crate) struct Findings {
     pub(crate) diagnostics: Vec<Diagnostic>,
     /// Keys that this release does not act on.
     pub(crate) unimplemented: Vec<KeyPath>,
+    /// Errors among the diagnostics. Counted apart from warnings, so that a flood of these can never
+    /// hide an error.
+    errors: usize,
 }
 
 impl Findings {
     pub(crate) fn new(file: &str) -> Self {
-        Self { file: Arc::from(file), diagnostics: Vec::new(), unimplemented: Vec::new() }
+        Self {
+            file: Arc::from(file),
+            diagnostics: Vec::new(),
+            unimplemented: Vec::new(),
+            errors: 0,
+        }
     }
 
     pub(crate) fn push(
@@ -44,8 +52,12 @@ impl Findings {
         hint: Option<String>,
     ) {
         let file = Arc::clone(&self.file);
-        // A broken list of a million elements is broken enough after some of them.
-        if self.diagnostics.len() < MAX_DIAGNOSTICS {
+        let room = match severity {
+            Severity::Error => !self.is_full(),
+            Severity::Warning => !self.is_full_of_warnings(),
+        };
+        if room {
+            self.errors += usize::from(severity == Severity::Error);
             self.diagnostics.push(Diagnostic { severity, file, position, path, message, hint });
         }
     }
@@ -63,12 +75,19 @@ impl Findings {
         message: String,
         hint: Option<String>,
     ) {
+        // Locating walks through the mapping, which may have a million keys, all of them wrong.
+        if self.is_full() {
+            return;
+        }
         let (position, path) = cursor.locate(name);
         self.push(Severity::Error, position, path, message, hint);
     }
 
     /// A warning about the value of `name` below `cursor`.
     pub(crate) fn warning(&mut self, cursor: &Cursor<'_>, name: &str, message: String) {
+        if self.is_full_of_warnings() {
+            return;
+        }
         let (position, path) = cursor.locate(name);
         self.push(Severity::Warning, position, path, message, None);
     }
@@ -82,6 +101,9 @@ impl Findings {
         reference: &str,
         targets: impl Iterator<Item = &'a str>,
     ) {
+        if self.is_full() {
+            return;
+        }
         let hint =
             crate::validate::close(reference, targets).map(|it| format!("did you mean `{it}`?"));
         self.error_with(cursor, name, message, hint);
@@ -93,8 +115,18 @@ impl Findings {
         self.diagnostics
     }
 
-    pub(crate) fn has_errors(&self) -> bool {
-        self.diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error)
+    /// Tells whether enough errors are found: a broken list of a million elements is broken enough
+    /// after some of them.
+    pub(crate) const fn is_full(&self) -> bool {
+        self.errors >= MAX_DIAGNOSTICS
+    }
+
+    const fn is_full_of_warnings(&self) -> bool {
+        self.diagnostics.len() - self.errors >= MAX_DIAGNOSTICS
+    }
+
+    pub(crate) const fn has_errors(&self) -> bool {
+        self.errors > 0
     }
 }
 
@@ -388,5 +420,5 @@ pub(crate) fn socket_address(text: &str) -> Option<SocketAddr> {
     text.parse().ok().or_else(bare).filter(|address: &SocketAddr| address.port() != 0)
 }
 
-/// Findings after which nobody reads on.
-const MAX_DIAGNOSTICS: usize = 1000;
+/// Errors, and warnings, after which nobody reads on.
+const MAX_DIAGNOSTICS: usize = 100;

@@ -43,6 +43,9 @@ impl At<'_> {
 
 impl Walk<'_> {
     fn value(&mut self, node: &Node, kind: &Kind, at: &At<'_>) {
+        if self.findings.is_full() {
+            return;
+        }
         if let (Some(tag), false) = (&node.tag, matches!(kind, Kind::Any)) {
             self.error(node.position, at, format!("the tag `{tag}` has no meaning here"), None);
             return;
@@ -89,6 +92,9 @@ impl Walk<'_> {
 
     fn mapping(&mut self, node: &Node, entries: &[Entry], keys: &'static [Key], at: &At<'_>) {
         for entry in entries {
+            if self.findings.is_full() {
+                return;
+            }
             let here = At::Key(at, entry.name());
             let Some(key) = keys.iter().find(|key| key.name == entry.name()) else {
                 let hint = close(entry.name(), keys.iter().map(|key| key.name))

@@ -511,6 +511,29 @@ fn a_missing_running_file_is_an_error_and_a_missing_policy_is_not() {
 }
 
 #[test]
+fn a_flood_of_warnings_never_hides_an_error() {
+    let groups = "  - {id: g, transports: []}\n".replace("id: g, ", "").repeat(500);
+    let faults =
+        running_faults(&format!("transportgroups:\n{groups}servers: [{{id: s, transport: t}}]"));
+    assert!(faults.contains("there is no transport `t`"), "{faults}");
+    assert!(faults.lines().count() <= 101);
+}
+
+#[test]
+fn groupings_may_use_lists_but_no_rollups() {
+    let grouping = |list: &str| {
+        format!(
+            "lists: {{remotemx: {{google: ['*.google.com']}}}}
+queues: {{grouping: {{groupings: [{{id: g, remotemx: ['{list}']}}]}}}}"
+        )
+    };
+    assert_eq!(running(&grouping("@google")).warnings, []);
+    let warnings = lines(&running(&grouping("@gogle")).warnings);
+    assert!(warnings.contains("there is no list lists.remotemx.gogle"), "{warnings}");
+    assert!(running_faults(&grouping("#google")).contains("only in pickup policies"));
+}
+
+#[test]
 fn an_old_version_is_read_with_a_warning() {
     let loaded = config::load_suspend("version: \"4.9\"\n", "s").expect("a file");
     let [warning] = loaded.warnings.as_slice() else { panic!("{:?}", loaded.warnings) };

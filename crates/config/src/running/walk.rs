@@ -30,6 +30,7 @@ pub(crate) fn read(root: &Arc<Node>, findings: &mut Findings) -> Read<Running> {
         .map(|entry| (Arc::clone(&entry.id), entry))
         .collect();
     let transports = transports(&top, &addresses, findings)?;
+    let lists = lists(&top.map("lists"), findings)?;
     let running = Running {
         version,
         servers: servers(&top, &scripting.hooks, &transports, findings)?,
@@ -37,9 +38,9 @@ pub(crate) fn read(root: &Arc<Node>, findings: &mut Findings) -> Read<Running> {
         scripting,
         addresses,
         pki,
-        lists: lists(&top.map("lists"), findings)?,
         resolver: resolver(&top.map("resolver"))?,
-        queues: queues(&top.map("queues"), findings)?,
+        queues: queues(&top.map("queues"), &lists, findings)?,
+        lists,
         plugins: plugins(&top, findings)?,
         monitor: monitor(&top.map("monitor"), findings)?,
         entrypoint: top.optional("__entrypoint")?,
@@ -512,7 +513,7 @@ fn resolver(cursor: &Cursor<'_>) -> Read<Resolver> {
     })
 }
 
-fn queues(cursor: &Cursor<'_>, findings: &mut Findings) -> Read<Queues> {
+fn queues(cursor: &Cursor<'_>, lists: &Lists, findings: &mut Findings) -> Read<Queues> {
     let pooling = cursor.map("pooling");
     let grouping = cursor.map("grouping");
     let mut groupings = Vec::new();
@@ -531,6 +532,9 @@ fn queues(cursor: &Cursor<'_>, findings: &mut Findings) -> Read<Queues> {
         if !ids.insert(Arc::clone(&read.id)) {
             findings.error(&rule, "id", format!("there is another grouping `{}`", read.id));
         }
+        grouping_references(&rule, Field::RemoteMx, &read.remotemx, lists, findings);
+        grouping_references(&rule, Field::RecipientDomain, &read.recipientdomain, lists, findings);
+        grouping_references(&rule, Field::RemoteIp, &read.remoteip, lists, findings);
         groupings.push(read);
     }
     let maxmessages: u64 = cursor.value("maxmessages")?;
@@ -542,6 +546,32 @@ fn queues(cursor: &Cursor<'_>, findings: &mut Findings) -> Read<Queues> {
         grouping_default: grouping.value("default")?,
         groupings,
     })
+}
+
+/// A grouping may use lists (plugins may add some later, so a missing one is a warning), but no
+/// roll-ups.
+fn grouping_references(
+    rule: &Cursor<'_>,
+    field: Field,
+    patterns: &[Matcher],
+    lists: &Lists,
+    findings: &mut Findings,
+) {
+    for pattern in patterns {
+        match pattern {
+            Matcher::List(name)
+                if !lists.get(&field).is_some_and(|named| named.contains_key(name)) =>
+            {
+                let message = format!("there is no list lists.{field}.{name}");
+                findings.warning(rule, field.as_str(), message);
+            }
+            Matcher::Rollup(_) => {
+                let message = format!("`{pattern}` has a meaning only in pickup policies");
+                findings.error(rule, field.as_str(), message);
+            }
+            _ => {}
+        }
+    }
 }
 
 fn plugins(top: &Cursor<'_>, findings: &mut Findings) -> Read<IndexMap<Arc<str>, Arc<Node>>> {
