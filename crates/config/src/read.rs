@@ -16,7 +16,7 @@ use crate::node::{Entry, KeyPath, Node, Position, Scalar, ScalarType, Value};
 use crate::startup::Version;
 use crate::value::source::decode_base64;
 use crate::value::{
-    Field, InvalidValue, Matcher, Mode, Rate, Size, Source, TlsMode, TlsProtocols, duration,
+    Field, InvalidValue, Matcher, Mode, Rate, Secret, Size, Source, TlsMode, TlsProtocols, duration,
 };
 
 /// Everything found while one file is read.
@@ -296,6 +296,7 @@ from_scalar! {
     NonZeroU32 => |scalar| NonZeroU32::new(u32::try_from(whole_number(scalar)?).ok()?);
     f64 => |scalar| number(scalar);
     Arc<str> => |scalar| Some(Arc::clone(&scalar.text));
+    Secret => |scalar| Some(Self::new(Arc::clone(&scalar.text)));
     PathBuf => |scalar| Some(PathBuf::from(&*scalar.text));
     IpAddr => |scalar| scalar.text.parse().ok();
     SocketAddr => |scalar| socket_address(&scalar.text);

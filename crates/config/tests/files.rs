@@ -136,6 +136,20 @@ fn a_rendered_fault_points_at_its_place_and_hides_secrets() {
 }
 
 #[test]
+fn debug_output_shows_no_secrets() {
+    let loaded = running(
+        "transportgroups: [{transports: [{id: t, session: {username: u, password: hunter2}}]}]
+monitor: {apikeys: [hunter3]}
+plugins: [{id: p, config: {token: hunter4}}]
+pki: {private: [{id: k, privatekey: {data: hunter5}}]}",
+    );
+    let transport = loaded.config.transports.get("t").expect("the transport");
+    let password = transport.session.credentials.as_ref().map(|it| it.password.reveal());
+    assert_eq!(password, Some("hunter2"));
+    assert!(!format!("{loaded:?}").contains("hunter"), "{loaded:?}");
+}
+
+#[test]
 fn startup_rules_that_tables_cannot_say_are_checked() {
     for (text, fault) in [
         (
