@@ -17,6 +17,7 @@ pub use crate::startup::{Pki, ServerKind, Version};
 use crate::value::{Field, Matcher, Secret, Size, Source, TlsMode, TlsProtocols};
 
 mod table;
+mod transport;
 mod walk;
 
 pub(crate) use table::{INTERVALS, KEYS};
