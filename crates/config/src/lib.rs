@@ -12,7 +12,7 @@
 //! [`keys`] holds one table per file which names every key, its kind, its default and whether this
 //! release acts on it; `validate` walks the nodes along the table and reports everything that does
 //! not fit; the file's own module then reads the fields and checks what a table cannot say
-//! (references, pairs that exclude each other). [`check`] looks at all five together, [`diff`] says in
+//! (references, pairs that exclude each other). [`check()`] looks at all five together, [`diff()`] says in
 //! words what a reload changes, [`schema`] prints the tables as JSON Schema.
 //!
 //! This room does no I/O: texts come in as arguments, files that the configuration names (keys,

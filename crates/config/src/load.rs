@@ -17,7 +17,7 @@ pub struct Loaded<T> {
     pub config: T,
     /// The file's name as the caller gave it.
     pub file: Arc<str>,
-    /// The same content as positioned values, for [`crate::diff`] and for positions.
+    /// The same content as positioned values, for [`crate::diff()`] and for positions.
     pub root: Arc<Node>,
     /// Keys in the file which this release accepts without acting on them, in file order.
     pub unimplemented: Vec<KeyPath>,
