@@ -40,7 +40,9 @@ pub struct Entry {
 }
 
 /// A scalar as written, with the type YAML 1.2's core schema gives it.
-#[derive(Clone, Debug, PartialEq)]
+///
+/// Its debug form shows the type and the length only: any scalar may be a password.
+#[derive(Clone, PartialEq)]
 pub struct Scalar {
     /// The text after unquoting and unfolding; `0640` stays `0640`.
     pub text: Arc<str>,
@@ -125,6 +127,12 @@ impl Node {
         self.scalar().map(|scalar| &*scalar.text)
     }
 
+    /// Tells whether this is nothing: `~`, `null` or an empty value.
+    #[must_use]
+    pub fn is_null(&self) -> bool {
+        self.scalar().is_some_and(|scalar| scalar.kind == ScalarType::Null)
+    }
+
     /// The node at `path` below this one.
     #[must_use]
     pub fn at(&self, path: &KeyPath) -> Option<&Self> {
@@ -174,13 +182,7 @@ impl Node {
         match &self.value {
             Value::Mapping(_) => "a mapping",
             Value::Sequence(_) => "a list",
-            Value::Scalar(scalar) => match scalar.kind {
-                ScalarType::Bool(_) => "a boolean",
-                ScalarType::Float(_) => "a number",
-                ScalarType::Integer(_) => "a whole number",
-                ScalarType::Null => "nothing",
-                ScalarType::String => "text",
-            },
+            Value::Scalar(scalar) => scalar.kind.name(),
         }
     }
 }
@@ -204,6 +206,25 @@ impl Scalar {
                 .map_or_else(|| Json::String(self.text.to_string()), Json::Number),
             ScalarType::Null => Json::Null,
             ScalarType::String => Json::String(self.text.to_string()),
+        }
+    }
+}
+
+impl fmt::Debug for Scalar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of {} octets", self.kind.name(), self.text.len())
+    }
+}
+
+impl ScalarType {
+    /// The type in words.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Bool(_) => "a boolean",
+            Self::Float(_) => "a number",
+            Self::Integer(_) => "a whole number",
+            Self::Null => "nothing",
+            Self::String => "text",
         }
     }
 }

@@ -14,7 +14,14 @@ use mta_types::{ServerId, TransportId};
 
 use crate::node::Node;
 pub use crate::startup::{Pki, ServerKind, Version};
-use crate::value::{Field, Matcher, Size, Source, TlsMode, TlsProtocols};
+use crate::value::{Field, Matcher, Secret, Size, Source, TlsMode, TlsProtocols};
+
+mod table;
+mod transport;
+mod walk;
+
+pub(crate) use table::{INTERVALS, KEYS};
+pub(crate) use walk::read;
 
 /// The running configuration.
 #[derive(Clone, Debug, PartialEq)]
@@ -367,18 +374,12 @@ pub enum MailProtocol {
 }
 
 /// User name and password for AUTH.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Credentials {
     /// User name.
     pub username: Arc<str>,
-    /// Password; never printed.
-    pub password: Arc<str>,
-}
-
-impl std::fmt::Debug for Credentials {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Credentials").field("username", &self.username).finish_non_exhaustive()
-    }
+    /// Password.
+    pub password: Secret,
 }
 
 /// When to try again.
@@ -417,7 +418,7 @@ impl Retry {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Monitor {
     /// Keys that clients must present; empty lets everybody in.
-    pub apikeys: Vec<Arc<str>>,
+    pub apikeys: Vec<Secret>,
     /// Certificate in `pki`.
     pub cert: Option<Arc<str>>,
     /// Unhealthy above this many messages.

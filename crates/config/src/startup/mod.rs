@@ -11,6 +11,12 @@ use mta_types::ServerId;
 use crate::node::Node;
 use crate::value::{Mode, Size, Source};
 
+mod table;
+mod walk;
+
+pub(crate) use table::{KEYS, PKI_PRIVATE, SERVER_KINDS};
+pub(crate) use walk::{pki, plugin_config, read, unimplemented_kind, version};
+
 /// The startup configuration.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Startup {

@@ -18,7 +18,7 @@ pub use matcher::{Field, Matcher, Pattern};
 pub use mode::Mode;
 pub use rate::Rate;
 pub use size::Size;
-pub use source::Source;
+pub use source::{Secret, Source};
 pub use tls::{TlsMode, TlsProtocols};
 
 /// Why a text is not a value of the wanted kind; says what was expected.

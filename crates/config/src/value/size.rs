@@ -44,8 +44,10 @@ impl FromStr for Size {
 impl fmt::Display for Size {
     /// Prints with the largest unit that loses nothing.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (unit, scale) =
-            UNITS.iter().find(|(_, scale)| self.0 != 0 && self.0 % scale == 0).unwrap_or(&("B", 1));
+        let (unit, scale) = UNITS
+            .iter()
+            .find(|(_, scale)| self.0 != 0 && self.0.is_multiple_of(*scale))
+            .unwrap_or(&("B", 1));
         write!(f, "{}{unit}", self.0 / scale)
     }
 }

@@ -1,4 +1,4 @@
-//! Content given in place (`data`) or in a file (`path`).
+//! Content given in place (`data`) or in a file (`path`), and texts that are never printed.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -20,6 +20,30 @@ impl fmt::Debug for Source {
             Self::Data(data) => write!(f, "Data({} octets)", data.len()),
             Self::Path(path) => write!(f, "Path({})", path.display()),
         }
+    }
+}
+
+/// A text that is never printed: a password, an API key.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Secret(Arc<str>);
+
+impl Secret {
+    /// Takes the text as it stands.
+    #[must_use]
+    pub const fn new(text: Arc<str>) -> Self {
+        Self(text)
+    }
+
+    /// The text itself, to be sent or compared, not logged.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret")
     }
 }
 
@@ -88,5 +112,6 @@ mod tests {
     fn does_not_show_data_in_debug_output() {
         let source = Source::Data(Arc::from(&b"secret"[..]));
         assert_eq!(format!("{source:?}"), "Data(6 octets)");
+        assert_eq!(format!("{:?}", Secret::new("secret".into())), "Secret");
     }
 }
