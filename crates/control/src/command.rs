@@ -196,8 +196,8 @@ commands! {
     b'f' BREAKPOINT_CONTINUE "breakpoint_continue" [Smtpd Hsh] Body::None, - => -;
     b'g' CACHE_LIST "cache_list" [Smtpd] Body::None, - => HslCacheResponse;
     b'h' CACHE_CLEAR "cache_clear" [Smtpd] Body::Always, HslCacheClearRequest => HslCacheClearResponse;
-    b'i' RATE_LIST "rate_list" [Rated] Body::Always, HslRateRequest => HslRateResponse;
-    b'j' RATE_CLEAR "rate_clear" [Rated] Body::Always, HslRateClearRequest => HslRateClearResponse;
+    b'i' RATE_LIST "rate_list" [Rated Smtpd] Body::Always, HslRateRequest => HslRateResponse;
+    b'j' RATE_CLEAR "rate_clear" [Rated Smtpd] Body::Always, HslRateClearRequest => HslRateClearResponse;
     b'k' RESOLVER_RELOAD "resolver_reload" [Smtpd] Body::None, - => -;
     b'l' QUEUE_DISCARD "queue_discard" [Smtpd] Body::None, - => -;
     b'n' USERS "users" [Smtpd] Body::None, - => UsersResponse;
@@ -276,7 +276,7 @@ mod tests {
     fn programs_answer_only_their_own_commands() {
         assert!(find(Program::Smtpd, b'F').is_some());
         assert!(find(Program::Rated, b'F').is_none());
-        assert!(find(Program::Smtpd, b'i').is_none());
+        assert!(find(Program::Dlpd, b'i').is_none());
         assert_eq!(find(Program::Hsh, b'e').map(|c| c.name), Some("breakpoint_wait"));
         assert!(find(Program::Smtpd, 0).is_none());
     }

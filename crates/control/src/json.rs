@@ -162,6 +162,13 @@ pub fn response_to_json(command: &Command, octets: &[u8]) -> Result<Value, JsonE
     }
 }
 
+/// Reads a typed message through its descriptor.
+pub(crate) fn to_dynamic<M: Message + Name>(message: &M) -> DynamicMessage {
+    DynamicMessage::decode(descriptor_of::<M>(), message.encode_to_vec().as_slice())
+        // The same schema wrote the octets.
+        .expect("an encoded message can be decoded")
+}
+
 fn descriptor_of<M: Name>() -> MessageDescriptor {
     // Types and descriptors come from the same files in one build.
     POOL.get_message_by_name(&M::full_name()).expect("generated types have descriptors")
