@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use clap::{ArgAction, Args, Parser};
+use clap::{Args, Parser};
 use control::{client::Endpoint, command::Program};
 
 use crate::{
@@ -57,10 +57,6 @@ pub(crate) struct Globals {
     /// Seconds to wait for an answer; 0 for ever
     #[arg(long, global = true, value_name = "SECONDS", default_value_t = 300)]
     timeout: u64,
-
-    /// Print help
-    #[arg(short, long, global = true, action = ArgAction::Help)]
-    help: Option<bool>,
 }
 
 impl Globals {

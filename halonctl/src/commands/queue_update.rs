@@ -63,16 +63,16 @@ struct TaskArgs {
     #[arg(long, group = "task")]
     defer: bool,
     /// Seconds until the next try
-    #[arg(long, value_name = "SECONDS", requires = "defer", value_parser = parse_seconds)]
+    #[arg(long, value_name = "SECONDS", value_parser = parse_seconds)]
     delay: Option<f64>,
     /// Spread the next tries over so many seconds
-    #[arg(long, value_name = "SECONDS", requires = "defer", value_parser = parse_seconds)]
+    #[arg(long, value_name = "SECONDS", value_parser = parse_seconds)]
     jitter: Option<f64>,
     /// Enhanced status of the bounce
-    #[arg(long, value_name = "X.Y.Z", requires = "bounce", value_parser = parse_status)]
+    #[arg(long, value_name = "X.Y.Z", value_parser = parse_status)]
     status: Option<action::dsn::Status>,
     /// Diagnostic of the bounce
-    #[arg(long, value_name = "TEXT", requires = "bounce")]
+    #[arg(long, value_name = "TEXT")]
     diagnosticcode: Option<String>,
 }
 
@@ -102,7 +102,7 @@ struct Changes {
 
 pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<()> {
     let mut request = pb::QueueUpdateRequest {
-        task: args.task.task(),
+        task: args.task.task()?,
         duplicate: args.duplicate,
         ..args.changes.request()?
     };
@@ -127,7 +127,18 @@ pub(super) fn send(request: &pb::QueueUpdateRequest, context: &mut Context<'_>) 
 }
 
 impl TaskArgs {
-    fn task(&self) -> Option<Task> {
+    fn task(&self) -> Result<Option<Task>> {
+        // Not `requires` of clap: that gives way when another action excludes the required one.
+        if (self.delay.is_some() || self.jitter.is_some()) && !self.defer {
+            return Err(Error::usage("--delay and --jitter go with --defer"));
+        }
+        if (self.status.is_some() || self.diagnosticcode.is_some()) && !self.bounce {
+            return Err(Error::usage("--status and --diagnosticcode go with --bounce"));
+        }
+        Ok(self.choose())
+    }
+
+    fn choose(&self) -> Option<Task> {
         let to = |destination| {
             Task::Move(update::Move { destination: Some(destination), ..update::Move::default() })
         };
