@@ -66,8 +66,13 @@ impl<'a> Context<'a> {
         }
         let answer = self.client(program)?.call_raw(command, &body)?;
         if self.globals.is_json() {
-            let answer = json::response_to_json(command, &answer)?;
-            output::json::write(self.out, output::json::rows(&answer))?;
+            match json::rows(command, &answer) {
+                Some(rows) => output::json::write_rows(self.out, rows)?,
+                None => {
+                    let answer = json::response_to_json(command, &answer)?;
+                    output::json::write(self.out, output::json::keys(&answer))?;
+                }
+            }
             return Ok(None);
         }
         let unreadable = |error| {

@@ -71,5 +71,9 @@ fn read(path: &Path) -> Result<Settings> {
     if text.trim().is_empty() {
         return Ok(Settings::default());
     }
-    serde_saphyr::from_str(&text).map_err(|error| wrong(anyhow::anyhow!("{error}")))
+    serde_saphyr::from_str(&text).map_err(|error| {
+        // The text has a snippet of the file; our own first word is "error" already.
+        let text = error.to_string();
+        wrong(anyhow::anyhow!("{}", text.strip_prefix("error: ").unwrap_or(&text)))
+    })
 }

@@ -93,6 +93,8 @@ fn collect_help(path: &mut Vec<String>, text: &mut String) {
     assert_eq!(output.status.code(), Some(0), "{path:?}");
     let help = String::from_utf8(output.stdout).unwrap();
     text.push_str(&format!("$ halonctl {}\n{help}\n", args.join(" ")));
+    let is_leaf = !help.contains("\nCommands:\n");
+    assert!(!is_leaf || help.contains("Example"), "{path:?} shows no example");
     let commands = help.lines().skip_while(|line| *line != "Commands:").skip(1);
     for line in commands.take_while(|line| !line.is_empty()) {
         path.push(line.split_whitespace().next().unwrap().to_owned());

@@ -109,6 +109,9 @@ proptest! {
         let _ = pb::QueueListRequest::decode(octets.as_slice());
         for command in TABLE {
             let _ = control::json::response_to_json(command, &octets);
+            if let Some(rows) = control::json::rows(command, &octets) {
+                prop_assert!(rows.count() <= octets.len());
+            }
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The JSON mapping: names as in the schema, texts for 64-bit numbers, empty fields printed.
 
 use control::{
+    Message as _,
     command::{TABLE, call},
     json::{self, JsonError},
     pb::{
@@ -96,4 +97,30 @@ fn commands_without_a_request_take_no_payload_but_an_empty_one() {
 fn octets_that_are_no_message_are_an_error() {
     let error = json::response_to_json(&call::QUEUE_LIST, b"\xff");
     assert!(matches!(error, Err(JsonError::Decode { .. })), "{error:?}");
+}
+
+#[test]
+fn rows_are_those_of_the_whole_list() {
+    let list = pb::QueueListResponse {
+        items: vec![item(), QueueItem::default()],
+        paging: Some(pb::PagingTotal { total: 2 }),
+    };
+    let octets = list.encode_to_vec();
+    let rows: Vec<_> =
+        json::rows(&call::QUEUE_LIST, &octets).unwrap().collect::<Result<_, _>>().unwrap();
+    assert_eq!(json!(rows), json::print(&list).unwrap()["items"]);
+    for command in [&*call::QUEUE_UPDATE, &*call::MEMORY_LIST, &*call::CONFIG_RELOAD] {
+        assert!(json::rows(command, &octets).is_none(), "{}", command.name);
+    }
+}
+
+#[test]
+fn rows_of_a_cut_list_end_with_an_error() {
+    let list = pb::QueueListResponse { items: vec![item(), item()], paging: None };
+    let octets = list.encode_to_vec();
+    for end in [octets.len() - 1, octets.len() / 2 + 1] {
+        let rows: Vec<_> = json::rows(&call::QUEUE_LIST, &octets[..end]).unwrap().collect();
+        assert_eq!(rows.len(), 2, "{end}");
+        assert!(matches!(rows[1], Err(JsonError::Decode { .. })), "{end}");
+    }
 }

@@ -16,8 +16,10 @@ pub(crate) enum Verb {
     /// Start a live stage
     Start(Start),
     /// Show the live stage
+    #[command(after_help = "Example:\n  halonctl config livestage status")]
     Status,
     /// End the live stage
+    #[command(after_help = "Example:\n  halonctl config livestage cancel")]
     Cancel,
 }
 

@@ -12,6 +12,7 @@ use crate::{
 #[derive(clap::Subcommand, Debug)]
 pub(crate) enum Verb {
     /// List the buckets
+    #[command(after_help = "Example:\n  halonctl hsl cache list")]
     List,
     /// Empty buckets
     Clear(Clear),

@@ -4,6 +4,7 @@ use crate::error::Result;
 
 /// Flags, all of which are taken and none of which matters.
 #[derive(clap::Args, Debug)]
+#[command(after_help = "Example:\n  halonctl license fetch")]
 pub(crate) struct Args {
     /// Ignored
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]

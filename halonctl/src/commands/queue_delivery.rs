@@ -8,6 +8,7 @@ use crate::{context::Context, error::Result};
 #[derive(clap::Subcommand, Debug)]
 pub(crate) enum Verb {
     /// Reload the delivery settings
+    #[command(after_help = "Example:\n  halonctl queue delivery reload")]
     Reload,
 }
 

@@ -15,8 +15,10 @@ use crate::{
 #[derive(clap::Subcommand, Debug)]
 pub(crate) enum Verb {
     /// Reload the pickup policies
+    #[command(after_help = "Example:\n  halonctl queue policy reload")]
     Reload,
     /// List dynamic conditions
+    #[command(after_help = "Example:\n  halonctl queue policy list --json")]
     List,
     /// Add a dynamic condition
     Add(Add),

@@ -16,6 +16,7 @@ use crate::{
 #[derive(clap::Subcommand, Debug)]
 pub(crate) enum Verb {
     /// Reload the suspensions
+    #[command(after_help = "Example:\n  halonctl queue suspend reload")]
     Reload,
     /// List suspensions
     List(List),
