@@ -267,6 +267,26 @@ mod tests {
     }
 
     #[test]
+    fn the_document_has_the_same_table() {
+        let text = include_str!("../../../docs/protocol/control.md");
+        let rows: Vec<Vec<&str>> = text
+            .lines()
+            .filter(|line| line.starts_with("| `") && line.matches('|').count() == 7)
+            .map(|line| line.split('|').map(str::trim).collect())
+            .collect();
+        assert_eq!(rows.len(), TABLE.len());
+        for (row, command) in rows.iter().zip(TABLE) {
+            let programs: Vec<&str> = command.programs.iter().map(|p| p.name()).collect();
+            assert!(row[1].starts_with(&format!("`{}`", command.letter_char())), "{row:?}");
+            assert_eq!(row[2], command.name);
+            assert_eq!(row[3], programs.join(", "), "{row:?}");
+            // A version may follow the request.
+            assert_eq!(row[4].split(' ').next(), Some(command.request.unwrap_or("–")), "{row:?}");
+            assert_eq!(row[5], command.response.unwrap_or("–"), "{row:?}");
+        }
+    }
+
+    #[test]
     fn suspensions_are_listed_without_a_body_before_5_5() {
         assert!(!call::SUSPEND_LIST.has_body(Version::new(5, 4)));
         assert!(call::SUSPEND_LIST.has_body(Version::new(5, 5)));
