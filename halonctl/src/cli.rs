@@ -3,7 +3,10 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser};
-use control::{client::Endpoint, command::Program};
+use control::{
+    client::{Client, Endpoint, Timeouts},
+    command::Program,
+};
 
 use crate::{
     commands::Command,
@@ -42,6 +45,13 @@ pub(crate) struct Globals {
     #[arg(long, global = true)]
     json_request: bool,
 
+    #[command(flatten)]
+    target: Target,
+}
+
+/// Which daemon to talk to, for both programs.
+#[derive(Args, Debug)]
+pub(crate) struct Target {
     /// Control socket [default: /var/run/halon/smtpd.ctl]
     #[arg(long, global = true, value_name = "PATH", conflicts_with = "address")]
     socket: Option<PathBuf>,
@@ -68,13 +78,21 @@ impl Globals {
         self.json_request
     }
 
-    /// How long to wait for octets of an answer.
-    pub(crate) fn timeout(&self) -> Option<Duration> {
-        (self.timeout > 0).then(|| Duration::from_secs(self.timeout))
+    pub(crate) fn target(&self) -> &Target {
+        &self.target
+    }
+}
+
+impl Target {
+    /// Connects to the socket of `program`.
+    pub(crate) fn connect(&self, program: Program) -> Result<Client> {
+        let io = (self.timeout > 0).then(|| Duration::from_secs(self.timeout));
+        let timeouts = Timeouts { io, ..Timeouts::default() };
+        Ok(Client::connect(&self.endpoint(program)?, timeouts)?)
     }
 
     /// The socket of `program`: the one of the flags, of the configuration file, or the default.
-    pub(crate) fn endpoint(&self, program: Program) -> Result<Endpoint> {
+    fn endpoint(&self, program: Program) -> Result<Endpoint> {
         if let Some(path) = &self.socket {
             return Ok(Endpoint::Unix(path.clone()));
         }

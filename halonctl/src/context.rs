@@ -4,7 +4,7 @@ use std::io::Write;
 
 use control::{
     Message,
-    client::{Client, Timeouts},
+    client::Client,
     command::{Call, Program},
     json,
 };
@@ -114,9 +114,8 @@ impl<'a> Context<'a> {
         let position = match self.clients.iter().position(|(p, _)| *p == program) {
             Some(position) => position,
             None => {
-                let endpoint = self.globals.endpoint(program)?;
-                let timeouts = Timeouts { io: self.globals.timeout(), ..Timeouts::default() };
-                self.clients.push((program, Client::connect(&endpoint, timeouts)?));
+                let client = self.globals.target().connect(program)?;
+                self.clients.push((program, client));
                 self.clients.len() - 1
             }
         };

@@ -1,45 +1,7 @@
 //! `halonctl`: the command line of the control sockets.
-//!
-//! A command turns flags into a request message, calls, and prints the answer as a table or as JSON;
-//! it holds no other logic. Start at [`cli`]; each command has a file in [`commands`].
-#![forbid(unsafe_code)]
 
-mod cli;
-mod commands;
-mod context;
-mod error;
-mod output;
-mod settings;
-
-use std::{io, panic, process::ExitCode};
-
-use clap::Parser as _;
-
-use crate::{cli::Cli, context::Context, error::Class};
+use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    // A panic is our bug; its message is on stderr already.
-    let code = panic::catch_unwind(run).unwrap_or(Class::Internal.exit_code());
-    ExitCode::from(code)
-}
-
-fn run() -> u8 {
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
-        Err(error) => {
-            // Help that nobody reads any more (`halonctl --help | head -1`) is no failure.
-            let _ = error.print();
-            return u8::try_from(error.exit_code()).unwrap_or(Class::Usage.exit_code());
-        }
-    };
-    let mut out = io::BufWriter::new(io::stdout().lock());
-    let mut context = Context::new(&cli.globals, &mut out);
-    let result = commands::run(&cli.command, &mut context).and_then(|()| context.finish());
-    match result {
-        Ok(()) => 0,
-        Err(error) => {
-            error.report();
-            error.class().exit_code()
-        }
-    }
+    halonctl::halonctl()
 }

@@ -72,7 +72,35 @@ fn process_stats() -> pb::ProcessStatsResponse {
             connections: Some(stats::server::Connections { concurrent: 2, maxconcurrent: 100 }),
             scripts: Some(scripts),
         }],
+        queue: Some(queue_stats()),
         ..pb::ProcessStatsResponse::default()
+    }
+}
+
+fn queue_stats() -> stats::Queue {
+    use stats::queue::{self, freeze, policy, queues};
+    let priority = |size| queues::active::Priority { size };
+    stats::Queue {
+        queue: Some(queue::Queues {
+            defer: Some(queues::Defer { size: 7 }),
+            active: Some(queues::Active { size: 3, priorities: vec![priority(1), priority(2)] }),
+        }),
+        freeze: Some(queue::Freeze {
+            hold: Some(freeze::Hold { size: 4 }),
+            update: Some(freeze::Update { size: 5, pending: 6 }),
+        }),
+        policy: Some(queue::Policy {
+            rate: Some(policy::Rate { buckets: 8, suspends: 9 }),
+            ..queue::Policy::default()
+        }),
+        pickup: Some(queue::Pickup { skips: 10, misses: 11, count: 12, pending: 13 }),
+        connections: Some(queue::Connections {
+            concurrent: 50,
+            maxconcurrent: 200,
+            ..queue::Connections::default()
+        }),
+        delivery: Some(queue::Delivery { delivered: 14, delayed: 15, failed: 16 }),
+        ..stats::Queue::default()
     }
 }
 
@@ -82,6 +110,8 @@ fn process_stats() -> pb::ProcessStatsResponse {
 fn the_whole_help() {
     let mut text = String::new();
     collect_help(&mut Vec::new(), &mut text);
+    let output = Command::new(env!("CARGO_BIN_EXE_halontop")).arg("--help").output().unwrap();
+    text.push_str(&format!("$ halontop --help\n{}", String::from_utf8(output.stdout).unwrap()));
     assert_snapshot!(text);
 }
 
@@ -118,6 +148,7 @@ fn assets_hold_a_page_for_every_command_and_three_completions() {
     let page = fs::read_to_string(directory.path().join("man1/halonctl-queue-list.1")).unwrap();
     assert!(page.contains("recipientdomain") && page.contains("Examples:"), "{page}");
     assert!(directory.path().join("man1/halonctl.1").exists());
+    assert!(directory.path().join("man1/halontop.1").exists());
     assert!(
         !directory.path().join("man1/halonctl-assets.1").exists(),
         "hidden commands stay hidden"
@@ -127,7 +158,15 @@ fn assets_hold_a_page_for_every_command_and_three_completions() {
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
     names.sort();
-    assert_eq!(names, ["_halonctl", "halonctl.bash", "halonctl.fish"]);
+    let expected = [
+        "_halonctl",
+        "_halontop",
+        "halonctl.bash",
+        "halonctl.fish",
+        "halontop.bash",
+        "halontop.fish",
+    ];
+    assert_eq!(names, expected);
 }
 
 // Reload.
@@ -596,6 +635,21 @@ fn statistics_are_dotted_lines() {
 fn statistics_are_openmetrics_on_request() {
     let daemon = FakeDaemon::answering(process_stats());
     assert_snapshot!(daemon.prints(&["process-stats", "--openmetrics"]));
+}
+
+#[test]
+fn halontop_without_a_terminal_prints_every_pane_once() {
+    let daemon = FakeDaemon::answering(process_stats());
+    let output = Command::new(env!("CARGO_BIN_EXE_halontop"))
+        .args(["--socket", daemon.socket().to_str().unwrap()])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).unwrap();
+    let (header, panes) = text.split_once('\n').unwrap();
+    assert!(header.starts_with("smtpd 5.6.1  pid 145  up 0d 00:01:00  "), "{header}");
+    assert_snapshot!(panes);
+    assert_eq!(daemon.request_count(), 1);
 }
 
 #[test]

@@ -2,10 +2,10 @@
 
 use std::{fs, path::PathBuf};
 
-use clap::{CommandFactory as _, ValueEnum as _};
+use clap::CommandFactory as _;
 use clap_complete::Shell;
 
-use crate::{cli::Cli, error::Result};
+use crate::{cli::Cli, error::Result, top};
 
 /// Flags.
 #[derive(clap::Args, Debug)]
@@ -19,10 +19,12 @@ pub(super) fn run(args: &Args) -> Result<()> {
     let completions = args.directory.join("completions");
     fs::create_dir_all(&man)?;
     fs::create_dir_all(&completions)?;
-    clap_mangen::generate_to(Cli::command(), &man)?;
-    let shells = [Shell::Bash, Shell::Zsh, Shell::Fish];
-    for shell in Shell::value_variants().iter().filter(|shell| shells.contains(shell)) {
-        clap_complete::generate_to(*shell, &mut Cli::command(), "halonctl", &completions)?;
+    for mut command in [Cli::command(), top::Args::command()] {
+        clap_mangen::generate_to(command.clone(), &man)?;
+        let name = command.get_name().to_owned();
+        for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
+            clap_complete::generate_to(shell, &mut command, &name, &completions)?;
+        }
     }
     Ok(())
 }

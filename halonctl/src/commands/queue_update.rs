@@ -23,10 +23,6 @@ use crate::{
   halonctl queue update --id b186d406-0c36-11ea-8dda-005056914940:1 --defer --delay 3600
   halonctl queue update --transportid old --set-transportid new")]
 pub(crate) struct Args {
-    #[command(flatten)]
-    task: TaskArgs,
-    #[command(flatten)]
-    changes: Changes,
     /// Also act on busy messages, when their attempt ends
     #[arg(long)]
     freeze: bool,
@@ -39,6 +35,10 @@ pub(crate) struct Args {
     /// Act on every message
     #[arg(long)]
     all: bool,
+    #[command(flatten)]
+    task: TaskArgs,
+    #[command(flatten)]
+    changes: Changes,
     #[command(flatten)]
     conditions: Conditions,
 }
@@ -62,16 +62,16 @@ struct TaskArgs {
     /// Try later
     #[arg(long, group = "task")]
     defer: bool,
-    /// Seconds until the next try
+    /// With --defer: seconds until the next try
     #[arg(long, value_name = "SECONDS", value_parser = parse_seconds)]
     delay: Option<f64>,
-    /// Spread the next tries over so many seconds
+    /// With --defer: spread the next tries over so many seconds
     #[arg(long, value_name = "SECONDS", value_parser = parse_seconds)]
     jitter: Option<f64>,
-    /// Enhanced status of the bounce
+    /// With --bounce: enhanced status it reports
     #[arg(long, value_name = "X.Y.Z", value_parser = parse_status)]
     status: Option<action::dsn::Status>,
-    /// Diagnostic of the bounce
+    /// With --bounce: diagnostic it reports
     #[arg(long, value_name = "TEXT")]
     diagnosticcode: Option<String>,
 }

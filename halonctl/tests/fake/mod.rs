@@ -22,10 +22,13 @@ use control::{
 /// What the daemon says to a request: octets, as they are.
 type Answer = Box<dyn Fn(&Request) -> Vec<u8> + Send>;
 
+/// The letters and bodies that came.
+type Requests = Mutex<Vec<(char, Vec<u8>)>>;
+
 /// A daemon that ends with the test.
 pub(crate) struct FakeDaemon {
     directory: tempfile::TempDir,
-    requests: Arc<Mutex<Vec<(char, Vec<u8>)>>>,
+    requests: Arc<Requests>,
     stopping: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -118,7 +121,7 @@ impl Drop for FakeDaemon {
     }
 }
 
-fn serve(mut stream: UnixStream, answer: &Answer, requests: &Mutex<Vec<(char, Vec<u8>)>>) {
+fn serve(mut stream: UnixStream, answer: &Answer, requests: &Requests) {
     let mut decoder = RequestDecoder::new(Program::Smtpd);
     let mut buffer = [0; 4096];
     loop {
