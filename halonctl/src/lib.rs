@@ -14,9 +14,11 @@ mod top;
 
 use std::{io, panic, process::ExitCode};
 
-use clap::Parser as _;
-
-use crate::{cli::Cli, context::Context, error::Class};
+use crate::{
+    cli::Cli,
+    context::Context,
+    error::{Class, Result},
+};
 
 /// Runs `halonctl` on the arguments of the process, and returns its exit code.
 pub fn halonctl() -> ExitCode {
@@ -35,18 +37,25 @@ fn guarded(program: fn() -> u8) -> ExitCode {
 }
 
 fn run() -> u8 {
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
+    with_args(|cli: Cli| {
+        let mut out = io::BufWriter::new(io::stdout().lock());
+        let mut context = Context::new(&cli.globals, &mut out);
+        commands::run(&cli.command, &mut context)?;
+        context.finish()
+    })
+}
+
+/// Reads the arguments, does what they say, reports an error, and returns the exit code.
+fn with_args<A: clap::Parser>(run: impl FnOnce(A) -> Result<()>) -> u8 {
+    let args = match A::try_parse() {
+        Ok(args) => args,
         Err(error) => {
             // Help that nobody reads any more (`halonctl --help | head -1`) is no failure.
             let _ = error.print();
             return u8::try_from(error.exit_code()).unwrap_or(Class::Usage.exit_code());
         }
     };
-    let mut out = io::BufWriter::new(io::stdout().lock());
-    let mut context = Context::new(&cli.globals, &mut out);
-    let result = commands::run(&cli.command, &mut context).and_then(|()| context.finish());
-    match result {
+    match run(args) {
         Ok(()) => 0,
         Err(error) => {
             error.report();

@@ -397,8 +397,8 @@ fn partial(value: &str) -> StringMatch {
     StringMatch { exclude: false, value: value.to_owned(), r#type: kind.into(), caseless: true }
 }
 
-/// Takes `/…/` apart.
-fn unslash(value: &str) -> (&str, bool) {
+/// Takes the slashes off `/…/`, and says whether they were there: the text is a regular expression.
+pub fn unslash(value: &str) -> (&str, bool) {
     match value.strip_prefix('/').and_then(|v| v.strip_suffix('/')) {
         Some(pattern) if !pattern.is_empty() => (pattern, true),
         _ => (value, false),

@@ -2,6 +2,7 @@
 
 use control::{
     command::call,
+    condition,
     pb::{self, StringMatch, string_match},
 };
 
@@ -104,14 +105,9 @@ fn delete(args: &Key, context: &mut Context<'_>) -> Result<()> {
 
 fn list(args: &List, context: &mut Context<'_>) -> Result<()> {
     let key = args.key.as_deref().map(|text| {
-        let regex = text.strip_prefix('/').and_then(|t| t.strip_suffix('/'));
-        let kind =
-            if regex.is_some() { string_match::Type::Regex } else { string_match::Type::Partial };
-        StringMatch {
-            value: regex.unwrap_or(text).to_owned(),
-            r#type: kind.into(),
-            ..StringMatch::default()
-        }
+        let (value, is_regex) = condition::unslash(text);
+        let kind = if is_regex { string_match::Type::Regex } else { string_match::Type::Partial };
+        StringMatch { value: value.to_owned(), r#type: kind.into(), ..StringMatch::default() }
     });
     let request = pb::HslMemoryListRequest {
         condition: key.map(|key| pb::hsl_memory_list_request::Condition { key: Some(key) }),

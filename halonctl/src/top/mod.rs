@@ -17,10 +17,7 @@ use control::{
 };
 
 use self::terminal::{Key, Terminal};
-use crate::{
-    cli::Target,
-    error::{Class, Result},
-};
+use crate::{cli::Target, error::Result};
 
 /// Shows live counters of a running mail daemon.
 #[derive(Debug, Parser)]
@@ -45,22 +42,11 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run() -> u8 {
-    let args = match Args::try_parse() {
-        Ok(args) => args,
-        Err(error) => {
-            // Help that nobody reads any more is no failure.
-            let _ = error.print();
-            return u8::try_from(error.exit_code()).unwrap_or(Class::Usage.exit_code());
-        }
-    };
-    let result = if args.once || !terminal::is_here() { once(&args) } else { watch(&args) };
-    match result {
-        Ok(()) => 0,
-        Err(error) => {
-            error.report();
-            error.class().exit_code()
-        }
-    }
+    crate::with_args(
+        |args: Args| {
+            if args.once || !terminal::is_here() { once(&args) } else { watch(&args) }
+        },
+    )
 }
 
 fn once(args: &Args) -> Result<()> {
