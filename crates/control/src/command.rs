@@ -196,8 +196,8 @@ commands! {
     b'f' BREAKPOINT_CONTINUE "breakpoint_continue" [Smtpd Hsh] Body::None, - => -;
     b'g' CACHE_LIST "cache_list" [Smtpd] Body::None, - => HslCacheResponse;
     b'h' CACHE_CLEAR "cache_clear" [Smtpd] Body::Always, HslCacheClearRequest => HslCacheClearResponse;
-    b'i' RATE_LIST "rate_list" [Rated] Body::Always, HslRateRequest => HslRateResponse;
-    b'j' RATE_CLEAR "rate_clear" [Rated] Body::Always, HslRateClearRequest => HslRateClearResponse;
+    b'i' RATE_LIST "rate_list" [Rated Smtpd] Body::Always, HslRateRequest => HslRateResponse;
+    b'j' RATE_CLEAR "rate_clear" [Rated Smtpd] Body::Always, HslRateClearRequest => HslRateClearResponse;
     b'k' RESOLVER_RELOAD "resolver_reload" [Smtpd] Body::None, - => -;
     b'l' QUEUE_DISCARD "queue_discard" [Smtpd] Body::None, - => -;
     b'n' USERS "users" [Smtpd] Body::None, - => UsersResponse;
@@ -267,6 +267,26 @@ mod tests {
     }
 
     #[test]
+    fn the_document_has_the_same_table() {
+        let text = include_str!("../../../docs/protocol/control.md");
+        let rows: Vec<Vec<&str>> = text
+            .lines()
+            .filter(|line| line.starts_with("| `") && line.matches('|').count() == 7)
+            .map(|line| line.split('|').map(str::trim).collect())
+            .collect();
+        assert_eq!(rows.len(), TABLE.len());
+        for (row, command) in rows.iter().zip(TABLE) {
+            let programs: Vec<&str> = command.programs.iter().map(|p| p.name()).collect();
+            assert!(row[1].starts_with(&format!("`{}`", command.letter_char())), "{row:?}");
+            assert_eq!(row[2], command.name);
+            assert_eq!(row[3], programs.join(", "), "{row:?}");
+            // A version may follow the request.
+            assert_eq!(row[4].split(' ').next(), Some(command.request.unwrap_or("–")), "{row:?}");
+            assert_eq!(row[5], command.response.unwrap_or("–"), "{row:?}");
+        }
+    }
+
+    #[test]
     fn suspensions_are_listed_without_a_body_before_5_5() {
         assert!(!call::SUSPEND_LIST.has_body(Version::new(5, 4)));
         assert!(call::SUSPEND_LIST.has_body(Version::new(5, 5)));
@@ -276,7 +296,7 @@ mod tests {
     fn programs_answer_only_their_own_commands() {
         assert!(find(Program::Smtpd, b'F').is_some());
         assert!(find(Program::Rated, b'F').is_none());
-        assert!(find(Program::Smtpd, b'i').is_none());
+        assert!(find(Program::Dlpd, b'i').is_none());
         assert_eq!(find(Program::Hsh, b'e').map(|c| c.name), Some("breakpoint_wait"));
         assert!(find(Program::Smtpd, 0).is_none());
     }

@@ -130,7 +130,7 @@ pub const OPTIONS: &[ConditionOption] = &[
         "Queue ACTIVE, DEFER; working SENDING, UNKNOWN; frozen HOLD, UPDATE",
         add_state,
     ),
-    option("hold", "bool", "Messages that were queued with the hold option", |c, v| {
+    option("held", "bool", "Messages that were queued with the hold option", |c, v| {
         c.hold = Some(pb::BoolValue { value: v.parse().map_err(|_| Cause::Bool)? });
         Ok(())
     }),
@@ -397,8 +397,8 @@ fn partial(value: &str) -> StringMatch {
     StringMatch { exclude: false, value: value.to_owned(), r#type: kind.into(), caseless: true }
 }
 
-/// Takes `/…/` apart.
-fn unslash(value: &str) -> (&str, bool) {
+/// Takes the slashes off `/…/`, and says whether they were there: the text is a regular expression.
+pub fn unslash(value: &str) -> (&str, bool) {
     match value.strip_prefix('/').and_then(|v| v.strip_suffix('/')) {
         Some(pattern) if !pattern.is_empty() => (pattern, true),
         _ => (value, false),
@@ -506,4 +506,139 @@ pub fn parse_moment(text: &str) -> Result<f64, Cause> {
 /// An older message began earlier: bounds on an age are the reverse of bounds on its beginning.
 fn mirror(age: CompareTime) -> CompareTime {
     CompareTime { lt: age.gt, gt: age.lt, lte: age.gte, gte: age.lte, eq: age.eq, neq: age.neq }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn one(option: &str, value: &str) -> Condition {
+        let mut builder = ConditionBuilder::new();
+        builder.add(option, value).unwrap();
+        builder.build()
+    }
+
+    fn seconds_of(value: Option<TimeValue>) -> Option<f64> {
+        match value?.value? {
+            pb::time_value::Value::Absolute(s) | pb::time_value::Value::Relative(s) => Some(s),
+        }
+    }
+
+    #[test]
+    fn operators_and_ranges_choose_their_bounds() {
+        let bounds = |value: &str| one("retrycount", value).retrycounts.remove(0);
+        let five = Some(UInt64Value { value: 5 });
+        assert_eq!(bounds("5"), CompareUInt64 { eq: five, ..Default::default() });
+        assert_eq!(bounds("=5"), CompareUInt64 { eq: five, ..Default::default() });
+        assert_eq!(bounds(">5"), CompareUInt64 { gt: five, ..Default::default() });
+        assert_eq!(bounds(">=5"), CompareUInt64 { gte: five, ..Default::default() });
+        assert_eq!(bounds("<5"), CompareUInt64 { lt: five, ..Default::default() });
+        assert_eq!(bounds(" <= 5 "), CompareUInt64 { lte: five, ..Default::default() });
+        let ten = Some(UInt64Value { value: 10 });
+        assert_eq!(bounds("5..10"), CompareUInt64 { gte: five, lte: ten, ..Default::default() });
+    }
+
+    #[test]
+    fn an_age_above_a_bound_is_a_moment_before_it() {
+        let bounds = one("age", ">3600").tss.remove(0);
+        assert_eq!(seconds_of(bounds.lt), Some(-3600.0));
+        assert_eq!((bounds.gt, bounds.eq), (None, None));
+        let bounds = one("age", "10..20").tss.remove(0);
+        assert_eq!(seconds_of(bounds.gte), Some(-20.0));
+        assert_eq!(seconds_of(bounds.lte), Some(-10.0));
+    }
+
+    #[test]
+    fn a_delay_lies_in_the_future() {
+        let bounds = one("retrydelay", "<60").retrytss.remove(0);
+        assert_eq!(seconds_of(bounds.lt), Some(60.0));
+    }
+
+    #[test]
+    fn moments_are_utc_unless_they_name_a_zone() {
+        let moment = |text: &str| parse_moment(text).unwrap();
+        assert_eq!(moment("2020-01-01T01:02:03"), 1_577_840_523.0);
+        assert_eq!(moment("2020-01-01T01:02:03Z"), 1_577_840_523.0);
+        assert_eq!(moment("2020-01-01T02:02:03+01:00"), 1_577_840_523.0);
+        assert_eq!(moment("2020-01-01"), 1_577_836_800.0);
+        assert_eq!(parse_moment("yesterday"), Err(Cause::Moment));
+        let bounds = one("ts", ">2020-01-01T01:02:03").tss.remove(0);
+        assert_eq!(seconds_of(bounds.gt), Some(1_577_840_523.0));
+    }
+
+    #[test]
+    fn states_of_three_families_have_one_option() {
+        let condition = ["ACTIVE", "defer", "HOLD", "SENDING"]
+            .iter()
+            .fold(ConditionBuilder::new(), |mut builder, state| {
+                builder.add("state", state).unwrap();
+                builder
+            })
+            .build();
+        let queues: Vec<_> = condition.queues.iter().map(|q| q.queue()).collect();
+        assert_eq!(queues, [pb::Queue::Active, pb::Queue::Defer]);
+        assert_eq!(condition.freezes[0].freeze(), pb::Freeze::Hold);
+        assert_eq!(condition.workings[0].working(), pb::Working::Sending);
+    }
+
+    #[test]
+    fn slashes_make_a_regular_expression() {
+        use pb::compare_string_regex_value::Type;
+        let job = one("jobid", "/^news-/").jobids.remove(0);
+        assert_eq!((job.value.as_str(), job.r#type()), ("^news-", Type::Regex));
+        for plain in ["/", "//", "/a", "news"] {
+            let job = one("jobid", plain).jobids.remove(0);
+            assert_eq!((job.value.as_str(), job.r#type()), (plain, Type::Exact));
+        }
+    }
+
+    #[test]
+    fn addresses_are_split_at_the_last_at() {
+        assert_eq!(parse_address("\"a@b\"@example.com"), Ok(("\"a@b\"", "example.com")));
+        assert_eq!(parse_address(""), Ok(("", "")));
+        for wrong in ["user", "@example.com", "user@"] {
+            assert_eq!(parse_address(wrong), Err(Cause::Address), "{wrong}");
+        }
+        let sender = one("sender", "").senders.remove(0);
+        assert_eq!(sender.domain.unwrap().value, "", "the empty sender is matched, not ignored");
+    }
+
+    #[test]
+    fn ids_are_split_at_the_last_colon() {
+        let id = parse_id("b186:7").unwrap();
+        assert_eq!((id.transaction.as_str(), id.queue), ("b186", 7));
+        for wrong in ["b186", ":7", "b186:", "b186:x", "b186:-1"] {
+            assert_eq!(parse_id(wrong), Err(Cause::Id), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn errors_name_option_value_and_what_would_fit() {
+        let error = ConditionBuilder::new().add("age", "old").map(|_| ()).unwrap_err();
+        let text = "\"old\" does not fit --age: write seconds, such as \">3600\" or 60..120";
+        assert_eq!(error.to_string(), text);
+        let error = ConditionBuilder::new().add("colour", "red").map(|_| ()).unwrap_err();
+        assert_eq!(error.cause, Cause::Option);
+        for (option, value) in [("probability", "0"), ("probability", "NaN"), ("age", "inf")] {
+            assert!(ConditionBuilder::new().add(option, value).is_err(), "{option} {value}");
+        }
+    }
+
+    #[test]
+    fn every_option_makes_a_condition() {
+        for option in OPTIONS {
+            let value = match option.value {
+                "transaction:queue" => "a:1",
+                "state" => "HOLD",
+                "bool" => "false",
+                "address" => "a@b",
+                "key=value" => "a=b",
+                "time" => "2020-01-01",
+                _ => "1",
+            };
+            let mut builder = ConditionBuilder::new();
+            builder.add(option.name, value).unwrap();
+            assert!(!builder.is_empty(), "--{} {value} would match everything", option.name);
+        }
+    }
 }

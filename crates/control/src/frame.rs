@@ -21,7 +21,7 @@ pub const MAX_REQUEST: u64 = 64 << 20;
 /// Octets that a client accepts as one answer: the list of a million messages.
 pub const MAX_RESPONSE: u64 = 1 << 30;
 
-/// How the text of an `E` answer to an unknown version begins; [`crate::client`] looks for it.
+/// How the text of an `E` answer to an unknown version begins; the client looks for it.
 pub const VERSION_REFUSED: &str = "unsupported protocol version";
 
 /// A version of the protocol: the release that introduced it.

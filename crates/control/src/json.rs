@@ -7,7 +7,10 @@
 
 use std::sync::LazyLock;
 
-use prost::{Message, Name};
+use prost::{
+    Message, Name,
+    encoding::{self, DecodeContext, WireType},
+};
 use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, SerializeOptions};
 use serde_json::Value;
 
@@ -159,6 +162,67 @@ pub fn response_to_json(command: &Command, octets: &[u8]) -> Result<Value, JsonE
     match response_of(command) {
         Some(descriptor) => to_json(&descriptor, octets),
         None => Ok(Value::Object(serde_json::Map::new())),
+    }
+}
+
+/// Reads a typed message through its descriptor.
+pub(crate) fn to_dynamic<M: Message + Name>(message: &M) -> DynamicMessage {
+    DynamicMessage::decode(descriptor_of::<M>(), message.encode_to_vec().as_slice())
+        // The same schema wrote the octets.
+        .expect("an encoded message can be decoded")
+}
+
+/// The rows of an encoded list answer, one at a time: a list of a million messages has no room in
+/// memory as JSON.
+///
+/// `None` where the answer of `command` is no list of messages.
+pub fn rows<'a>(command: &Command, octets: &'a [u8]) -> Option<Rows<'a>> {
+    let field = response_of(command)?.fields().find(|field| ROWS.contains(&field.name()))?;
+    let item = field.is_list().then(|| field.kind().as_message().cloned()).flatten()?;
+    Some(Rows { item, number: field.number(), rest: octets })
+}
+
+/// The names of the rows in list answers.
+const ROWS: &[&str] = &["items", "item", "connections"];
+
+/// Iterates over the rows of a list answer, as JSON.
+#[derive(Debug)]
+pub struct Rows<'a> {
+    item: MessageDescriptor,
+    number: u32,
+    rest: &'a [u8],
+}
+
+impl<'a> Rows<'a> {
+    /// Finds the octets of the next row.
+    fn next_octets(&mut self) -> Result<Option<&'a [u8]>, prost::DecodeError> {
+        while !self.rest.is_empty() {
+            let (number, wire_type) = encoding::decode_key(&mut self.rest)?;
+            let mut field = self.rest;
+            // Fails where the field ends after the octets.
+            encoding::skip_field(wire_type, number, &mut self.rest, DecodeContext::default())?;
+            if number == self.number && wire_type == WireType::LengthDelimited {
+                field = &field[..field.len() - self.rest.len()];
+                encoding::decode_varint(&mut field)?;
+                return Ok(Some(field));
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl Iterator for Rows<'_> {
+    type Item = Result<Value, JsonError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self.next_octets() {
+            Ok(row) => row.map(|row| to_json(&self.item, row)),
+            Err(source) => {
+                // Nothing can be told apart after an error.
+                self.rest = &[];
+                Some(Err(JsonError::Decode { message: self.item.name().to_owned(), source }))
+            }
+        }
     }
 }
 

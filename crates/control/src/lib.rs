@@ -8,6 +8,7 @@
 //! * [`frame`]: octets to requests and answers, and back; for servers and clients.
 //! * [`json`]: messages as JSON, with the protobuf names.
 //! * [`condition`]: the filter of list, group-by, update and unload, from texts such as `>3600`.
+//! * [`stats`]: statistics as dotted names and OpenMetrics.
 //! * `client` (feature `client`): connect and call, blocking.
 //!
 //! This room holds no daemon state and answers nothing itself: the daemon's handlers do. The octets
@@ -20,6 +21,7 @@ pub mod command;
 pub mod condition;
 pub mod frame;
 pub mod json;
+pub mod stats;
 #[expect(missing_docs, reason = "generated; the fields are described in proto/*.proto")]
 pub mod pb {
     //! The messages of the control protocol, package `smtpd`.
