@@ -378,3 +378,59 @@ const CRLF: &[u8] = b"\r\n";
 
 /// In lower case, for comparison.
 const RECEIVED: &[u8] = b"received:";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn encoded(framing: Framing, pieces: &[&[u8]]) -> (Vec<u8>, usize) {
+        let mut slices = Vec::new();
+        let mut encoder = Encoder::new(framing);
+        for piece in pieces {
+            encoder.encode(piece, &mut slices);
+        }
+        encoder.finish(&mut slices);
+        (slices.concat(), slices.len())
+    }
+
+    #[test]
+    fn plain_text_passes_in_one_slice_both_ways() {
+        let text = b"one\r\ntwo.\r\n\r\nthree\r\n";
+        assert_eq!(encoded(Framing::Dot, &[text]).1, 2, "the text and the final dot");
+        let mut decoder = Decoder::new(Framing::Dot, LineEndings::Refuse, None);
+        assert_eq!(decoder.decode(text), (text.len(), Some(Piece::Body(text))));
+        assert_eq!(decoder.decode(b".\r\n"), (3, Some(Piece::End)));
+    }
+
+    #[test]
+    fn the_encoder_stuffs_and_ends_wherever_the_pieces_are_cut() {
+        let text: &[u8] = b".a\r\n..\r\nb\n.\rc\r\n.";
+        let wire = b"..a\r\n...\r\nb\r\n.. c\r\n..\r\n.\r\n";
+        assert_eq!(encoded(Framing::Dot, &[text]).0, wire);
+        for at in 0..=text.len() {
+            let (head, tail) = text.split_at(at);
+            assert_eq!(encoded(Framing::Dot, &[head, tail]).0, wire, "cut at {at}");
+        }
+        assert_eq!(encoded(Framing::Dot, &[]).0, b".\r\n");
+        assert_eq!(encoded(Framing::Dot, &[b"a\r"]).0, b"a\r\n.\r\n");
+        assert_eq!(encoded(Framing::Counted, &[b".\n."]).0, b".\r\n.");
+    }
+
+    #[test]
+    fn received_fields_are_counted_in_the_header_only() {
+        let text = b"Received: a\r\nX-Received: b\r\nRECEIVED:c\r\n\tReceived: d\r\nReceived : e\r\n\r\nReceived: f\r\n";
+        for at in 0..=text.len() {
+            let mut watch = HeaderWatch::default();
+            watch.feed(&text[..at]);
+            watch.feed(&text[at..]);
+            assert_eq!(watch.received(), 2, "cut at {at}");
+        }
+    }
+
+    #[test]
+    fn what_is_swallowed_ends_at_the_true_end_only() {
+        let mut decoder = Decoder::new(Framing::Dot, LineEndings::Refuse, None);
+        let text = b"a\n.\n\r.\r\r\n..\r\n.\r\nNOOP";
+        assert_eq!(decoder.swallow(text), (text.len() - 4, true));
+    }
+}

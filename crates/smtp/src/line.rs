@@ -31,6 +31,9 @@ pub enum LineError {
     Control,
 }
 
+/// A line without its end, or what is wrong with it.
+pub type LineResult<'i> = Result<Cow<'i, [u8]>, LineError>;
+
 /// Whether a line may end in LF alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BareLf {
@@ -56,7 +59,7 @@ impl LineReader {
         input: &'i [u8],
         limit: usize,
         bare_lf: BareLf,
-    ) -> (usize, Option<Result<Cow<'i, [u8]>, LineError>>) {
+    ) -> (usize, Option<LineResult<'i>>) {
         let Some(lf) = memchr(b'\n', input) else {
             if self.overlong || self.partial.len() + input.len() > limit {
                 self.overlong = true;
@@ -89,7 +92,7 @@ impl LineReader {
     }
 }
 
-fn without_end(line: Cow<'_, [u8]>, bare_lf: BareLf) -> Result<Cow<'_, [u8]>, LineError> {
+fn without_end(line: Cow<'_, [u8]>, bare_lf: BareLf) -> LineResult<'_> {
     let len = match (line.strip_suffix(b"\r\n"), line.strip_suffix(b"\n"), bare_lf) {
         (Some(text), _, _) | (None, Some(text), BareLf::Accept) => text.len(),
         _ => return Err(LineError::BareLf),

@@ -255,6 +255,12 @@ impl Session {
         }
     }
 
+    /// Tells whether [`Session::begin`], [`Session::noop`] and [`Session::quit`] are legal now.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.phase == Phase::Idle
+    }
+
     /// What the peer announced in its last EHLO reply.
     #[must_use]
     pub const fn offer(&self) -> &Offer {
@@ -531,7 +537,7 @@ impl Session {
         self.mechanism = None;
         self.advance_output(usize::MAX);
         // Asking for what cannot be had any more would only confuse.
-        self.events.retain(|event| !matches!(event, Event::NeedBody | Event::Ready));
+        self.events.retain(|event| matches!(event, Event::Finished(_)));
         self.events.push_back(Event::Closed(outcome));
     }
 }

@@ -447,6 +447,10 @@ impl Session {
                 None
             }
             Some(Ok(line)) if self.state == State::Auth => self.response(&line),
+            Some(Ok(line)) if self.is_overlong(&line) => {
+                self.bad(replies::LINE_TOO_LONG);
+                None
+            }
             Some(Ok(line)) if self.proxy => {
                 let chunk = match Verb::split(&line) {
                     Some((Verb::Bdat, arguments)) => Chunk::parse(arguments),
@@ -460,6 +464,13 @@ impl Session {
             Some(Ok(line)) => self.execute(&line),
         };
         (consumed, event)
+    }
+
+    /// Tells whether a line takes more room than its verb has; only AUTH may use all of
+    /// `line_limit`.
+    fn is_overlong(&self, line: &[u8]) -> bool {
+        let limit = self.config.limits.command_line + self.offer.line_room();
+        line.len() + 2 > limit && !matches!(Verb::split(line), Some((Verb::Auth, _)))
     }
 
     fn bad_line(&mut self, error: LineError) {

@@ -76,7 +76,7 @@ impl Server {
     fn judge(&mut self, event: &Event<'static>) {
         match event {
             Event::Command(line) => {
-                let line = String::from_utf8_lossy(line).into_owned();
+                let line = text(line);
                 self.tell(&format!("command {line}"));
                 let reply = ReplyParts::default();
                 let answer = match line.as_str() {
@@ -125,11 +125,11 @@ impl Server {
             Event::EndOfData(end) => {
                 assert_eq!(end.size, self.body.len() as u64);
                 self.tell(&format!("end {} received {}", end.size, end.received));
-                let text = String::from_utf8_lossy(&self.body).into_owned();
-                if text.starts_with("each") {
+                let body = text(&self.body);
+                if body.starts_with("each") {
                     self.session.answer_each(vec![Verdict::accept(), Verdict::reject()]);
                 } else {
-                    self.session.answer(by_name(&text));
+                    self.session.answer(by_name(&body));
                 }
             }
             Event::Closing(reason) => {
@@ -143,13 +143,12 @@ impl Server {
     fn judge_auth(&mut self, mechanism: &str, response: &AuthResponse) {
         match response {
             AuthResponse::Password { authorization, username, password } => {
-                let text = |octets: &[u8]| String::from_utf8_lossy(octets).into_owned();
                 let (z, u, p) = (text(authorization), text(username), text(password));
                 self.tell(&format!("auth {mechanism} [{z}] [{u}] [{p}]"));
                 self.session.answer(by_name(&u));
             }
             AuthResponse::Raw { state, response } => {
-                let text = response.as_ref().map(|r| String::from_utf8_lossy(r).into_owned());
+                let text = response.as_ref().map(|response| text(response));
                 self.tell(&format!("auth {mechanism} {state} {text:?}"));
                 let answer = if *state < 2 {
                     let challenge = format!("step{state}").into_bytes();
@@ -161,6 +160,11 @@ impl Server {
             }
         }
     }
+}
+
+/// Octets as text; beyond ASCII as Latin-1.
+fn text(octets: &[u8]) -> String {
+    octets.iter().map(|octet| char::from(*octet)).collect()
 }
 
 fn by_name(name: &str) -> Verdict {

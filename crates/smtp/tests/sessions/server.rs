@@ -50,7 +50,7 @@ fn takes_a_message() {
          C: Received: not a header
          C: .
          S: 250 2.0.0 Message accepted
-         E: end 74 received 2
+         E: end 75 received 2
          C: QUIT
          S: 221 2.0.0 Bye
          E: closing Quit",
@@ -510,6 +510,21 @@ fn refuses_overlong_lines_and_reads_on() {
 }
 
 #[test]
+fn only_auth_may_have_a_long_line() {
+    let initial = "A".repeat(11_000);
+    after_ehlo(&format!(
+        "C: NOOP {initial}
+         C: AUTH PLAIN {initial}
+         S: 500 5.5.6 Line too long
+         S: 501 5.5.2 Malformed authentication data
+         C: AUTH LOGIN
+         C: {initial}AAAA{initial}
+         S: 334 VXNlcm5hbWU6
+         S: 500 5.5.6 Authentication exchange line is too long"
+    ));
+}
+
+#[test]
 fn text_lines_are_limited_where_wished() {
     let limits = Limits { text_line: Some(10), ..Limits::default() };
     for endings in [LineEndings::Refuse, LineEndings::Fix] {
@@ -694,13 +709,11 @@ const LONG: &[u8] = b"EHLO dsn.example\r\nMAIL FROM:<a@b> SIZE=5\r\nRCPT TO:<c@d
 
 fn outcome_of(parts: &[&[u8]]) -> (String, String) {
     let mut server = Server::new(config());
-    let mut bodies = String::new();
     for part in parts {
         server.feed(part);
-        server.told.push_str("");
     }
-    bodies.push_str(&String::from_utf8_lossy(&server.body));
-    (server.take_said(), format!("{}{bodies}", server.told))
+    let body = server.body.escape_ascii().to_string();
+    (server.take_said(), format!("{}{body}", server.told))
 }
 
 #[test]
