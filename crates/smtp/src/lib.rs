@@ -12,10 +12,17 @@
 //! [`bdat`], [`trace_header`]. Default reply texts are in [`replies`].
 #![forbid(unsafe_code)]
 
+pub mod bdat;
 pub mod client;
+pub mod command;
 pub mod data;
 pub mod extensions;
+pub mod fuzzing;
+pub mod line;
 pub mod parameters;
+pub mod path;
 pub mod proxy_header;
+pub mod replies;
+pub mod sasl;
 pub mod server;
 pub mod trace_header;

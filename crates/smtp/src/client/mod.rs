@@ -3,14 +3,16 @@
 //! Start with [`Session`]. [`State`] names where a conversation stands with the words scripts use,
 //! [`Outcome`] is what became of a recipient.
 
+mod config;
+mod lmtp;
 mod outcome;
+mod pipeline;
 mod replies;
 mod session;
 mod state;
 
+pub use config::{BodyType, Config, Credentials, Envelope, Protocol, Recipient, Tls};
 pub use outcome::{Answer, Failure, Outcome};
-pub use replies::{ReplyError, ReplyLimits};
-pub use session::{
-    BodyType, Config, Credentials, Envelope, Event, More, Protocol, Recipient, Session, Tls,
-};
-pub use state::State;
+pub use replies::{ReplyError, ReplyLimits, ReplyReader};
+pub use session::{Event, More, Session};
+pub use state::{State, next_states};

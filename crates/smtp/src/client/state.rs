@@ -128,3 +128,56 @@ impl FromStr for State {
         Self::ALL.into_iter().find(|state| state.as_str() == text).ok_or(())
     }
 }
+
+/// The states that may follow when commands are sent one by one.
+///
+/// | state           | next                                                        |
+/// |-----------------|-------------------------------------------------------------|
+/// | BANNER          | EHLO LHLO                                                   |
+/// | EHLO            | HELO STARTTLS XCLIENT, a login, MAIL NOOP QUIT              |
+/// | HELO LHLO       | as EHLO, without HELO                                       |
+/// | STARTTLS        | EHLO LHLO, or when refused XCLIENT, a login, MAIL NOOP QUIT |
+/// | XCLIENT         | EHLO LHLO                                                   |
+/// | AUTH-CRAM-MD5   | AUTH                                                        |
+/// | AUTH-PLAIN      | AUTH                                                        |
+/// | AUTH-LOGIN      | AUTH-LOGIN-USER                                             |
+/// | AUTH-LOGIN-USER | AUTH                                                        |
+/// | AUTH            | MAIL NOOP QUIT                                              |
+/// | MAIL            | RCPT, or when refused RSET NOOP QUIT                        |
+/// | RCPT            | RCPT DATA EOD (BDAT), or when all are refused RSET NOOP QUIT |
+/// | DATA            | EOD, or when refused RSET NOOP QUIT                         |
+/// | EOD             | EOD (LMTP, chunks) RSET NOOP QUIT                           |
+/// | RSET            | MAIL                                                        |
+/// | NOOP            | MAIL RSET NOOP QUIT                                         |
+/// | QUIT            |                                                             |
+///
+/// A login is AUTH-CRAM-MD5, AUTH-PLAIN, AUTH-LOGIN or, with an initial response, AUTH at once. A
+/// transaction that is not first on its connection begins with RSET. Any state may be the last.
+#[must_use]
+pub const fn next_states(state: State) -> &'static [State] {
+    use State::{
+        Auth, AuthCramMd5, AuthLogin, AuthLoginUser, AuthPlain, Banner, Data, Ehlo, Eod, Helo,
+        Lhlo, Mail, Noop, Quit, Rcpt, Rset, StartTls, Xclient,
+    };
+    match state {
+        Banner | Xclient => &[Ehlo, Lhlo],
+        Ehlo => {
+            &[Helo, StartTls, Xclient, AuthCramMd5, AuthPlain, AuthLogin, Auth, Mail, Noop, Quit]
+        }
+        Helo | Lhlo => {
+            &[StartTls, Xclient, AuthCramMd5, AuthPlain, AuthLogin, Auth, Mail, Noop, Quit]
+        }
+        StartTls => {
+            &[Ehlo, Lhlo, Xclient, AuthCramMd5, AuthPlain, AuthLogin, Auth, Mail, Noop, Quit]
+        }
+        AuthCramMd5 | AuthPlain | AuthLoginUser => &[Auth],
+        AuthLogin => &[AuthLoginUser],
+        Auth => &[Mail, Noop, Quit],
+        Mail => &[Rcpt, Rset, Noop, Quit],
+        Rcpt => &[Rcpt, Data, Eod, Rset, Noop, Quit],
+        Data | Eod => &[Eod, Rset, Noop, Quit],
+        Rset => &[Mail],
+        Noop => &[Mail, Rset, Noop, Quit],
+        Quit => &[],
+    }
+}

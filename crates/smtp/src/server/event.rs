@@ -152,8 +152,6 @@ pub enum BodyRefusal {
     BadLineEnding,
     /// A text line over [`Limits::text_line`](super::Limits): 550.
     LineTooLong,
-    /// A malformed BDAT in mid-message: the chunks cannot be put together any more.
-    BadChunk,
 }
 
 /// A complete message.
@@ -179,6 +177,8 @@ pub enum CloseReason {
     TooManyMessages,
     /// Content with bad line endings under [`LineEndings::RefuseAndClose`](super::LineEndings).
     BadLineEnding,
+    /// A malformed BDAT: where its octets end cannot be known.
+    BadChunk,
     /// The driver reported a timer as expired.
     Timeout,
     /// The driver shuts down.

@@ -3,7 +3,10 @@
 //! Start with [`Session`]. [`Event`] lists what the driver is told and what it must answer,
 //! [`State`] is the table of which command is legal when, [`Config`] what a server is set to.
 
+mod commands;
 mod config;
+mod content;
+mod dialogue;
 mod event;
 mod session;
 mod state;
@@ -16,6 +19,6 @@ pub use event::{
     Transfer,
 };
 pub use session::{Session, Step};
-pub use state::State;
+pub use state::{State, next_state};
 pub use timer::Timer;
 pub use verdict::{AuthAnswer, Decision, ProxyAnswer, ReplyParts, Verdict};
