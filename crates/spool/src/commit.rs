@@ -61,6 +61,8 @@ pub(crate) enum What {
     /// The end of a commit record that was written but never confirmed.
     Abort {
         head: EndHead,
+        /// Its body file, which must not go before the record that names it has ended.
+        file: Option<BodyName>,
     },
     MoveCommit(Box<MovedMessage>),
     MoveChange {
@@ -277,6 +279,11 @@ impl Committer {
                     });
                     continue;
                 }
+                What::Commit(_) if self.shared.is_reserve_gone.load(Ordering::Relaxed) => {
+                    let path = self.shared.dirs.root.clone();
+                    refused.push((op, CommitError::Full { path }));
+                    continue;
+                }
                 What::Commit(new) => {
                     if index.messages.contains_key(&new.transaction)
                         || !fresh.insert(new.transaction)
@@ -321,7 +328,7 @@ impl Committer {
                     EndHead { transaction, birth, queue, target }.encode(&mut self.head);
                     record.head = &self.head;
                 }
-                What::Abort { head } | What::MoveEnd { head } => {
+                What::Abort { head, .. } | What::MoveEnd { head } => {
                     target = head.target;
                     record.kind = Kind::End;
                     head.encode(&mut self.head);
@@ -444,9 +451,11 @@ impl Committer {
                         removals.extend(index.end(id.transaction, birth, id.queue));
                         index.note_end(place.segment, target);
                     }
-                    What::Abort { .. } | What::MoveEnd { .. } => {
+                    What::Abort { file, .. } => {
+                        removals.extend(file.take());
                         index.note_end(place.segment, target);
                     }
+                    What::MoveEnd { .. } => index.note_end(place.segment, target),
                     What::MoveCommit(moved) => {
                         let (transaction, from) = (moved.transaction, &moved.from);
                         index.move_commit(transaction, from, place, head_len);
@@ -487,12 +496,16 @@ impl Committer {
             index.is_compaction_due = true;
         }
         let target = active.segment.id;
-        for Staged { op, birth, .. } in staged {
-            if let What::Commit(new) = &op.what {
+        for Staged { mut op, birth, .. } in staged {
+            if let What::Commit(new) = &mut op.what {
                 let head =
                     EndHead { transaction: new.transaction, birth, queue: ALL_ROWS, target };
+                let file = new.file.as_mut().map(|file| {
+                    file.keep();
+                    file.name
+                });
                 ops.push_front(Op {
-                    what: What::Abort { head },
+                    what: What::Abort { head, file },
                     completer: Completer::ignored(),
                     is_awaited: false,
                     attempts: 0,
@@ -555,8 +568,7 @@ impl Committer {
             index.segments.insert(segment.id, SegmentState::new(Arc::clone(&segment)));
         }
         self.active = Some(Active::new(segment, self.shared.capacity()));
-        self.shared.chores.lock().is_next_wanted = true;
-        self.shared.chores_filled.notify_one();
+        self.shared.want_next();
         Ok(())
     }
 

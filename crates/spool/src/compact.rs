@@ -10,6 +10,7 @@
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -447,6 +448,9 @@ fn free(shared: &Shared, id: u32, moved: u64) -> Result<(), Stop> {
                 .is_some_and(|(_, kind)| kind == LogFile::Spare)
         );
         shared.chores.lock().spares.push(spare);
+    }
+    if shared.is_reserve_gone.load(Ordering::Relaxed) {
+        shared.want_next();
     }
     shared.platform.emit(if fate == Fate::Discard {
         Event::SegmentDiscarded { path, kept }

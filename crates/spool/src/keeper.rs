@@ -2,6 +2,7 @@
 //! some make body files safe; one compacts.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 
 use parking_lot::Mutex;
@@ -95,14 +96,20 @@ fn keep(shared: &Shared) {
         {
             let mut chores = shared.chores.lock();
             loop {
-                let has_work = chores.is_next_wanted && chores.next.is_none();
+                let has_work = chores.is_next_wanted;
                 if has_work || !chores.seals.is_empty() || !chores.removals.is_empty() {
                     break;
                 }
                 if chores.is_closed {
                     return;
                 }
-                shared.chores_filled.wait(&mut chores);
+                if shared.is_reserve_gone.load(Ordering::Relaxed) {
+                    // Somebody else may have made room on the disk.
+                    let waited = shared.chores_filled.wait_for(&mut chores, Shared::RETRY_AFTER);
+                    chores.is_next_wanted |= waited.timed_out();
+                } else {
+                    shared.chores_filled.wait(&mut chores);
+                }
             }
         }
         do_chores(shared);
@@ -120,13 +127,17 @@ pub(crate) fn do_chores(shared: &Shared) {
     };
     if is_wanted {
         match commit::prepare(shared, Fill::Zeros) {
-            Ok(segment) => shared.chores.lock().next = Some(Arc::new(segment)),
-            // The committer tries itself when it comes to it, and tells those who wait.
-            Err(error) => shared.background_failed(
-                "create segment in",
-                &shared.dirs.log,
-                &std::io::Error::other(error),
-            ),
+            Ok(segment) => {
+                shared.chores.lock().next = Some(Arc::new(segment));
+                shared.is_reserve_gone.store(false, Ordering::Relaxed);
+            }
+            Err(error) => {
+                let is_new = !shared.is_reserve_gone.swap(true, Ordering::Relaxed);
+                if is_new {
+                    let error = std::io::Error::other(error);
+                    shared.background_failed("create segment in", &shared.dirs.log, &error);
+                }
+            }
         }
     }
     for job in seals {

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
@@ -87,6 +87,9 @@ pub(crate) struct Shared {
     pub(crate) compaction: Mutex<CompactionBox>,
     pub(crate) compaction_due: Condvar,
     pub(crate) counters: Counters,
+    /// The disk has no room for a segment after the one in use. What is left of that one is kept
+    /// for ends, changes and compaction, which make room again; commits are refused.
+    pub(crate) is_reserve_gone: AtomicBool,
     /// Held until the last user of the spool is gone.
     pub(crate) lock: Mutex<Option<Box<dyn DirLock>>>,
 }
@@ -157,6 +160,20 @@ impl Shared {
     /// Where records of a segment must end, so that at least an empty seal fits behind.
     pub(crate) fn capacity(&self) -> u64 {
         self.config.segment_bytes - RECORD_LEN as u64 - TRAILER_LEN
+    }
+
+    /// `Err` when new mail must be refused for want of space.
+    pub(crate) fn check_space(&self) -> Result<(), ()> {
+        if self.is_reserve_gone.load(Ordering::Relaxed) {
+            return Err(());
+        }
+        self.space.check()
+    }
+
+    /// Asks the keeper for a segment in reserve.
+    pub(crate) fn want_next(&self) {
+        self.chores.lock().is_next_wanted = true;
+        self.chores_filled.notify_one();
     }
 
     /// Hands an operation to the committer.

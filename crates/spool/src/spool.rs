@@ -4,7 +4,7 @@ use std::io;
 use std::io::{IoSlice, Write};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crc32fast::Hasher;
@@ -83,7 +83,7 @@ impl Spool {
     /// [`DraftError::Full`] when free space is below `spool.minfree`.
     pub fn draft(&self, expected: u64) -> Result<Draft, DraftError> {
         let shared = &self.inner.shared;
-        shared.space.check().map_err(|()| DraftError::Full { path: shared.dirs.root.clone() })?;
+        shared.check_space().map_err(|()| DraftError::Full { path: shared.dirs.root.clone() })?;
         Ok(Draft::new(Arc::clone(&shared.room), expected))
     }
 
@@ -440,6 +440,7 @@ fn open_shared(
         compaction: Mutex::new(CompactionBox::default()),
         compaction_due: Condvar::new(),
         counters,
+        is_reserve_gone: AtomicBool::new(false),
         lock: Mutex::new(Some(lock)),
     };
     Ok((Arc::new(shared), report))
@@ -463,7 +464,7 @@ fn check_settings(config: &Config) -> Result<(), OpenError> {
 /// Checks a commit and encodes what can be encoded on the caller's thread.
 fn prepare_commit(shared: &Shared, commit: Commit) -> Result<NewMessage, CommitError> {
     let Commit { transaction, metadata, rows, body } = commit;
-    shared.space.check().map_err(|()| CommitError::Full { path: shared.dirs.root.clone() })?;
+    shared.check_space().map_err(|()| CommitError::Full { path: shared.dirs.root.clone() })?;
     let index_rows = index_rows(&rows).ok_or(CommitError::Rows { transaction })?;
     let pieces_len = body.pieces_len();
     let rows_len: usize = rows.iter().map(|row| 12 + row.row.len() + row.state.len()).sum();
