@@ -23,10 +23,14 @@ mod error;
 pub mod fields;
 pub mod hqf;
 mod index;
+mod keeper;
 mod loader;
 mod message;
 mod platform;
 mod segment;
+mod shared;
+#[cfg(test)]
+mod simulation;
 mod space;
 mod spool;
 
