@@ -34,6 +34,7 @@ pub mod pickup;
 pub mod policy;
 pub mod quota;
 pub mod retry;
+mod ring;
 pub mod state;
 pub mod stats;
 pub mod summary;

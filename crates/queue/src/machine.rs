@@ -1,25 +1,68 @@
 //! [`Queue`]: the one value that holds every row and decides about it.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::time::Duration;
 
-use mta_types::{MessageId, Timestamp};
+use mta_types::{MessageId, Tag, Timestamp};
 
+use crate::active::{Active, Candidates, Charges, Rules, mix};
 use crate::change::{End, QueueChange, Rewrite};
+use crate::defer::Defer;
 use crate::list::NamedLists;
-use crate::message::NewMessage;
+use crate::message::{MAX_REASON, NewMessage, Placement, cut};
 use crate::policy::dynamic::{Dynamic, DynamicError, DynamicUpdate, NewDynamic};
-use crate::policy::{AppliedPolicy, PerField, Policies};
-use crate::quota::Usage;
-use crate::state::IllegalMove;
+use crate::policy::entry::Entries;
+use crate::policy::evaluate::PolicySet;
+use crate::policy::{AppliedPolicy, Field, PerField, Policies};
+use crate::quota::{Quotas, Usage};
+use crate::ring::{Link, Node};
+use crate::state::{IllegalMove, Move, Next, State};
 use crate::stats::Stats;
-use crate::suspend::{NewSuspend, StaticSuspend, SuspendError, SuspendFilter, SuspendInfo};
+use crate::suspend::{
+    NewSuspend, StaticSuspend, SuspendError, SuspendFilter, SuspendInfo, Suspends,
+};
+use crate::symbol::{Names, Symbol, Values};
+use crate::table::{Extras, Row, Table};
 use crate::view::MessageView;
 
 /// The queue.
 #[derive(Debug)]
-pub struct Queue {}
+pub struct Queue {
+    pub(crate) table: Table,
+    pub(crate) defer: Defer,
+    pub(crate) active: Active,
+    pub(crate) rules: Rules,
+    /// The rows in a working state, and no others.
+    pub(crate) work: HashMap<Node, Work>,
+    pub(crate) quotas: Quotas,
+    pub(crate) settings: Settings,
+    pub(crate) totals: Totals,
+    /// Ids generated so far.
+    generated: u64,
+}
+
+/// Work on a row.
+#[derive(Debug)]
+pub(crate) struct Work {
+    pub(crate) since: Timestamp,
+    /// The source address chosen, while sending.
+    pub(crate) localip: Option<Symbol>,
+    /// Entries that count the row, while sending.
+    pub(crate) charges: Charges,
+}
+
+/// Counters since the start.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Totals {
+    pub(crate) misses: u64,
+    pub(crate) picks: u64,
+    delivered: u64,
+    delayed: u64,
+    failed: u64,
+}
 
 /// What does not come from a configuration file of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,20 +154,60 @@ pub enum QueueError {
 impl Queue {
     /// An empty queue without policies and suspensions.
     #[must_use]
-    pub fn new(settings: Settings) -> Self { todo!() }
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            table: Table::default(),
+            defer: Defer::default(),
+            active: Active::default(),
+            rules: Rules {
+                names: Names::default(),
+                policies: PolicySet::default(),
+                lists: NamedLists::default(),
+                suspends: Suspends::default(),
+                entries: Entries::default(),
+                hosts: settings.hosts,
+            },
+            work: HashMap::new(),
+            quotas: Quotas::default(),
+            settings,
+            totals: Totals::default(),
+            generated: 0,
+        }
+    }
 
     /// Takes new settings.
-    pub fn configure(&mut self, settings: Settings) { todo!() }
+    pub fn configure(&mut self, settings: Settings, now: Timestamp) {
+        self.settings = settings;
+        if self.rules.hosts != settings.hosts {
+            self.rules.hosts = settings.hosts;
+            for counter in 0..self.rules.policies.len() {
+                self.refresh(counter as u16, now);
+            }
+        }
+    }
 
-    /// Takes the pickup policies. Rows being sent stay counted; dynamic conditions whose counter
-    /// is gone are dropped.
-    pub fn configure_policies(&mut self, policies: Policies, now: Timestamp) { todo!() }
+    /// Takes the pickup policies. Rows being sent stay counted, rates go on where the same fields
+    /// are counted; dynamic conditions whose counter is gone are dropped.
+    pub fn configure_policies(&mut self, policies: Policies, now: Timestamp) {
+        self.rebuild(|rules| rules.policies.configure(policies, &mut rules.names), now);
+    }
 
     /// Takes the static suspensions. Dynamic ones stay.
-    pub fn configure_suspends(&mut self, suspends: Vec<StaticSuspend>, now: Timestamp) { todo!() }
+    pub fn configure_suspends(&mut self, suspends: Vec<StaticSuspend>, now: Timestamp) {
+        self.rules.suspends.configure(suspends);
+        self.active.file_all(&mut self.rules, now);
+    }
 
     /// Takes the named lists that policies and suspensions refer to.
-    pub fn configure_lists(&mut self, lists: NamedLists, now: Timestamp) { todo!() }
+    pub fn configure_lists(&mut self, lists: NamedLists, now: Timestamp) {
+        self.rebuild(|rules| rules.lists = lists, now);
+    }
+
+    /// The named lists as they stand, to be changed and given back.
+    #[must_use]
+    pub const fn lists(&self) -> &NamedLists {
+        &self.rules.lists
+    }
 
     /// Takes a row: new, or from the spool after a restart.
     ///
@@ -134,16 +217,67 @@ impl Queue {
     /// # Errors
     ///
     /// [`QueueError::Duplicate`], [`QueueError::Full`].
-    pub fn insert(&mut self, message: NewMessage, now: Timestamp) -> Result<(), QueueError> { todo!() }
+    pub fn insert(&mut self, message: NewMessage, now: Timestamp) -> Result<(), QueueError> {
+        let id = message.id();
+        if self.table.find(id).is_some() {
+            return Err(QueueError::Duplicate(id));
+        }
+        let (state, due) = match message.placement {
+            Placement::Now => (State::Defer, now),
+            Placement::At(due) => (State::Defer, due),
+            Placement::Hold => (State::Hold, Timestamp::EPOCH),
+            Placement::Update(due) => (State::Update, due),
+        };
+        let names = &mut self.rules.names;
+        let tags = message.tags.iter().map(|tag| names.intern_shared(tag.to_shared())).collect();
+        let quotas = message.quotas.iter().map(|quota| names.intern(quota)).collect();
+        let extras = Extras { sender: message.sender, orcpt: message.orcpt, tags, quotas };
+        message.transaction.note_queue(message.queue);
+        let row = Row {
+            domain: names.intern_domain(message.recipient.domain()),
+            transaction: message.transaction,
+            recipient: message.recipient,
+            metadata: message.metadata,
+            reason: message.retryreason.map(short_reason),
+            extras: boxed(extras),
+            due,
+            transportid: names.intern_shared(message.transportid.to_shared()),
+            jobid: message.jobid.map(|jobid| names.intern_shared(jobid.to_shared())),
+            tenantid: message.tenantid.map(|tenantid| names.intern_shared(tenantid.to_shared())),
+            lane: None,
+            link: Link::default(),
+            queue: message.queue,
+            retrycount: message.retrycount,
+            state,
+            priority: message.priority,
+            hold: state == State::Hold,
+            notify: message.notify,
+        };
+        self.add(row).map(|_| ())
+    }
 
     /// Takes up to `max` rows whose time has come at `now`, high priority first, then oldest first.
     ///
     /// They are UNKNOWN from now on, until [`Queue::activate`] or [`Queue::finish`].
-    pub fn due(&mut self, now: Timestamp, max: usize) -> Vec<MessageId> { todo!() }
+    pub fn due(&mut self, now: Timestamp, max: usize) -> Vec<MessageId> {
+        let mut taken = Vec::new();
+        while taken.len() < max
+            && let Some(node) = self.defer.first_due(now)
+        {
+            // Every row of the defer queue is in DEFER, where the table allows this.
+            if self.step(node, Move::Prepare, now).is_err() {
+                break;
+            }
+            taken.push(self.table[node].id());
+        }
+        taken
+    }
 
     /// When the next row of DEFER is due; `now` or earlier when one waits to be taken.
     #[must_use]
-    pub fn next_due(&self) -> Option<Timestamp> { todo!() }
+    pub fn next_due(&self) -> Option<Timestamp> {
+        self.defer.next()
+    }
 
     /// Files a row that hook and DNS are done with in the active queue.
     ///
@@ -152,7 +286,46 @@ impl Queue {
     /// # Errors
     ///
     /// [`QueueError::Unknown`], [`QueueError::Illegal`] unless the row is UNKNOWN.
-    pub fn activate(&mut self, id: MessageId, route: &Route, now: Timestamp) -> Result<Option<QueueChange>, QueueError> { todo!() }
+    pub fn activate(
+        &mut self,
+        id: MessageId,
+        route: &Route,
+        now: Timestamp,
+    ) -> Result<Option<QueueChange>, QueueError> {
+        let node = self.find(id)?;
+        let next = self.after(node, Move::Activate)?;
+        if next != Next::To(State::Active) {
+            self.table[node].due = now;
+            self.step(node, Move::Activate, now)?;
+            return Ok(Some(self.placed(node)));
+        }
+        let names = &mut self.rules.names;
+        let row = &self.table[node];
+        let grouping = route.grouping.as_deref().filter(|grouping| !grouping.is_empty());
+        let mut values: Values = [None; Field::COUNT];
+        values[Field::TransportId.index()] = Some(row.transportid);
+        values[Field::RecipientDomain.index()] = Some(row.domain);
+        values[Field::JobId.index()] = row.jobid;
+        values[Field::TenantId.index()] = row.tenantid;
+        names.retain_all(&values);
+        values[Field::RemoteIp.index()] = route.remoteip.map(|ip| names.intern(&ip.to_string()));
+        values[Field::RemoteMx.index()] = route.remotemx.as_ref().map(|mx| names.intern_domain(mx));
+        values[Field::Grouping.index()] = grouping.map(|grouping| {
+            if grouping.starts_with('&') {
+                names.intern(grouping)
+            } else {
+                names.intern(&format!("&{grouping}"))
+            }
+        });
+        let candidates = Candidates {
+            ips: route.localips.iter().map(|ip| names.intern(&ip.to_string())).collect(),
+            ordered: route.localipsordered,
+        };
+        let lane = self.active.open_lane(values, candidates, &mut self.rules, now);
+        self.table[node].lane = Some(lane);
+        self.step(node, Move::Activate, now)?;
+        Ok(None)
+    }
 
     /// Ends the work on a row that is UNKNOWN or SENDING.
     ///
@@ -161,72 +334,611 @@ impl Queue {
     /// # Errors
     ///
     /// [`QueueError::Unknown`], [`QueueError::Illegal`] unless somebody works on the row.
-    pub fn finish(&mut self, id: MessageId, outcome: Outcome, now: Timestamp) -> Result<Vec<QueueChange>, QueueError> { todo!() }
+    pub fn finish(
+        &mut self,
+        id: MessageId,
+        outcome: Outcome,
+        now: Timestamp,
+    ) -> Result<Vec<QueueChange>, QueueError> {
+        let node = self.find(id)?;
+        // The table allows End from the working states alone.
+        self.after(node, Move::End)?;
+        let requeue = match outcome {
+            Outcome::End(end) => {
+                match end {
+                    End::Delivered => self.totals.delivered += 1,
+                    End::Bounced | End::Deleted => self.totals.failed += 1,
+                    End::Unloaded => {}
+                }
+                self.step(node, Move::End, now)?;
+                return Ok(vec![QueueChange::Ended { id, end }]);
+            }
+            Outcome::Requeue(requeue) => requeue,
+        };
+        self.totals.delayed += 1;
+        let mut changes = Vec::with_capacity(2);
+        let row = &mut self.table[node];
+        row.due = now.saturating_add(requeue.delay);
+        row.retrycount = match requeue.retrycount {
+            RetryCount::Increment => row.retrycount.saturating_add(1),
+            RetryCount::Keep => row.retrycount,
+            RetryCount::Reset => 0,
+        };
+        if let Some(reason) = requeue.reason {
+            row.reason = Some(short_reason(reason));
+        }
+        let step = if requeue.hold { Move::Hold } else { Move::Schedule };
+        self.step(node, step, now)?;
+        changes.extend(self.apply(node, requeue.rewrite, now));
+        changes.push(self.placed(node));
+        Ok(changes)
+    }
 
     /// Changes facts of a row that somebody works on: what scripts set in a hook.
     ///
     /// # Errors
     ///
-    /// [`QueueError::Unknown`]; [`QueueError::Illegal`] for a row in ACTIVE.
-    pub fn rewrite(&mut self, id: MessageId, rewrite: Rewrite) -> Result<Option<QueueChange>, QueueError> { todo!() }
+    /// [`QueueError::Unknown`], [`QueueError::Illegal`] unless somebody works on the row.
+    pub fn rewrite(
+        &mut self,
+        id: MessageId,
+        rewrite: Rewrite,
+        now: Timestamp,
+    ) -> Result<Option<QueueChange>, QueueError> {
+        let node = self.find(id)?;
+        self.after(node, Move::End)?;
+        Ok(self.apply(node, rewrite, now))
+    }
 
     /// A row as it stands.
     #[must_use]
-    pub fn view(&self, id: MessageId) -> Option<MessageView<'_>> { todo!() }
+    pub fn view(&self, id: MessageId) -> Option<MessageView<'_>> {
+        self.table.find(id).map(|node| MessageView::new(self, node))
+    }
 
     /// The policies that apply to a row that is ACTIVE or SENDING, for the source address it uses
     /// (or its first candidate).
     #[must_use]
-    pub fn applied_policies(&self, id: MessageId) -> Option<Vec<AppliedPolicy>> { todo!() }
+    pub fn applied_policies(&self, id: MessageId) -> Option<Vec<AppliedPolicy>> {
+        let node = self.table.find(id)?;
+        let lane = self.active.lane(self.table[node].lane?);
+        let chosen = self.work.get(&node).and_then(|work| work.localip);
+        let mut values = lane.values;
+        values[Field::LocalIp.index()] = chosen.or_else(|| lane.candidates.ips.first().copied());
+        let text = |field: Field| Some((field, self.rules.names.shared(values[field.index()]?)));
+        let values = Field::ALL.into_iter().filter_map(text).collect();
+        Some(self.rules.policies.applied(&values, &self.rules.lists))
+    }
 
     /// The policies that would apply to a row with these values.
     #[must_use]
-    pub fn match_policies(&self, values: &PerField<String>) -> Vec<AppliedPolicy> { todo!() }
+    pub fn match_policies(&self, values: &PerField<String>) -> Vec<AppliedPolicy> {
+        let values = values.iter().map(|(field, text)| (field, Arc::from(text.as_str()))).collect();
+        self.rules.policies.applied(&values, &self.rules.lists)
+    }
 
     /// Gives tokens back to (without a number: fills) the rates of all entries that have these
     /// values after roll-up; returns how many entries that were.
-    pub fn refill_rates(&mut self, values: &PerField<String>, tokens: Option<f64>, now: Timestamp) -> usize { todo!() }
+    pub fn refill_rates(
+        &mut self,
+        values: &PerField<String>,
+        tokens: Option<f64>,
+        now: Timestamp,
+    ) -> usize {
+        let names = &self.rules.names;
+        let has = |found: &Values| {
+            values.iter().all(|(field, text)| {
+                found[field.index()].is_some_and(|value| names.text(value) == text)
+            })
+        };
+        let entries = self.rules.entries.iter().filter(|(_, entry)| has(&entry.key.values));
+        let nodes: Vec<Node> = entries.map(|(node, _)| node).collect();
+        let mut refilled = 0;
+        for node in nodes {
+            if self.rules.entries.refill(node, tokens, now) {
+                refilled += 1;
+                self.active.wake(node, &mut self.rules, now);
+            }
+        }
+        refilled
+    }
 
     /// Adds a dynamic condition, or updates an equal one; returns its id.
     ///
     /// # Errors
     ///
     /// See [`DynamicError`].
-    pub fn add_policy(&mut self, policy: NewDynamic, now: Timestamp) -> Result<Box<str>, DynamicError> { todo!() }
+    pub fn add_policy(
+        &mut self,
+        policy: NewDynamic,
+        now: Timestamp,
+    ) -> Result<Box<str>, DynamicError> {
+        let generated = generate(self.settings.seed, &mut self.generated);
+        let (id, counter) = self.rules.policies.add(policy, now, || generated)?;
+        self.refresh(counter, now);
+        Ok(id)
+    }
 
     /// Changes a dynamic condition; tells whether it is there.
-    pub fn update_policy(&mut self, id: &str, update: DynamicUpdate, now: Timestamp) -> bool { todo!() }
+    pub fn update_policy(&mut self, id: &str, update: DynamicUpdate, now: Timestamp) -> bool {
+        let counter = self.rules.policies.update(id, update, now);
+        counter.inspect(|counter| self.refresh(*counter, now)).is_some()
+    }
 
     /// Deletes a dynamic condition; tells whether it was there.
-    pub fn delete_policy(&mut self, id: &str, now: Timestamp) -> bool { todo!() }
+    pub fn delete_policy(&mut self, id: &str, now: Timestamp) -> bool {
+        let counter = self.rules.policies.remove(id);
+        counter.inspect(|counter| self.refresh(*counter, now)).is_some()
+    }
 
     /// The dynamic conditions, oldest first.
     #[must_use]
-    pub fn dynamic_policies(&self) -> Vec<Dynamic> { todo!() }
+    pub fn dynamic_policies(&self) -> Vec<Dynamic> {
+        self.rules.policies.dynamics().cloned().collect()
+    }
 
     /// Adds a dynamic suspension, or updates an equal one; returns its id.
     ///
     /// # Errors
     ///
     /// See [`SuspendError`].
-    pub fn add_suspend(&mut self, suspend: NewSuspend, now: Timestamp) -> Result<Box<str>, SuspendError> { todo!() }
+    pub fn add_suspend(
+        &mut self,
+        suspend: NewSuspend,
+        now: Timestamp,
+    ) -> Result<Box<str>, SuspendError> {
+        let generated = generate(self.settings.seed, &mut self.generated);
+        let (id, new) = self.rules.suspends.add(suspend, now, || generated)?;
+        if let Some(matches) = new {
+            self.active.suspend(&matches, &mut self.rules, now);
+        }
+        Ok(id)
+    }
 
     /// Changes time to live and tag of a dynamic suspension; tells whether it is there.
-    pub fn update_suspend(&mut self, id: &str, ttl: Option<Option<Duration>>, tag: Option<Option<mta_types::Tag>>, now: Timestamp) -> bool { todo!() }
+    pub fn update_suspend(
+        &mut self,
+        id: &str,
+        ttl: Option<Option<Duration>>,
+        tag: Option<Option<Tag>>,
+        now: Timestamp,
+    ) -> bool {
+        self.rules.suspends.update(id, ttl, tag, now)
+    }
 
     /// Deletes a dynamic suspension; tells whether it was there.
-    pub fn delete_suspend(&mut self, id: &str, now: Timestamp) -> bool { todo!() }
+    pub fn delete_suspend(&mut self, id: &str, now: Timestamp) -> bool {
+        let removed = self.rules.suspends.remove(id);
+        if removed {
+            self.active.resume(&mut self.rules, now);
+        }
+        removed
+    }
 
     /// The suspensions that pass the filter, at most `limit`: static, dynamic, and the pickup's own
     /// for counters that are used up.
     #[must_use]
-    pub fn suspends(&self, filter: &SuspendFilter, limit: usize) -> Vec<SuspendInfo> { todo!() }
+    pub fn suspends(&self, filter: &SuspendFilter, limit: usize) -> Vec<SuspendInfo> {
+        let entries = &self.rules.entries;
+        let names = &self.rules.names;
+        let internal = entries.iter().filter_map(|(_, entry)| {
+            let text = |field: Field| {
+                Some((field, Box::from(names.text(entry.key.values[field.index()]?))))
+            };
+            Some(SuspendInfo {
+                source: entries.suspends(entry)?,
+                id: None,
+                values: Field::ALL.into_iter().filter_map(text).collect(),
+                expires: entries.frees_at(entry),
+                tag: None,
+                properties: Default::default(),
+            })
+        });
+        let all = self.rules.suspends.infos().chain(internal);
+        all.filter(|info| filter.passes(info)).take(limit).collect()
+    }
 
     /// What is queued under a quota's name.
     #[must_use]
-    pub fn quota(&self, name: &str) -> Usage { todo!() }
+    pub fn quota(&self, name: &str) -> Usage {
+        self.rules.names.find(name).map_or_else(Usage::default, |quota| self.quotas.usage(quota))
+    }
 
     /// Sizes and counters.
     #[must_use]
-    pub fn stats(&self) -> Stats { todo!() }
+    pub fn stats(&self) -> Stats {
+        let count = |state| self.table.count(state);
+        let [concurrency_counters, concurrency_suspends, rate_buckets, rate_suspends] =
+            self.rules.entries.numbers();
+        Stats {
+            rows: self.table.len(),
+            defer: count(State::Defer),
+            active: count(State::Active),
+            active_priorities: self.table.active_by_priority(),
+            hold: count(State::Hold),
+            update: count(State::Update),
+            update_pending: count(State::UnknownFreezing) + count(State::SendingFreezing),
+            unknown: count(State::Unknown) + count(State::UnknownFreezing),
+            sending: self.sending(),
+            subqueues: self.active.lanes_len(),
+            concurrency_counters,
+            concurrency_suspends,
+            rate_buckets,
+            rate_suspends,
+            dynamic_suspends: self.rules.suspends.dynamics_len(),
+            dynamic_conditions: self.rules.policies.dynamics_len(),
+            quotas: self.quotas.len(),
+            pickup_skips: self.active.skips,
+            pickup_misses: self.totals.misses,
+            pickup_count: self.totals.picks,
+            pickup_pending: self.active.pending(),
+            delivered: self.totals.delivered,
+            delayed: self.totals.delayed,
+            failed: self.totals.failed,
+        }
+    }
+
+    /// Rows being sent.
+    pub(crate) fn sending(&self) -> usize {
+        self.table.count(State::Sending) + self.table.count(State::SendingFreezing)
+    }
+
+    /// Lets everything happen that time alone brings about: suspensions and conditions end, rates
+    /// refill.
+    pub(crate) fn expire(&mut self, now: Timestamp) {
+        if self.rules.suspends.expire(now) {
+            self.active.resume(&mut self.rules, now);
+        }
+        while let Some(expiry) = self.rules.policies.next_expiry().filter(|at| *at <= now) {
+            // A condition whose counter is gone went with it, so there is one for each.
+            let Some(counter) = self.rules.policies.expire(expiry.max(now)) else { continue };
+            self.refresh(counter, now);
+        }
+        for entry in self.rules.entries.due(now, &mut self.rules.names) {
+            self.active.wake(entry, &mut self.rules, now);
+            self.rules.entries.tidy(entry, now, &mut self.rules.names);
+        }
+    }
+
+    /// When time alone will bring something about next.
+    pub(crate) fn next_deadline(&self) -> Option<Timestamp> {
+        [
+            self.rules.suspends.next_expiry(),
+            self.rules.policies.next_expiry(),
+            self.rules.entries.next_free(),
+            self.next_due(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    /// Adds a row that is not being worked on.
+    pub(crate) fn add(&mut self, row: Row) -> Result<Node, QueueError> {
+        let id = row.id();
+        match self.table.insert(row) {
+            Ok(node) => {
+                let row = &self.table[node];
+                for quota in row.quotas() {
+                    self.quotas.add(*quota, row.transaction.size());
+                }
+                if row.state == State::Defer {
+                    self.defer.insert(row.priority, row.due, node);
+                }
+                Ok(node)
+            }
+            Err(row) => {
+                for symbol in row.symbols() {
+                    self.rules.names.release(symbol);
+                }
+                let taken = self.table.find(id).is_some();
+                Err(if taken { QueueError::Duplicate(id) } else { QueueError::Full })
+            }
+        }
+    }
+
+    pub(crate) fn find(&self, id: MessageId) -> Result<Node, QueueError> {
+        self.table.find(id).ok_or(QueueError::Unknown(id))
+    }
+
+    /// What `step` would make of a row.
+    pub(crate) fn after(&self, node: Node, step: Move) -> Result<Next, QueueError> {
+        let row = &self.table[node];
+        row.state.after(step).map_err(|source| QueueError::Illegal { id: row.id(), source })
+    }
+
+    /// Makes a row take a step and files it where that leads. The row's `due` and `lane` are to be
+    /// right for where it goes, except that leaving DEFER needs the old `due` (see
+    /// [`Queue::set_due`]).
+    pub(crate) fn step(
+        &mut self,
+        node: Node,
+        step: Move,
+        now: Timestamp,
+    ) -> Result<(), QueueError> {
+        let before = self.table[node].state;
+        let next = self.after(node, step)?;
+        if let Next::To(after) = next
+            && before.is_working()
+            && after.is_working()
+        {
+            // A freeze was asked for; the work goes on.
+            self.table.set_state(node, after);
+            return Ok(());
+        }
+        self.unfile(node, before, now);
+        match next {
+            Next::To(after) => {
+                self.table.set_state(node, after);
+                self.table[node].hold = step == Move::Hold;
+                self.file(node, after, now);
+            }
+            Next::Gone => {
+                if let Some(row) = self.table.remove(node) {
+                    for quota in row.quotas() {
+                        self.quotas.remove(*quota, row.transaction.size());
+                    }
+                    for symbol in row.symbols() {
+                        self.rules.names.release(symbol);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Changes when a row is due, wherever it stands.
+    pub(crate) fn set_due(&mut self, node: Node, due: Timestamp) {
+        let row = &mut self.table[node];
+        if row.state == State::Defer {
+            self.defer.remove(row.priority, row.due, node);
+            self.defer.insert(row.priority, due, node);
+        }
+        row.due = due;
+    }
+
+    /// Changes a row's own facts. A row in ACTIVE stays in its lane, so what policies look at must
+    /// not change there.
+    pub(crate) fn apply(
+        &mut self,
+        node: Node,
+        rewrite: Rewrite,
+        now: Timestamp,
+    ) -> Option<QueueChange> {
+        if rewrite.is_empty() {
+            return None;
+        }
+        let change = rewrite.clone();
+        let names = &mut self.rules.names;
+        let row = &mut self.table[node];
+        let id = row.id();
+        if let Some(transportid) = rewrite.transportid {
+            let new = names.intern_shared(transportid.to_shared());
+            names.release(std::mem::replace(&mut row.transportid, new));
+        }
+        if let Some(jobid) = rewrite.jobid {
+            let new = jobid.map(|jobid| names.intern_shared(jobid.to_shared()));
+            if let Some(old) = std::mem::replace(&mut row.jobid, new) {
+                names.release(old);
+            }
+        }
+        if let Some(recipient) = rewrite.recipient {
+            let new = names.intern_domain(recipient.domain());
+            names.release(std::mem::replace(&mut row.domain, new));
+            row.recipient = recipient;
+        }
+        if let Some(metadata) = rewrite.metadata {
+            row.metadata = metadata;
+        }
+        if rewrite.sender.is_some() || rewrite.quotas.is_some() {
+            let mut extras = row.extras.take().map(|extras| *extras).unwrap_or_default();
+            if rewrite.sender.is_some() {
+                extras.sender = rewrite.sender;
+            }
+            if let Some(quotas) = rewrite.quotas {
+                let size = row.transaction.size();
+                let new: Box<[Symbol]> = quotas.iter().map(|quota| names.intern(quota)).collect();
+                for quota in &new {
+                    self.quotas.add(*quota, size);
+                }
+                for quota in std::mem::replace(&mut extras.quotas, new) {
+                    self.quotas.remove(quota, size);
+                    names.release(quota);
+                }
+            }
+            row.extras = boxed(extras);
+        }
+        if let Some(priority) = rewrite.priority
+            && priority != row.priority
+        {
+            let (state, due, old) = (row.state, row.due, row.priority);
+            match (state, row.lane) {
+                (State::Defer, _) => {
+                    self.defer.remove(old, due, node);
+                    self.defer.insert(priority, due, node);
+                    self.table.set_priority(node, priority);
+                }
+                (State::Active, Some(lane)) => {
+                    self.active.take(&mut self.table, lane, node, &mut self.rules, now);
+                    self.table.set_priority(node, priority);
+                    self.active.push(&mut self.table, lane, node, &mut self.rules, now);
+                }
+                _ => self.table.set_priority(node, priority),
+            }
+        }
+        Some(QueueChange::Rewritten { id, rewrite: Box::new(change) })
+    }
+
+    /// What the spool must know of where a row stands.
+    pub(crate) fn placed(&self, node: Node) -> QueueChange {
+        let row = &self.table[node];
+        let placement = match row.state {
+            State::Hold => Placement::Hold,
+            State::Update => Placement::Update(row.due),
+            State::Active
+            | State::Defer
+            | State::Unknown
+            | State::UnknownFreezing
+            | State::Sending
+            | State::SendingFreezing => Placement::At(row.due),
+        };
+        QueueChange::Placed {
+            id: row.id(),
+            placement,
+            retrycount: row.retrycount,
+            reason: row.reason.clone(),
+        }
+    }
+
+    /// Takes a row out of where its state has filed it.
+    fn unfile(&mut self, node: Node, state: State, now: Timestamp) {
+        match state {
+            State::Defer => {
+                let row = &self.table[node];
+                self.defer.remove(row.priority, row.due, node);
+            }
+            State::Active => {
+                if let Some(lane) = self.table[node].lane.take() {
+                    self.active.remove(&mut self.table, lane, node, &mut self.rules, now);
+                }
+            }
+            State::Hold | State::Update => {}
+            State::Unknown | State::UnknownFreezing => {
+                self.work.remove(&node);
+            }
+            State::Sending | State::SendingFreezing => {
+                let charges = self.work.remove(&node).map(|work| work.charges).unwrap_or_default();
+                if let Some(lane) = self.table[node].lane.take() {
+                    self.active.sent(lane, &charges, &mut self.rules, now);
+                }
+            }
+        }
+    }
+
+    /// Files a row where its state wants it.
+    fn file(&mut self, node: Node, state: State, now: Timestamp) {
+        let row = &self.table[node];
+        match state {
+            State::Defer => self.defer.insert(row.priority, row.due, node),
+            State::Active => {
+                if let Some(lane) = row.lane {
+                    self.active.push(&mut self.table, lane, node, &mut self.rules, now);
+                }
+            }
+            State::Hold | State::Update => {}
+            // Rows come to SENDING through the pickup alone, which notes the work itself.
+            State::Unknown | State::UnknownFreezing | State::Sending | State::SendingFreezing => {
+                let charges = Charges::new();
+                self.work.insert(node, Work { since: now, localip: None, charges });
+            }
+        }
+    }
+
+    /// Works out the limits of a counter's entries again.
+    fn refresh(&mut self, counter: u16, now: Timestamp) {
+        let entries = self.rules.entries.iter().filter(|(_, entry)| entry.key.counter == counter);
+        let nodes: Vec<_> = entries.map(|(node, entry)| (node, entry.key)).collect();
+        for (node, key) in nodes {
+            let Rules { policies, names, lists, hosts, .. } = &self.rules;
+            let limits = policies.limits(&key, *hosts, names, lists);
+            self.rules.entries.set_limits(node, limits, now);
+            self.active.wake(node, &mut self.rules, now);
+        }
+    }
+
+    /// Changes rules that decide which entry counts a row, and files everything anew.
+    fn rebuild(&mut self, change: impl FnOnce(&mut Rules), now: Timestamp) {
+        self.active.unfile_all(&mut self.rules, now);
+        let counters: Vec<_> = (0..self.rules.policies.len())
+            .map(|counter| self.rules.policies.fields(counter as u16))
+            .collect();
+        // Their names are given back below, when the entries that inherit have their own.
+        let past = self.rules.entries.drain();
+        change(&mut self.rules);
+        for entry in &past {
+            let fields = counters.get(usize::from(entry.key.counter)).copied();
+            let Some(counter) = fields.and_then(|fields| self.rules.policies.counter_of(fields))
+            else {
+                continue;
+            };
+            let key = crate::policy::entry::EntryKey { counter, ..entry.key };
+            let heir = self.open_entry(key);
+            self.rules.entries.inherit(heir, entry);
+        }
+        for entry in &past {
+            self.rules.names.release_all(&entry.key.values);
+        }
+        let sending: Vec<Node> =
+            self.work.keys().copied().filter(|node| self.table[*node].lane.is_some()).collect();
+        for node in sending {
+            let Some(lane) = self.table[node].lane else { continue };
+            let values = self.active.lane(lane).values;
+            let localip = self.work.get(&node).and_then(|work| work.localip);
+            let keys = self.rules.policies.keys(&values, &self.rules.names, &self.rules.lists);
+            let mut charges = Charges::new();
+            for key in keys {
+                let Rules { policies, names, lists, .. } = &self.rules;
+                let entry = self.open_entry(policies.with_localip(key, localip, names, lists));
+                self.rules.entries.carry(entry);
+                charges.push(entry);
+                if self.rules.entries.entry(entry).limits.stop {
+                    break;
+                }
+            }
+            if let Some(work) = self.work.get_mut(&node) {
+                work.charges = charges;
+            }
+        }
+        let all: Vec<Node> = self.rules.entries.iter().map(|(node, _)| node).collect();
+        for entry in all {
+            self.rules.entries.tidy(entry, now, &mut self.rules.names);
+        }
+        self.active.file_all(&mut self.rules, now);
+    }
+
+    fn open_entry(&mut self, key: crate::policy::entry::EntryKey) -> Node {
+        let Rules { policies, names, lists, hosts, entries, .. } = &mut self.rules;
+        let limits = policies.limits(&key, *hosts, names, lists);
+        entries.open(key, limits, names)
+    }
+
+    /// A number that chooses for a row: the same for the same attempt.
+    pub(crate) fn random(seed: u64, table: &Table, node: Node) -> u64 {
+        let row = &table[node];
+        let id = u128::from_be_bytes(*row.transaction.id().as_bytes());
+        let halves = mix(id as u64) ^ mix((id >> 64) as u64).rotate_left(1);
+        mix(halves ^ seed ^ u64::from(row.queue.0) << 32 ^ u64::from(row.retrycount))
+    }
 }
+
+impl Default for Settings {
+    /// No limit, one host.
+    fn default() -> Self {
+        Self { concurrency: None, hosts: NonZeroU32::MIN, seed: 0 }
+    }
+}
+
+/// Extras, unless there are none.
+pub(crate) fn boxed(extras: Extras) -> Option<Box<Extras>> {
+    let Extras { sender, orcpt, tags, quotas } = &extras;
+    let none = sender.is_none() && orcpt.is_none() && tags.is_empty() && quotas.is_empty();
+    (!none).then(|| Box::new(extras))
+}
+
+fn short_reason(reason: Box<str>) -> Box<str> {
+    if reason.len() <= MAX_REASON { reason } else { cut(&reason, MAX_REASON).into() }
+}
+
+/// An id in the form of a UUID (RFC 9562 §5.8, custom) that no other call of this run gives.
+fn generate(seed: u64, generated: &mut u64) -> Box<str> {
+    *generated += 1;
+    let high = mix(seed ^ mix(*generated));
+    let low = mix(high ^ *generated);
+    let mut bytes = ((u128::from(high) << 64) | u128::from(low)).to_be_bytes();
+    bytes[6] = bytes[6] & 0x0f | 0x80;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    mta_types::TransactionId::from_bytes(bytes).to_string().into()
+}
+
+#[cfg(test)]
+mod tests;

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use mta_types::{
-    Address, Grouping, JobId, MessageId, QueueId, ServerId, Tag, TenantId, Timestamp, TransactionId,
-    TransportId,
+    Address, Grouping, JobId, MessageId, QueueId, ServerId, Tag, TenantId, Timestamp,
+    TransactionId, TransportId,
 };
 
 use crate::metadata::Metadata;
@@ -29,8 +29,6 @@ pub struct Transaction {
     text: Box<str>,
     /// Where each text ends in `text`; never decreasing, always on a character boundary.
     ends: [u16; Part::COUNT],
-    /// Octets of the sender's local part, which opens `text`.
-    sender_local: u16,
     /// Which of the optional texts are there, by the bit of their [`Part`].
     present: u8,
     ret: Option<DsnReturn>,
@@ -325,7 +323,6 @@ impl Transaction {
             serverid: parts.serverid.clone(),
             text: text.into_boxed_str(),
             ends,
-            sender_local: ends[Part::SenderLocal as usize],
             present,
             ret: parts.ret,
             senderip: parts.senderip,

@@ -45,31 +45,30 @@ impl Pattern {
     /// is neither an address, a network, a rolled-up name nor a list.
     pub fn parse(field: Field, text: &str) -> Result<Self, PatternError> {
         let invalid = |why: String| PatternError { field, text: text.to_owned(), why };
-        let form = if let Some(list) = text.strip_prefix('@') {
-            Form::List(list.into())
-        } else if let Some((regex, flags)) = regex_literal(text) {
-            let regex = regex::RegexBuilder::new(regex)
-                .case_insensitive(flags == "i" || field.kind() == FieldKind::Domain)
-                .size_limit(REGEX_LIMIT)
-                .build()
-                .map_err(|error| invalid(error.to_string()))?;
-            Form::Regex(Box::new(regex))
-        } else if text.starts_with('#') {
-            Form::Exact
-        } else {
-            match field.kind() {
-                FieldKind::Text => Form::Exact,
-                FieldKind::Domain => match text.strip_prefix("*.") {
-                    Some(domain) => Form::Below(domain.to_ascii_lowercase().into()),
-                    None => Form::ExactDomain,
-                },
-                FieldKind::Address => {
-                    Form::Net(text.parse().map_err(|error: crate::network::InvalidNetwork| {
-                        invalid(error.to_string())
-                    })?)
+        let form =
+            if let Some(list) = text.strip_prefix('@') {
+                Form::List(list.into())
+            } else if let Some((regex, flags)) = regex_literal(text) {
+                let regex = regex::RegexBuilder::new(regex)
+                    .case_insensitive(flags == "i" || field.kind() == FieldKind::Domain)
+                    .size_limit(REGEX_LIMIT)
+                    .build()
+                    .map_err(|error| invalid(error.to_string()))?;
+                Form::Regex(Box::new(regex))
+            } else if text.starts_with('#') {
+                Form::Exact
+            } else {
+                match field.kind() {
+                    FieldKind::Text => Form::Exact,
+                    FieldKind::Domain => match text.strip_prefix("*.") {
+                        Some(domain) => Form::Below(domain.to_ascii_lowercase().into()),
+                        None => Form::ExactDomain,
+                    },
+                    FieldKind::Address => Form::Net(text.parse().map_err(
+                        |error: crate::network::InvalidNetwork| invalid(error.to_string()),
+                    )?),
                 }
-            }
-        };
+            };
         Ok(Self { text: text.into(), form })
     }
 

@@ -65,8 +65,7 @@ impl Schedule {
 impl Default for Schedule {
     /// The schedule that everybody ships: 30 retries over 3.4 days.
     fn default() -> Self {
-        let interval =
-            |seconds, notify| Interval { delay: Duration::from_secs(seconds), notify };
+        let interval = |seconds, notify| Interval { delay: Duration::from_secs(seconds), notify };
         Self {
             count: 30,
             intervals: vec![

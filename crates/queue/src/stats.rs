@@ -7,8 +7,6 @@ pub struct Stats {
     pub rows: usize,
     /// Rows in DEFER.
     pub defer: usize,
-    /// Rows in DEFER whose time had come at the last call with a clock.
-    pub due: usize,
     /// Rows in ACTIVE.
     pub active: usize,
     /// Rows in ACTIVE by priority, 0 first.
