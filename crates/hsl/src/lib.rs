@@ -3,5 +3,9 @@
 
 pub mod ast;
 pub mod diagnostic;
+pub mod lexer;
+pub mod parser;
+pub mod print;
 pub mod source;
 pub mod symbol;
+pub mod token;
