@@ -289,7 +289,7 @@ pub struct Param {
 // ---------------------------------------------------------------------------------------------
 // Expressions
 
-/// An expression and its place. Parentheses leave no node; they are part of no span.
+/// An expression and its place. Parentheses leave no node, but they belong to the span.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Expr {
     /// What it computes.

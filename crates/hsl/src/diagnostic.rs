@@ -23,8 +23,13 @@ pub enum Severity {
 /// One error or warning.
 ///
 /// The message is one sentence without a full stop; it names the thing, not the place.
+///
+/// One word wide, so that results which may hold one stay small.
+#[derive(Clone, PartialEq)]
+pub struct Diagnostic(Box<Parts>);
+
 #[derive(Clone, Debug, PartialEq)]
-pub struct Diagnostic {
+struct Parts {
     severity: Severity,
     message: String,
     span: Option<Span>,
@@ -83,19 +88,23 @@ impl Diagnostic {
     /// Makes an error at `span`.
     #[must_use]
     pub fn error(span: Span, message: impl Into<String>) -> Self {
-        Self { span: Some(span), ..Self::without_place(Severity::Error, message) }
+        let mut diagnostic = Self::without_place(Severity::Error, message);
+        diagnostic.0.span = Some(span);
+        diagnostic
     }
 
     /// Makes a warning at `span`.
     #[must_use]
     pub fn warning(span: Span, message: impl Into<String>) -> Self {
-        Self { span: Some(span), ..Self::without_place(Severity::Warning, message) }
+        let mut diagnostic = Self::without_place(Severity::Warning, message);
+        diagnostic.0.span = Some(span);
+        diagnostic
     }
 
     /// Makes a diagnostic whose place is unknown.
     #[must_use]
     pub fn without_place(severity: Severity, message: impl Into<String>) -> Self {
-        Self {
+        Self(Box::new(Parts {
             severity,
             message: message.into(),
             span: None,
@@ -103,65 +112,65 @@ impl Diagnostic {
             notes: Vec::new(),
             hints: Vec::new(),
             stack: Vec::new(),
-        }
+        }))
     }
 
     /// Writes `label` under the marked text.
     #[must_use]
     pub fn with_label(mut self, label: impl Into<String>) -> Self {
-        self.label = label.into();
+        self.0.label = label.into();
         self
     }
 
     /// Marks a second place, such as the brace that was never closed.
     #[must_use]
     pub fn with_note(mut self, span: Span, note: impl Into<String>) -> Self {
-        self.notes.push((span, note.into()));
+        self.0.notes.push((span, note.into()));
         self
     }
 
     /// Adds what the reader can do about it.
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
-        self.hints.push(hint.into());
+        self.0.hints.push(hint.into());
         self
     }
 
     /// Adds the next outer step of the way to the error.
     #[must_use]
     pub fn with_frame(mut self, what: impl Into<String>, span: Option<Span>) -> Self {
-        self.stack.push(StackFrame { what: what.into(), span });
+        self.0.stack.push(StackFrame { what: what.into(), span });
         self
     }
 
     /// Returns how bad it is.
     #[must_use]
     pub const fn severity(&self) -> Severity {
-        self.severity
+        self.0.severity
     }
 
     /// Returns the message.
     #[must_use]
     pub fn message(&self) -> &str {
-        &self.message
+        &self.0.message
     }
 
     /// Returns the place, if it is known.
     #[must_use]
     pub const fn span(&self) -> Option<Span> {
-        self.span
+        self.0.span
     }
 
     /// Returns the hints.
     #[must_use]
     pub fn hints(&self) -> &[String] {
-        &self.hints
+        &self.0.hints
     }
 
     /// Returns the way to the error, innermost first.
     #[must_use]
     pub fn stack(&self) -> &[StackFrame] {
-        &self.stack
+        &self.0.stack
     }
 
     /// Renders the diagnostic with the lines of source it is about.
@@ -171,21 +180,22 @@ impl Diagnostic {
             Style::Plain => Renderer::plain(),
             Style::Coloured => Renderer::styled(),
         };
-        let level = match self.severity {
+        let level = match self.0.severity {
             Severity::Error => Level::ERROR,
             Severity::Warning => Level::WARNING,
         };
-        let title = level.primary_title(self.message.as_str());
+        let title = level.primary_title(self.0.message.as_str());
         let excerpts = self.excerpts(sources);
         let mut group = if excerpts.is_empty() {
             Group::with_title(title)
         } else {
             title.elements(excerpts.iter().map(Excerpt::snippet))
         };
-        for hint in &self.hints {
+        for hint in &self.0.hints {
             group = group.element(Level::HELP.message(hint.as_str()));
         }
         let trace: Vec<String> = self
+            .0
             .stack
             .iter()
             .map(|frame| match sources.place(frame.span) {
@@ -202,21 +212,21 @@ impl Diagnostic {
     /// Returns the diagnostic with its places looked up in `sources`.
     #[must_use]
     pub fn plain(&self, sources: &SourceMap) -> PlainDiagnostic {
-        let place = PlainFrame::at(self.span, sources);
+        let place = PlainFrame::at(self.0.span, sources);
         PlainDiagnostic {
             line: place.line,
             column: place.column,
-            message: self.message.clone(),
+            message: self.0.message.clone(),
             file: place.file,
-            path: self.stack.iter().map(|frame| PlainFrame::at(frame.span, sources)).collect(),
+            path: self.0.stack.iter().map(|frame| PlainFrame::at(frame.span, sources)).collect(),
         }
     }
 
     /// Cuts the marked lines out of their files, the main place first.
     fn excerpts<'a>(&'a self, sources: &'a SourceMap) -> Vec<Excerpt<'a>> {
         let mut excerpts: Vec<Excerpt<'a>> = Vec::new();
-        let main = self.span.map(|span| (span, self.label.as_str(), true));
-        let notes = self.notes.iter().map(|(span, note)| (*span, note.as_str(), false));
+        let main = self.0.span.map(|span| (span, self.0.label.as_str(), true));
+        let notes = self.0.notes.iter().map(|(span, note)| (*span, note.as_str(), false));
         for (span, label, is_main) in main.into_iter().chain(notes) {
             let near = excerpts.iter_mut().find(|known| known.holds(span));
             if let Some(known) = near {
@@ -232,7 +242,13 @@ impl Diagnostic {
 
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
+        f.write_str(&self.0.message)
+    }
+}
+
+impl fmt::Debug for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }
 

@@ -14,13 +14,17 @@ mod compile;
 pub mod diagnostic;
 pub mod exception;
 pub mod host;
+pub mod lexer;
 mod memory;
 pub mod module;
 pub mod ops;
+pub mod parser;
+pub mod print;
 mod program;
 pub mod shared_memory;
 pub mod source;
 pub mod symbol;
+pub mod token;
 pub mod value;
 mod vm;
 

@@ -12,6 +12,7 @@ use std::sync::{Arc, LazyLock};
 use hashbrown::HashTable;
 
 use super::{Str, Value, number, release};
+use crate::ops::strict_equal;
 
 /// Entries that are searched one by one rather than through the hash index.
 const UNINDEXED: usize = 8;
@@ -64,11 +65,7 @@ impl Key {
         match self {
             Self::Int(number) => hash_int(*number),
             Self::Str(text) => hash_bytes(text),
-            Self::Other(value) => {
-                let mut hasher = SEED.build_hasher();
-                hash_value(value, &mut hasher, 0);
-                hasher.finish()
-            }
+            Self::Other(value) => strict_hash(value),
         }
     }
 }
@@ -128,6 +125,7 @@ impl From<&Value> for Key {
 enum Probe<'a> {
     Int(i32),
     Bytes(&'a [u8]),
+    Name(&'a Str),
     Key(&'a Key),
 }
 
@@ -137,6 +135,7 @@ impl Probe<'_> {
         match (self, key) {
             (Self::Int(a), Key::Int(b)) => a == *b,
             (Self::Bytes(a), Key::Str(b)) => a == b.as_bytes(),
+            (Self::Name(a), Key::Str(b)) => a == b,
             (Self::Key(a), b) => a == b,
             _ => false,
         }
@@ -146,6 +145,7 @@ impl Probe<'_> {
         match self {
             Self::Int(number) => hash_int(number),
             Self::Bytes(text) => hash_bytes(text),
+            Self::Name(text) => hash_bytes(text),
             Self::Key(key) => key.hash(),
         }
     }
@@ -180,7 +180,7 @@ struct Map {
 }
 
 /// Positions by hash of their key; empty while there are at most [`UNINDEXED`] entries.
-pub(crate) type MapIndex = HashTable<u32>;
+type MapIndex = HashTable<u32>;
 
 impl Map {
     #[inline]
@@ -359,6 +359,16 @@ impl Array {
         match integer_text(key) {
             Some(number) => self.get_int(number),
             None => self.probe(Probe::Bytes(key)),
+        }
+    }
+
+    /// Returns the element with this text key. One allocation used as key and for the search makes
+    /// this a comparison of addresses.
+    #[inline]
+    pub(crate) fn get_name(&self, name: &Str) -> Option<&Value> {
+        match integer_text(name) {
+            Some(number) => self.get_int(number),
+            None => self.probe(Probe::Name(name)),
         }
     }
 
@@ -588,6 +598,35 @@ impl Drop for ArrayData {
     }
 }
 
+/// A set of values by `===`, for searching many in many.
+pub(crate) struct ValueSet<'a>(HashTable<&'a Value>);
+
+impl<'a> ValueSet<'a> {
+    /// Makes the set of the values of `array`.
+    pub(crate) fn new(array: &'a Array) -> Self {
+        let mut table: HashTable<&'a Value> = HashTable::with_capacity(array.len());
+        for value in array.values() {
+            table
+                .entry(strict_hash(value), |known| strict_equal(known, value), |known| {
+                    strict_hash(known)
+                })
+                .or_insert(value);
+        }
+        Self(table)
+    }
+
+    /// Returns whether an equal value is in the set.
+    pub(crate) fn contains(&self, value: &Value) -> bool {
+        self.0.find(strict_hash(value), |known| strict_equal(known, value)).is_some()
+    }
+}
+
+fn strict_hash(value: &Value) -> u64 {
+    let mut hasher = SEED.build_hasher();
+    hash_value(value, &mut hasher, 0);
+    hasher.finish()
+}
+
 /// The elements of an array in order.
 pub struct ArrayIter<'a> {
     array: &'a Array,
@@ -682,10 +721,17 @@ fn hash_value(value: &Value, hasher: &mut impl Hasher, depth: u32) {
         Value::String(value) => value.hash(hasher),
         Value::Array(array) => {
             array.len().hash(hasher);
-            if depth < 4 && array.as_list().is_some() {
-                for value in array.values() {
-                    hash_value(value, hasher, depth + 1);
-                }
+            if depth < 4 {
+                // Equality does not look at the order, so neither does the sum.
+                let sum = array.iter().fold(0_u64, |sum, (key, value)| {
+                    let mut inner = SEED.build_hasher();
+                    if !matches!(key, Key::Other(_)) {
+                        key.hash().hash(&mut inner);
+                    }
+                    hash_value(value, &mut inner, depth + 1);
+                    sum.wrapping_add(inner.finish())
+                });
+                sum.hash(hasher);
             }
         }
         Value::Function(function) => function.address().hash(hasher),

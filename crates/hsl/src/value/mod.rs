@@ -15,7 +15,7 @@ pub use function::{Function, FunctionKind};
 pub use object::{Class, HostIterator, Object, Resource};
 pub use string::Str;
 
-pub(crate) use array::MapIndex;
+pub(crate) use array::ValueSet;
 pub(crate) use function::{Closure, Globals};
 pub(crate) use object::{
     ClassKind, GeneratorState, IteratorKind, IteratorState, Member, NativeClass, UserClass,

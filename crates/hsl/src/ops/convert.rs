@@ -1,9 +1,4 @@
-//! Conversions and operators of the manual, each written once.
-//!
-//! The compiler folds constants with the functions the machine runs, so both agree. Errors are
-//! builtin errors without a place; whoever calls knows it. Nothing here recurses with the depth of a
-//! value.
-
+//! Conversions between types, and equality.
 use crate::value::{Array, Type, Value, number};
 
 /// Appends the text of a value, as `echo` and `string()` show it.
