@@ -143,6 +143,7 @@ impl Parser<'_, '_> {
         Ok(expr)
     }
 
+    #[inline(never)]
     fn assignment(&mut self, start: u32, left: Expr, op: Option<AssignOp>) -> Parsed<Expr> {
         let sign = self.advance()?;
         let target = if op.is_none() {
@@ -161,6 +162,7 @@ impl Parser<'_, '_> {
         })
     }
 
+    #[inline(never)]
     fn conditional(&mut self, start: u32, condition: Expr) -> Parsed<Expr> {
         self.advance()?;
         let then = if self.at(TokenKind::Colon) { None } else { Some(Box::new(self.expr()?)) };
@@ -192,6 +194,7 @@ impl Parser<'_, '_> {
     }
 
     /// Goes on behind the first operand. `base` is the height of the operator stack before it.
+    #[inline(never)]
     fn operation_rest(&mut self, base: usize) -> Parsed<Expr> {
         while let Some((op, level)) = binary_operator(self.token.kind) {
             // Whatever binds tighter is complete; so are equals, except for `**`.
@@ -322,6 +325,7 @@ impl Parser<'_, '_> {
         }
     }
 
+    #[inline(never)]
     fn suffixes(&mut self, base: Expr) -> Parsed<Expr> {
         let mut suffixes = Vec::with_capacity(1);
         loop {
@@ -352,6 +356,7 @@ impl Parser<'_, '_> {
         Ok(self.member_name("after `->`")?.name)
     }
 
+    #[inline(never)]
     fn postfix_step(&mut self, target: Expr) -> Parsed<Expr> {
         let op = match self.token.kind {
             TokenKind::PlusPlus => StepOp::Increment,
@@ -364,6 +369,7 @@ impl Parser<'_, '_> {
     }
 
     /// Takes `(arguments)`.
+    #[inline(never)]
     fn arguments(&mut self) -> Parsed<Vec<Argument>> {
         let open = self.advance()?;
         let mut arguments = Vec::new();
@@ -386,6 +392,7 @@ impl Parser<'_, '_> {
     }
 
     /// Takes `[]`, `[index]`, `[...path]` or `[first:last:step]`.
+    #[inline(never)]
     fn subscript(&mut self) -> Parsed<SuffixKind> {
         let open = self.advance()?;
         let kind = if self.at(TokenKind::RightBracket) {
@@ -417,6 +424,7 @@ impl Parser<'_, '_> {
     }
 
     /// Goes on at the colon behind the first part. `::` is both colons at once.
+    #[inline(never)]
     fn slice(&mut self, first: Option<Expr>) -> Parsed<Slice> {
         if self.advance()?.kind == TokenKind::ColonColon {
             return Ok(Slice { first, last: None, step: self.slice_part()? });
@@ -432,64 +440,85 @@ impl Parser<'_, '_> {
     fn primary(&mut self) -> Parsed<Expr> {
         let start = self.token.start;
         let kind = match self.token.kind {
-            TokenKind::Variable => {
-                let token = self.advance()?;
-                ExprKind::Variable(self.variable_ident(token).name)
-            }
-            TokenKind::Name => self.name_or_scoped()?,
-            TokenKind::String => self.double_quoted()?,
-            TokenKind::Number => self.number()?,
-            TokenKind::RawString => ExprKind::String(self.raw_string()?),
-            TokenKind::Regex => self.regex()?,
-            TokenKind::True | TokenKind::False => {
-                ExprKind::Bool(self.advance()?.kind == TokenKind::True)
-            }
-            TokenKind::None => {
-                self.advance()?;
-                ExprKind::None
-            }
-            TokenKind::LeftParen => {
-                let open = self.advance()?;
-                let inner = self.expr()?;
-                self.close(TokenKind::RightParen, open)?;
-                inner.kind
-            }
-            TokenKind::LeftBracket => {
-                let open = self.advance()?;
-                ExprKind::Array(self.array_items(open, TokenKind::RightBracket)?)
-            }
-            _ => self.word_operand()?,
-        };
+            TokenKind::Variable => self.variable_operand(),
+            TokenKind::Name => self.name_or_scoped(),
+            TokenKind::String => self.double_quoted(),
+            TokenKind::Number => self.number(),
+            TokenKind::RawString => self.raw_string().map(ExprKind::String),
+            TokenKind::Regex => self.regex(),
+            TokenKind::True => self.constant(ExprKind::Bool(true)),
+            TokenKind::False => self.constant(ExprKind::Bool(false)),
+            TokenKind::None => self.constant(ExprKind::None),
+            TokenKind::LeftParen => self.parenthesized(),
+            TokenKind::LeftBracket => self.array(),
+            _ => self.word_operand(),
+        }?;
         Ok(Expr { kind, span: self.span_from(start) })
     }
 
-    /// Takes an operand that starts with a reserved word.
+    /// Takes an operand that starts with a reserved word. Each arm is one call; see
+    /// `statement_kind`.
+    #[inline(never)]
     fn word_operand(&mut self) -> Parsed<ExprKind> {
         match self.token.kind {
-            TokenKind::Array => {
-                self.advance()?;
-                let open = self.expect(TokenKind::LeftParen, "after `array`")?;
-                Ok(ExprKind::Array(self.array_items(open, TokenKind::RightParen)?))
-            }
-            TokenKind::Function => {
-                let start = self.advance()?.start;
-                Ok(ExprKind::Function(Box::new(self.anonymous_function(start)?)))
-            }
-            TokenKind::Isset => Ok(ExprKind::Isset(self.tested_place()?)),
-            TokenKind::Unset => Ok(ExprKind::Unset(self.tested_place()?)),
-            TokenKind::Builtin => {
-                self.advance()?;
-                Ok(ExprKind::Builtin(self.name("after `builtin`")?.name))
-            }
-            TokenKind::Static => {
-                self.advance()?;
-                self.expect(TokenKind::ColonColon, "after `static`")?;
-                self.scoped(None)
-            }
+            TokenKind::Array => self.long_array(),
+            TokenKind::Function => self.function_operand(),
+            TokenKind::Isset => self.tested_place().map(ExprKind::Isset),
+            TokenKind::Unset => self.tested_place().map(ExprKind::Unset),
+            TokenKind::Builtin => self.builtin(),
+            TokenKind::Static => self.static_member(),
             TokenKind::Cache => self.cache(),
             TokenKind::Match => self.match_expr(),
             _ => Err(self.no_operand()),
         }
+    }
+
+    /// Takes `array(…)`.
+    fn long_array(&mut self) -> Parsed<ExprKind> {
+        self.advance()?;
+        let open = self.expect(TokenKind::LeftParen, "after `array`")?;
+        self.array_items(open, TokenKind::RightParen).map(ExprKind::Array)
+    }
+
+    /// Takes `[…]`.
+    fn array(&mut self) -> Parsed<ExprKind> {
+        let open = self.advance()?;
+        self.array_items(open, TokenKind::RightBracket).map(ExprKind::Array)
+    }
+
+    /// Takes `(…)`.
+    fn parenthesized(&mut self) -> Parsed<ExprKind> {
+        let open = self.advance()?;
+        let inner = self.expr()?;
+        self.close(TokenKind::RightParen, open)?;
+        Ok(inner.kind)
+    }
+
+    fn function_operand(&mut self) -> Parsed<ExprKind> {
+        let start = self.advance()?.start;
+        let function = self.anonymous_function(start)?;
+        Ok(ExprKind::Function(Box::new(function)))
+    }
+
+    fn builtin(&mut self) -> Parsed<ExprKind> {
+        self.advance()?;
+        Ok(ExprKind::Builtin(self.name("after `builtin`")?.name))
+    }
+
+    fn static_member(&mut self) -> Parsed<ExprKind> {
+        self.advance()?;
+        self.expect(TokenKind::ColonColon, "after `static`")?;
+        self.scoped(None)
+    }
+
+    fn variable_operand(&mut self) -> Parsed<ExprKind> {
+        let token = self.advance()?;
+        Ok(ExprKind::Variable(self.variable_ident(token).name))
+    }
+
+    fn constant(&mut self, value: ExprKind) -> Parsed<ExprKind> {
+        self.advance()?;
+        Ok(value)
     }
 
     #[cold]
@@ -525,6 +554,9 @@ impl Parser<'_, '_> {
             ) if touches(before, self.token) => error.with_hint(
                 "HSL has no such assignment: write the operation out, as in `$a = $a & $b`",
             ),
+            (_, TokenKind::Object) => {
+                error.with_hint("objects of this form no longer exist: write a `class`")
+            }
             (_, kind) if kind.is_keyword() => {
                 error.with_hint(format!("{} is a reserved word", kind.describe()))
             }
@@ -532,6 +564,7 @@ impl Parser<'_, '_> {
         }
     }
 
+    #[inline(never)]
     fn name_or_scoped(&mut self) -> Parsed<ExprKind> {
         let token = self.advance()?;
         let name = self.ident(token);
@@ -558,6 +591,7 @@ impl Parser<'_, '_> {
     }
 
     /// Takes `isset` or `unset` and the place in parentheses behind it.
+    #[inline(never)]
     fn tested_place(&mut self) -> Parsed<Box<Expr>> {
         let word = self.advance()?.kind.describe();
         let open = self.expect(TokenKind::LeftParen, &format!("after {word}"))?;
@@ -572,6 +606,7 @@ impl Parser<'_, '_> {
     }
 
     /// Takes `cache [options] callee(arguments)`.
+    #[inline(never)]
     fn cache(&mut self) -> Parsed<ExprKind> {
         self.advance()?;
         let open = self.expect(TokenKind::LeftBracket, "with the options after `cache`")?;
@@ -594,6 +629,7 @@ impl Parser<'_, '_> {
     }
 
     /// Takes `match (subject) { … }`.
+    #[inline(never)]
     fn match_expr(&mut self) -> Parsed<ExprKind> {
         self.advance()?;
         let open = self.expect(TokenKind::LeftParen, "after `match`")?;

@@ -5,7 +5,9 @@
 //! and imports. The first error ends the parse; nothing is guessed and nothing repaired.
 //!
 //! Hostile text cannot exhaust the stack: every construct that nests counts towards
-//! [`Limits::nesting`], pending operators included, and chains at one level are loops.
+//! [`Limits::nesting`], pending operators included, and chains at one level are loops. Functions that
+//! lie on the stack once per level are kept small: what they rarely need is a call that is not
+//! inlined.
 //!
 //! Source: HSL manual, introduction, literals, operators and structures.
 
