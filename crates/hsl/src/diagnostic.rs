@@ -37,6 +37,7 @@ struct Parts {
     notes: Vec<(Span, String)>,
     hints: Vec<String>,
     stack: Vec<StackFrame>,
+    is_incomplete: bool,
 }
 
 /// One step of the way to the error: a call, or an include or import.
@@ -112,6 +113,7 @@ impl Diagnostic {
             notes: Vec::new(),
             hints: Vec::new(),
             stack: Vec::new(),
+            is_incomplete: false,
         }))
     }
 
@@ -141,6 +143,19 @@ impl Diagnostic {
     pub fn with_frame(mut self, what: impl Into<String>, span: Option<Span>) -> Self {
         self.0.stack.push(StackFrame { what: what.into(), span });
         self
+    }
+
+    /// Says that the text ended too early, and nothing else is known to be wrong.
+    #[must_use]
+    pub fn because_text_ends(mut self) -> Self {
+        self.0.is_incomplete = true;
+        self
+    }
+
+    /// Returns whether more text at the end could mend this: a prompt then asks for another line.
+    #[must_use]
+    pub const fn is_incomplete(&self) -> bool {
+        self.0.is_incomplete
     }
 
     /// Returns how bad it is.
