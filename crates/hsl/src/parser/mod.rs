@@ -1,6 +1,6 @@
 //! The parser: text to syntax tree, by recursive descent.
 //!
-//! Start at [`parse`]. `stmt` has the statements, `expr` the operators and what they combine,
+//! Start at [`parse`]. `stmt` has the statements, `expr` the operators, `operand` what they combine,
 //! `literal` the literals and destructuring lists, `class` functions and classes, `import` the paths
 //! and imports. The first error ends the parse; nothing is guessed and nothing repaired.
 //!
@@ -24,6 +24,7 @@ mod class;
 mod expr;
 mod import;
 mod literal;
+mod operand;
 mod stmt;
 
 /// What the parser refuses to go beyond.
