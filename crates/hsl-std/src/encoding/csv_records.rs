@@ -68,11 +68,8 @@ impl<'a> Records<'a> {
             return Ok(false);
         }
         loop {
-            let (field, end) = if self.rest.first() == Some(&b'"') {
-                self.quoted()?
-            } else {
-                self.bare()
-            };
+            let (field, end) =
+                if self.rest.first() == Some(&b'"') { self.quoted()? } else { self.bare() };
             fields.push(field);
             if end == End::Record {
                 return Ok(true);
