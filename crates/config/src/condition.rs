@@ -1,0 +1,87 @@
+//! What policy, suspend and delivery files share: patterns by field, tags, free properties.
+
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+
+use crate::keys::{Key, Kind, key};
+use crate::node::ScalarType;
+use crate::policy::Property;
+use crate::read::{Cursor, Findings, Read, matchers, number};
+use crate::value::{Field, Matcher};
+
+/// Patterns by field.
+pub(crate) const MATCH: &[Key] = &[
+    key("transportid", Kind::OneOrMany(&Kind::Matcher(Field::TransportId)), "Id of the transport."),
+    key("localip", Kind::OneOrMany(&Kind::Matcher(Field::LocalIp)), "Local address."),
+    key("remoteip", Kind::OneOrMany(&Kind::Matcher(Field::RemoteIp)), "Address of the next hop."),
+    key("remotemx", Kind::OneOrMany(&Kind::Matcher(Field::RemoteMx)), "Name of the next hop."),
+    key(
+        "recipientdomain",
+        Kind::OneOrMany(&Kind::Matcher(Field::RecipientDomain)),
+        "Domain of the recipient.",
+    ),
+    key(
+        "jobid",
+        Kind::OneOrMany(&Kind::Matcher(Field::JobId)),
+        "Correlation id given by the script.",
+    ),
+    key(
+        "grouping",
+        Kind::OneOrMany(&Kind::Matcher(Field::Grouping)),
+        "Grouping of the destination.",
+    ),
+    key(
+        "tenantid",
+        Kind::OneOrMany(&Kind::Matcher(Field::TenantId)),
+        "Tenant given by the script.",
+    ),
+];
+
+/// Free values for scripts and plugins.
+pub(crate) const PROPERTIES: Kind =
+    Kind::Dict(&Kind::Either(&[Kind::Boolean, Kind::Number, Kind::Text]));
+
+/// Reads the patterns in the mapping at `cursor`, in the order of the fields.
+pub(crate) fn when(cursor: &Cursor<'_>) -> Read<Vec<(Field, Vec<Matcher>)>> {
+    let mut when = Vec::new();
+    for (word, field) in Field::WORDS {
+        if let Some(node) = cursor.node(word) {
+            when.push((*field, matchers(*field, node).ok_or_else(|| cursor.mismatch(word))?));
+        }
+    }
+    Ok(when)
+}
+
+/// Reports references to roll-ups where there are none to refer to.
+pub(crate) fn without_rollups(
+    cursor: &Cursor<'_>,
+    when: &[(Field, Vec<Matcher>)],
+    findings: &mut Findings,
+) {
+    for (field, patterns) in when {
+        for pattern in patterns {
+            if matches!(pattern, Matcher::Rollup(_)) {
+                let message = format!("`{pattern}` has a meaning only in pickup policies");
+                findings.error(cursor, field.as_str(), message);
+            }
+        }
+    }
+}
+
+/// Reads `properties`.
+pub(crate) fn properties(cursor: &Cursor<'_>) -> Read<IndexMap<Arc<str>, Property>> {
+    let mut properties = IndexMap::new();
+    for entry in cursor.entries("properties") {
+        let scalar = entry.value.scalar().ok_or_else(|| cursor.mismatch("properties"))?;
+        let property = match scalar.kind {
+            ScalarType::Bool(flag) => Property::Bool(flag),
+            ScalarType::String => Property::Text(Arc::clone(&scalar.text)),
+            ScalarType::Float(_) | ScalarType::Integer(_) | ScalarType::Null => {
+                Property::Number(number(scalar).ok_or_else(|| cursor.mismatch("properties"))?)
+            }
+        };
+        properties.insert(Arc::from(entry.name()), property);
+    }
+    Ok(properties)
+}
