@@ -16,6 +16,7 @@ mod data_types;
 mod date_time;
 mod dns;
 pub mod docs;
+mod drive;
 mod encoding;
 mod file_http;
 pub mod import;
@@ -34,6 +35,7 @@ mod strtime;
 
 use hsl::host::Registry;
 
+pub use drive::{DEFAULT_FUEL, Outcome, SystemClock, drive};
 pub use file_http::{content_of_file, file_object, file_resource};
 pub use regex::pattern_of_object;
 pub use regex_engine::{Pattern, RegexError};

@@ -278,6 +278,11 @@ impl RootFiles {
         Self { root: root.into() }
     }
 
+    /// The directory.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// The path that `name` (`file://…`) stands for. `None` for other names and for ones that lead
     /// out of the root.
     pub fn path(&self, name: &[u8]) -> Option<PathBuf> {

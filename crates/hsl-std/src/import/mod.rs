@@ -1,12 +1,16 @@
 //! Data imports: what a file becomes behind `import $x from "file.ext" with […]`.
 //!
-//! Loaders find and read the file; [`decode`] turns its octets into the value, by the extension or
+//! [`FileLoader`] finds and reads files; [`decode`] turns octets into the value, by the extension or
 //! by the loader that a path forces (`"txt!mail.eml"`).
+
+mod loader;
 
 use hsl::value::Value;
 
 use crate::args::Options;
 use crate::encoding::{csv, json, yaml};
+
+pub use loader::FileLoader;
 
 /// Splits `"loader!path"` into the kind of data and the path; without loader, the kind is the
 /// extension. `None` when there is neither.
