@@ -1,2 +1,7 @@
-//! halonctl
-fn main() {}
+//! `halonctl`: the command line of the control sockets.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    halonctl::halonctl()
+}
