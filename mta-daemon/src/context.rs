@@ -7,7 +7,7 @@ use config::Startup;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::generation::Generation;
+use crate::generation::{EarlyKeys, Generation};
 pub(crate) use crate::generation::Server;
 use crate::hooks::HookSets;
 use crate::hooks::runner::ScriptWorld;
@@ -28,6 +28,8 @@ pub(crate) struct Core {
     pub(crate) scripts: ScriptWorld,
     /// What hook scripts may call, by hook.
     pub(crate) hook_sets: HookSets,
+    /// Keys of the startup configuration, read before privileges were dropped.
+    pub(crate) early_keys: EarlyKeys,
     pub(crate) pool: Pool,
     pub(crate) stats: Stats,
     /// Cancelled when the daemon is asked to stop.

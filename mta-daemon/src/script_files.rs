@@ -68,7 +68,7 @@ impl ModuleLoader for ScriptFiles {
         let (identity, text) = self.find(path, request.importer)?;
         if request.kind == ImportKind::Data {
             let kind = loader.or_else(|| path.rsplit_once('.').map(|(_, extension)| extension));
-            return hsl_std::data_import(kind.unwrap_or_default(), &text, request.options)
+            return hsl_std::import::decode(kind.unwrap_or_default(), &text, request.options)
                 .map(Loaded::Data);
         }
         Ok(Loaded::Script { name: identity.clone(), identity, text })

@@ -33,6 +33,8 @@ pub struct Transaction {
     present: u8,
     ret: Option<DsnReturn>,
     senderip: Option<IpAddr>,
+    smtputf8: bool,
+    eightbit: bool,
     /// Highest queue number ever given in this transaction, so that copies get new ones.
     last_queue: AtomicU32,
 }
@@ -66,6 +68,10 @@ pub struct TransactionParts<'a> {
     pub stageid: Option<&'a str>,
     /// Path of the message's file, when it has one of its own; kept up to 1,024 octets.
     pub hqfpath: Option<&'a str>,
+    /// The next hop must offer SMTPUTF8 (RFC 6531).
+    pub smtputf8: bool,
+    /// The content has octets beyond ASCII (RFC 6152).
+    pub eightbit: bool,
 }
 
 /// RET: what a DSN returns of the message (RFC 3461 §4.3).
@@ -326,6 +332,8 @@ impl Transaction {
             present,
             ret: parts.ret,
             senderip: parts.senderip,
+            smtputf8: parts.smtputf8,
+            eightbit: parts.eightbit,
             last_queue: AtomicU32::new(0),
         })
     }
@@ -334,6 +342,18 @@ impl Transaction {
     #[must_use]
     pub const fn id(&self) -> TransactionId {
         self.id
+    }
+
+    /// Tells whether the next hop must offer SMTPUTF8.
+    #[must_use]
+    pub const fn is_smtputf8(&self) -> bool {
+        self.smtputf8
+    }
+
+    /// Tells whether the content has octets beyond ASCII.
+    #[must_use]
+    pub const fn is_eightbit(&self) -> bool {
+        self.eightbit
     }
 
     /// When the message was received.

@@ -56,6 +56,8 @@ pub mod tag {
         ENTRY_VALUE = 15;
         /// Tenant: text.
         TENANT = 16;
+        /// Whether the content has octets beyond ASCII: integer 0 or 1.
+        EIGHTBIT = 17;
 
         /// Recipient localpart: text.
         RECIPIENT_LOCALPART = 64;

@@ -77,6 +77,12 @@ impl Body {
         Self { pieces, ..Self::default() }
     }
 
+    /// The pieces of a message that is all in memory; sharing them copies nothing.
+    #[must_use]
+    pub fn memory_pieces(&self) -> Option<Vec<Bytes>> {
+        self.file.is_none().then(|| self.pieces.clone())
+    }
+
     /// Octets of the message.
     #[must_use]
     pub fn len(&self) -> u64 {

@@ -1,21 +1,17 @@
 //! The chapter *Queue and server* of the standard library: functions that need a daemon, and so are
 //! not in `hsh`.
 
-use std::sync::Weak;
-use std::sync::OnceLock;
+use std::sync::{Arc, Weak};
 
 use hsl::host::Registry;
 use hsl::{Array, Value};
 
-use crate::context::Core;
 use crate::hooks::shared::put;
-
-/// The daemon, once it is there; scripts are compiled before.
-pub(crate) type CoreSlot = std::sync::Arc<OnceLock<Weak<Core>>>;
+use crate::services::CoreSlot;
 
 /// Registers the functions.
 pub(crate) fn register(registry: &mut Registry, slot: &CoreSlot) {
-    let core = std::sync::Arc::clone(slot);
+    let core = Arc::clone(slot);
     registry.function(
         "queue_quota(string name) -> array",
         "Count and bytes of the messages queued under a quota's name.",
@@ -30,7 +26,7 @@ pub(crate) fn register(registry: &mut Registry, slot: &CoreSlot) {
             Value::Array(out)
         },
     );
-    let core = std::sync::Arc::clone(slot);
+    let core = Arc::clone(slot);
     registry.function(
         "server_concurrency(string serverid [, string address]) -> number or none",
         "Connections open on a server now.",

@@ -24,13 +24,8 @@ pub(crate) fn write(
         let id = change.id();
         completions.push(match change {
             QueueChange::Ended { .. } => core.spool.end(id, durability),
-            QueueChange::Copied { of, .. } => match queue.view(id) {
-                Some(row) => {
-                    let record = codec::encode_state(&row.to_message());
-                    core.spool.copy(*of, id, record, durability)
-                }
-                None => continue,
-            },
+            // Copies are refused before they reach the queue.
+            QueueChange::Copied { .. } => continue,
             QueueChange::Placed { .. } | QueueChange::Rewritten { .. } => match queue.view(id) {
                 Some(row) => {
                     core.spool.change(id, codec::encode_state(&row.to_message()), durability)

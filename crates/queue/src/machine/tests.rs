@@ -85,6 +85,8 @@ fn transaction(number: u64) -> Arc<Transaction> {
         ret: None,
         stageid: None,
         hqfpath: None,
+        smtputf8: false,
+        eightbit: false,
     })
 }
 
