@@ -8,7 +8,7 @@
 //!
 //! Start with [`server::Session`] (bytes in, [`server::Event`] out, [`server::Verdict`] in, reply
 //! bytes out) or [`client::Session`]. Below them, in the order of a conversation: [`proxy_header`],
-//! [`line`], [`command`] with [`path`] and [`parameters`], [`extensions`], [`sasl`], [`data`] and
+//! [`mod@line`], [`command`] with [`path`] and [`parameters`], [`extensions`], [`sasl`], [`data`] and
 //! [`bdat`], [`trace_header`]. Default reply texts are in [`replies`].
 #![forbid(unsafe_code)]
 

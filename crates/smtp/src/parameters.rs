@@ -142,3 +142,51 @@ pub enum ParameterError {
 
 /// No extension set comes near; it bounds the search for repeated keys.
 const MAX_PARAMETERS: usize = 32;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_upper_case_and_values_stay_raw() {
+        let parameters =
+            Parameters::parse(" size=10  Body=8bitmime smtputf8 ENVID=a+2Bb=").unwrap();
+        assert_eq!(parameters.to_string(), "SIZE=10 BODY=8bitmime SMTPUTF8 ENVID=a+2Bb=");
+        assert_eq!(parameters.size(), Some(10));
+        assert!(parameters.is_smtputf8());
+        assert_eq!(parameters.value("SMTPUTF8"), Some(""));
+        assert_eq!(parameters.value("RET"), None);
+        assert!(Parameters::parse("").unwrap().is_empty());
+    }
+
+    #[test]
+    fn malformed_lists_are_refused() {
+        for (text, error) in [
+            ("=x", ParameterError::BadKey),
+            ("-A=x", ParameterError::BadKey),
+            ("A_B", ParameterError::BadKey),
+            ("Ä=x", ParameterError::BadKey),
+            ("A=", ParameterError::BadValue),
+            ("A=\tx", ParameterError::BadValue),
+            ("A=1 a=2", ParameterError::Twice),
+        ] {
+            assert_eq!(Parameters::parse(text), Err(error), "{text}");
+        }
+        let many: Vec<String> = (0..33).map(|n| format!("K{n}")).collect();
+        assert_eq!(Parameters::parse(&many.join(" ")), Err(ParameterError::Many));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn parse_undoes_print(text in "([A-Z][A-Z0-9-]{0,5}(=[!-~é]{1,8})? ){0,4}") {
+            if let Ok(parameters) = Parameters::parse(&text) {
+                proptest::prop_assert_eq!(Parameters::parse(&parameters.to_string()), Ok(parameters));
+            }
+        }
+
+        #[test]
+        fn parsing_never_panics(text in "\\PC{0,60}") {
+            let _ = Parameters::parse(&text);
+        }
+    }
+}

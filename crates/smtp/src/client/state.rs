@@ -131,25 +131,30 @@ impl FromStr for State {
 
 /// The states that may follow when commands are sent one by one.
 ///
-/// | state           | next                                                        |
-/// |-----------------|-------------------------------------------------------------|
-/// | BANNER          | EHLO LHLO                                                   |
-/// | EHLO            | HELO STARTTLS XCLIENT, a login, MAIL NOOP QUIT              |
-/// | HELO LHLO       | as EHLO, without HELO                                       |
-/// | STARTTLS        | EHLO LHLO, or when refused XCLIENT, a login, MAIL NOOP QUIT |
-/// | XCLIENT         | EHLO LHLO                                                   |
-/// | AUTH-CRAM-MD5   | AUTH                                                        |
-/// | AUTH-PLAIN      | AUTH                                                        |
-/// | AUTH-LOGIN      | AUTH-LOGIN-USER                                             |
-/// | AUTH-LOGIN-USER | AUTH                                                        |
-/// | AUTH            | MAIL NOOP QUIT                                              |
-/// | MAIL            | RCPT, or when refused RSET NOOP QUIT                        |
-/// | RCPT            | RCPT DATA EOD (BDAT), or when all are refused RSET NOOP QUIT |
-/// | DATA            | EOD, or when refused RSET NOOP QUIT                         |
-/// | EOD             | EOD (LMTP, chunks) RSET NOOP QUIT                           |
-/// | RSET            | MAIL                                                        |
-/// | NOOP            | MAIL RSET NOOP QUIT                                         |
-/// | QUIT            |                                                             |
+/// | state | next |
+/// |-------|------|
+/// | BANNER | EHLO LHLO |
+/// | EHLO | HELO STARTTLS XCLIENT AUTH-CRAM-MD5 AUTH-PLAIN AUTH-LOGIN AUTH MAIL NOOP QUIT |
+/// | HELO | STARTTLS XCLIENT AUTH-CRAM-MD5 AUTH-PLAIN AUTH-LOGIN AUTH MAIL NOOP QUIT |
+/// | LHLO | STARTTLS XCLIENT AUTH-CRAM-MD5 AUTH-PLAIN AUTH-LOGIN AUTH MAIL NOOP QUIT |
+/// | STARTTLS | EHLO LHLO XCLIENT AUTH-CRAM-MD5 AUTH-PLAIN AUTH-LOGIN AUTH MAIL NOOP QUIT |
+/// | XCLIENT | EHLO LHLO |
+/// | AUTH-CRAM-MD5 | AUTH |
+/// | AUTH-PLAIN | AUTH |
+/// | AUTH-LOGIN | AUTH-LOGIN-USER |
+/// | AUTH-LOGIN-USER | AUTH |
+/// | AUTH | MAIL NOOP QUIT |
+/// | MAIL | RCPT RSET NOOP QUIT |
+/// | RCPT | RCPT DATA EOD RSET NOOP QUIT |
+/// | DATA | EOD RSET NOOP QUIT |
+/// | EOD | EOD RSET NOOP QUIT |
+/// | RSET | MAIL |
+/// | NOOP | MAIL RSET NOOP QUIT |
+/// | QUIT |  |
+///
+/// STARTTLS is followed by a greeting when it worked, and by the others when it was refused where it
+/// is optional. RCPT is followed by EOD under CHUNKING, and by RSET, NOOP or QUIT when all recipients
+/// are refused; EOD by EOD for each chunk, and for each recipient under LMTP.
 ///
 /// A login is AUTH-CRAM-MD5, AUTH-PLAIN, AUTH-LOGIN or, with an initial response, AUTH at once. A
 /// transaction that is not first on its connection begins with RSET. Any state may be the last.
@@ -179,5 +184,31 @@ pub const fn next_states(state: State) -> &'static [State] {
         Rset => &[Mail],
         Noop => &[Mail, Rset, Noop, Quit],
         Quit => &[],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Reads the table above, so that text and code cannot part.
+    #[test]
+    fn the_code_is_the_table() {
+        let rows: Vec<(State, Vec<State>)> = include_str!("state.rs")
+            .lines()
+            .filter_map(|line| line.strip_prefix("/// | ")?.split_once('|'))
+            .filter_map(|(state, next)| Some((state.trim().parse().ok()?, next)))
+            .map(|(state, next)| {
+                let next = next.trim_end_matches(['|', ' ']).split_whitespace();
+                (state, next.map(|name| name.parse().unwrap()).collect())
+            })
+            .collect();
+        assert_eq!(rows.len(), State::ALL.len());
+        for (state, expected) in rows {
+            for next in State::ALL {
+                let legal = next_states(state).contains(&next);
+                assert_eq!(legal, expected.contains(&next), "{state} to {next}");
+            }
+        }
     }
 }

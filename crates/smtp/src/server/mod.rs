@@ -2,6 +2,29 @@
 //!
 //! Start with [`Session`]. [`Event`] lists what the driver is told and what it must answer,
 //! [`State`] is the table of which command is legal when, [`Config`] what a server is set to.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use smtp::server::{Config, Event, Security, Session, Verdict};
+//!
+//! let mut session = Session::new(Arc::new(Config::default()), Security::Clear);
+//! session.greet(Verdict::accept());
+//! let mut input: &[u8] = b"HELO client.example\r\nMAIL FROM:<a@example.com>\r\n";
+//! loop {
+//!     let step = session.receive(input);
+//!     input = &input[step.consumed..];
+//!     match step.event {
+//!         None => break, // write the output, read more
+//!         Some(Event::Mail(mail)) if mail.address.domain() == "example.com" => {
+//!             session.answer(Verdict::reject().with_text("Not from you"));
+//!         }
+//!         Some(_) => session.answer(Verdict::accept()),
+//!     }
+//! }
+//! let replies = "220 localhost\r\n250 localhost\r\n554 5.7.1 Not from you\r\n";
+//! assert_eq!(session.output(), replies.as_bytes());
+//! session.advance_output(replies.len());
+//! ```
 
 mod commands;
 mod config;

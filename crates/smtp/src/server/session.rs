@@ -602,10 +602,11 @@ impl Session {
         let hostname = [&*self.config.hostname];
         let text = verdict.reply.lines.iter().map(String::as_str);
         let text = text.chain(hostname.into_iter().filter(|_| verdict.reply.lines.is_empty()));
+        let enhanced = verdict.reply.enhanced.filter(|_| self.config.enhanced_codes);
         let mut lines = text.chain(list.iter().map(String::as_str)).peekable();
         while let Some(line) = lines.next() {
             let last = lines.peek().is_none();
-            replies::write_line(&mut self.out, code, last, verdict.reply.enhanced, line);
+            replies::write_line(&mut self.out, code, last, enhanced, line);
         }
     }
 

@@ -403,6 +403,32 @@ fn uses_starttls_when_it_can() {
 }
 
 #[test]
+fn forgets_what_was_offered_before_tls() {
+    run(
+        Config { tls: Tls::Required, ..plain() },
+        vec![Envelope { size: Some(5), ..envelope(&["a@x.example"]) }],
+        "S: 220 mx
+         C: EHLO client.example
+         S: 250-mx
+         S: 250-SIZE 1
+         S: 250 STARTTLS
+         C: STARTTLS
+         S: 220 go
+         E: starttls
+         C: EHLO client.example
+         S: 500 what
+         C: HELO client.example
+         S: 250 mx
+         C: MAIL FROM:<from@example.com>
+         S: 550 no
+         E: finished MAIL 550 no
+         C: QUIT
+         S: 221 bye
+         E: closed well",
+    );
+}
+
+#[test]
 fn goes_no_further_without_required_tls() {
     for (reply, outcome) in [
         ("250 mx", "STARTTLS TLS is required but not offered"),

@@ -291,6 +291,22 @@ fn forgets_clear_text_behind_starttls() {
 }
 
 #[test]
+fn forgets_a_login_that_came_before_starttls() {
+    let mut server = after_ehlo(
+        "C: AUTH PLAIN AHVzZXIAcGFzcw==
+         C: STARTTLS
+         S: 235 2.7.0 Authentication successful
+         S: 220 2.0.0 Ready to start TLS",
+    );
+    server.session.tls_established();
+    assert!(!server.session.is_authenticated());
+    server.feed(b"EHLO x\r\n");
+    server.take_said();
+    server.feed(b"AUTH PLAIN AHVzZXIAcGFzcw==\r\n");
+    assert_eq!(server.take_said(), "235 2.7.0 Authentication successful\r\n");
+}
+
+#[test]
 fn a_failed_handshake_ends_the_session_without_a_word() {
     let mut server = after_ehlo("C: STARTTLS\nS: 220 2.0.0 Ready to start TLS");
     server.session.tls_failed();
