@@ -298,7 +298,7 @@ impl Active {
     ///
     /// For each source address the entry that stopped it.
     fn try_class(
-        &mut self,
+        &self,
         class: Node,
         random: u64,
         rules: &mut Rules,
@@ -766,7 +766,7 @@ mod check {
 
         /// Looks at every waiting row without the help of rings and tickets: one that may go?
         pub(crate) fn overlooked(
-            &mut self,
+            &self,
             table: &mut Table,
             rules: &mut Rules,
             now: Timestamp,

@@ -230,7 +230,7 @@ impl Condition {
             && text(&self.retryreasons, row.retryreason())
             && address(&self.senderips, transaction.senderip())
             && mailbox(&self.senders, row.sender_parts())
-            && mailbox(&self.recipients, (row.recipient().local(), row.recipient().domain()))
+            && mailbox(&self.recipients, row.recipient_parts())
             && (self.quotas.is_empty() || text(&self.quotas, row.quotas()))
             && (self.tags.is_empty() || text(&self.tags, row.tags()))
             && kind(&self.metadatas, |entry| entry.exclude, |entry| entry.matches(row))
@@ -339,7 +339,7 @@ impl TextMatch {
 impl MetadataMatch {
     fn matches(&self, row: &MessageView<'_>) -> bool {
         self.values.iter().all(|(key, wanted)| {
-            row.metadata().get(key).is_some_and(|value| match wanted {
+            row.metadata().value(key).is_some_and(|value| match wanted {
                 AnyMatch::Text(text) => text.is_match(value) != text.exclude,
                 AnyMatch::Number(compare) => {
                     value.trim().parse().is_ok_and(|number| compare.holds(&number))

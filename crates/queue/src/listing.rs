@@ -151,8 +151,8 @@ fn sort_value(key: SortKey, view: &MessageView<'_>, now: Timestamp) -> SortValue
         SortKey::Ts => SortValue::Number(view.transaction().ts().as_micros()),
         SortKey::SenderLocalpart => SortValue::Text(view.sender_parts().0.into()),
         SortKey::SenderDomain => SortValue::Text(view.sender_parts().1.into()),
-        SortKey::RecipientLocalpart => SortValue::Text(view.recipient().local().into()),
-        SortKey::RecipientDomain => SortValue::Text(view.recipient().domain().into()),
+        SortKey::RecipientLocalpart => SortValue::Text(view.recipient_parts().0.into()),
+        SortKey::RecipientDomain => SortValue::Text(view.recipient_parts().1.into()),
         SortKey::WorkingDuration => {
             let since = view.working_since().map(|since| now.saturating_since(since));
             let micros = since.unwrap_or_default().as_micros();

@@ -6,7 +6,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mta_types::{MessageId, Tag, Timestamp};
+use mta_types::{Address, MessageId, Tag, Timestamp};
 
 use crate::active::{Active, Candidates, Charges, Rules, mix};
 use crate::change::{End, QueueChange, Rewrite};
@@ -25,7 +25,7 @@ use crate::suspend::{
     NewSuspend, StaticSuspend, SuspendError, SuspendFilter, SuspendInfo, Suspends,
 };
 use crate::symbol::{Names, Symbol, Values};
-use crate::table::{Extras, Row, Table};
+use crate::table::{Extras, Row, Table, Texts};
 use crate::view::MessageView;
 
 /// The queue.
@@ -231,14 +231,25 @@ impl Queue {
         let names = &mut self.rules.names;
         let tags = message.tags.iter().map(|tag| names.intern_shared(tag.to_shared())).collect();
         let quotas = message.quotas.iter().map(|quota| names.intern(quota)).collect();
-        let extras = Extras { sender: message.sender, orcpt: message.orcpt, tags, quotas };
+        let recipient = message.recipient;
+        let texts = Texts::new(
+            recipient.local(),
+            message.retryreason.as_deref().map(short_reason),
+            message.metadata.packed(),
+        );
+        let domain = names.intern_domain(recipient.domain());
+        let extras = Extras {
+            sender: message.sender,
+            recipient: exact_case(recipient),
+            orcpt: message.orcpt,
+            tags,
+            quotas,
+        };
         message.transaction.note_queue(message.queue);
         let row = Row {
-            domain: names.intern_domain(message.recipient.domain()),
             transaction: message.transaction,
-            recipient: message.recipient,
-            metadata: message.metadata,
-            reason: message.retryreason.map(short_reason),
+            texts,
+            domain,
             extras: boxed(extras),
             due,
             transportid: names.intern_shared(message.transportid.to_shared()),
@@ -365,7 +376,7 @@ impl Queue {
             RetryCount::Reset => 0,
         };
         if let Some(reason) = requeue.reason {
-            row.reason = Some(short_reason(reason));
+            row.texts.set_reason(Some(short_reason(&reason)));
         }
         let step = if requeue.hold { Move::Hold } else { Move::Schedule };
         self.step(node, step, now)?;
@@ -725,10 +736,13 @@ impl Queue {
         if let Some(recipient) = rewrite.recipient {
             let new = names.intern_domain(recipient.domain());
             names.release(std::mem::replace(&mut row.domain, new));
-            row.recipient = recipient;
+            row.texts.set_local(recipient.local());
+            let mut extras = row.extras.take().map(|extras| *extras).unwrap_or_default();
+            extras.recipient = exact_case(recipient);
+            row.extras = boxed(extras);
         }
         if let Some(metadata) = rewrite.metadata {
-            row.metadata = metadata;
+            row.texts.set_metadata(&metadata);
         }
         if rewrite.sender.is_some() || rewrite.quotas.is_some() {
             let mut extras = row.extras.take().map(|extras| *extras).unwrap_or_default();
@@ -786,7 +800,7 @@ impl Queue {
             id: row.id(),
             placement,
             retrycount: row.retrycount,
-            reason: row.reason.clone(),
+            reason: row.texts.parts().1.map(Box::from),
         }
     }
 
@@ -804,15 +818,24 @@ impl Queue {
             }
             State::Hold | State::Update => {}
             State::Unknown | State::UnknownFreezing => {
-                self.work.remove(&node);
+                self.take_work(node);
             }
             State::Sending | State::SendingFreezing => {
-                let charges = self.work.remove(&node).map(|work| work.charges).unwrap_or_default();
+                let charges = self.take_work(node).map(|work| work.charges).unwrap_or_default();
                 if let Some(lane) = self.table[node].lane.take() {
                     self.active.sent(lane, &charges, &mut self.rules, now);
                 }
             }
         }
+    }
+
+    fn take_work(&mut self, node: Node) -> Option<Work> {
+        let work = self.work.remove(&node);
+        if self.work.is_empty() && self.work.capacity() > MANY_WORKING {
+            // After an update of millions of rows, say.
+            self.work = HashMap::new();
+        }
+        work
     }
 
     /// Files a row where its state wants it.
@@ -920,13 +943,22 @@ impl Default for Settings {
 
 /// Extras, unless there are none.
 pub(crate) fn boxed(extras: Extras) -> Option<Box<Extras>> {
-    let Extras { sender, orcpt, tags, quotas } = &extras;
-    let none = sender.is_none() && orcpt.is_none() && tags.is_empty() && quotas.is_empty();
+    let Extras { sender, recipient, orcpt, tags, quotas } = &extras;
+    let none = sender.is_none()
+        && recipient.is_none()
+        && orcpt.is_none()
+        && tags.is_empty()
+        && quotas.is_empty();
     (!none).then(|| Box::new(extras))
 }
 
-fn short_reason(reason: Box<str>) -> Box<str> {
-    if reason.len() <= MAX_REASON { reason } else { cut(&reason, MAX_REASON).into() }
+fn short_reason(reason: &str) -> &str {
+    cut(reason, MAX_REASON)
+}
+
+/// The address, when its domain has upper case and must be kept as it was given.
+fn exact_case(recipient: Address) -> Option<Address> {
+    recipient.domain().bytes().any(|b| b.is_ascii_uppercase()).then_some(recipient)
 }
 
 /// An id in the form of a UUID (RFC 9562 §5.8, custom) that no other call of this run gives.
@@ -939,6 +971,9 @@ fn generate(seed: u64, generated: &mut u64) -> Box<str> {
     bytes[8] = bytes[8] & 0x3f | 0x80;
     mta_types::TransactionId::from_bytes(bytes).to_string().into()
 }
+
+/// Rows worked on at a time that need no clearing up after.
+const MANY_WORKING: usize = 20_000;
 
 #[cfg(test)]
 mod tests;

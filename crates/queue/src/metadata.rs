@@ -25,7 +25,15 @@ impl Metadata {
     /// The value of `key`.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&str> {
-        self.iter().find(|(name, _)| *name == key).map(|(_, value)| value)
+        self.iter().value(key)
+    }
+
+    pub(crate) fn from_packed(packed: &[u8]) -> Self {
+        Self(packed.into())
+    }
+
+    pub(crate) fn packed(&self) -> &[u8] {
+        &self.0
     }
 
     /// This metadata with `changes` laid over it: keys that exist get the new value in place.
@@ -72,6 +80,18 @@ impl fmt::Debug for Metadata {
 #[derive(Clone, Debug)]
 pub struct Pairs<'a>(&'a [u8]);
 
+impl<'a> Pairs<'a> {
+    pub(crate) const fn from_packed(packed: &'a [u8]) -> Self {
+        Self(packed)
+    }
+
+    /// The value of `key` among the pairs that are left.
+    #[must_use]
+    pub fn value(mut self, key: &str) -> Option<&'a str> {
+        self.find(|(name, _)| *name == key).map(|(_, value)| value)
+    }
+}
+
 impl<'a> Iterator for Pairs<'a> {
     type Item = (&'a str, &'a str);
 
@@ -86,7 +106,7 @@ impl<'a> Iterator for Pairs<'a> {
     }
 }
 
-fn put_length(out: &mut Vec<u8>, mut length: usize) {
+pub(crate) fn put_length(out: &mut Vec<u8>, mut length: usize) {
     while length >= 0x80 {
         out.push((length & 0x7f) as u8 | 0x80);
         length >>= 7;
@@ -94,7 +114,7 @@ fn put_length(out: &mut Vec<u8>, mut length: usize) {
     out.push(length as u8);
 }
 
-fn take_length(from: &mut &[u8]) -> Option<usize> {
+pub(crate) fn take_length(from: &mut &[u8]) -> Option<usize> {
     let mut length = 0_usize;
     for shift in (0..usize::BITS).step_by(7) {
         let (octet, rest) = from.split_first()?;

@@ -309,7 +309,7 @@ fn group_values(request: &SummaryRequest, groupby: &GroupBy, view: &MessageView<
     let mut values = match groupby {
         GroupBy::Field(field) => field_values(request, *field, view),
         GroupBy::SenderDomain => smallvec![lower(view.sender_parts().1)],
-        GroupBy::Metadata(key) => view.metadata().get(key).map(Arc::from).into_iter().collect(),
+        GroupBy::Metadata(key) => view.metadata().value(key).map(Arc::from).into_iter().collect(),
         GroupBy::SenderIp => {
             let ip = view.transaction().senderip();
             ip.map(|ip| Arc::from(ip.to_string())).into_iter().collect()

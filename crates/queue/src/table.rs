@@ -11,7 +11,7 @@ use mta_types::{Address, MessageId, QueueId, Timestamp, TransactionId};
 
 use crate::condition::{Condition, IdMatch};
 use crate::message::{DsnNotify, Priority, Transaction};
-use crate::metadata::Metadata;
+use crate::metadata::{Metadata, put_length, take_length};
 use crate::ring::{Link, Links, Node};
 use crate::state::State;
 use crate::symbol::Symbol;
@@ -20,10 +20,8 @@ use crate::symbol::Symbol;
 #[derive(Debug)]
 pub(crate) struct Row {
     pub(crate) transaction: Arc<Transaction>,
-    pub(crate) recipient: Address,
-    pub(crate) metadata: Metadata,
-    /// Why the last attempt failed.
-    pub(crate) reason: Option<Box<str>>,
+    /// Recipient's local part, metadata, reason of the last failure.
+    pub(crate) texts: Texts,
     /// What few rows have.
     pub(crate) extras: Option<Box<Extras>>,
     /// When it is due, was due, or will be once it is thawed.
@@ -48,7 +46,10 @@ pub(crate) struct Row {
 /// What few rows have.
 #[derive(Debug, Default)]
 pub(crate) struct Extras {
+    /// The sender of this copy, where it was rewritten.
     pub(crate) sender: Option<Address>,
+    /// The recipient, where its domain is not in lower case and so not what `Row::domain` says.
+    pub(crate) recipient: Option<Address>,
     pub(crate) orcpt: Option<Box<str>>,
     pub(crate) tags: Box<[Symbol]>,
     pub(crate) quotas: Box<[Symbol]>,
@@ -74,6 +75,56 @@ impl Row {
             .flatten()
             .chain(self.quotas().iter().copied())
             .chain(self.tags().iter().copied())
+    }
+}
+
+/// A row's own texts in one allocation: the local part's length and one more than the reason's as
+/// variable-length numbers, then both, then the packed metadata.
+#[derive(Clone, Debug)]
+pub(crate) struct Texts(Box<[u8]>);
+
+impl Texts {
+    pub(crate) fn new(local: &str, reason: Option<&str>, metadata: &[u8]) -> Self {
+        let reason_len = reason.map_or(0, |reason| reason.len() + 1);
+        let len = local.len() + reason_len + metadata.len() + 4;
+        let mut packed = Vec::with_capacity(len);
+        put_length(&mut packed, local.len());
+        put_length(&mut packed, reason_len);
+        packed.extend_from_slice(local.as_bytes());
+        packed.extend_from_slice(reason.unwrap_or_default().as_bytes());
+        packed.extend_from_slice(metadata);
+        Self(packed.into_boxed_slice())
+    }
+
+    /// Local part, reason, packed metadata.
+    pub(crate) fn parts(&self) -> (&str, Option<&str>, &[u8]) {
+        self.split().unwrap_or_default()
+    }
+
+    fn split(&self) -> Option<(&str, Option<&str>, &[u8])> {
+        let mut rest = &*self.0;
+        let local = take_length(&mut rest)?;
+        let reason_len = take_length(&mut rest)?;
+        let (local, rest) = rest.split_at_checked(local)?;
+        let (reason, metadata) = rest.split_at_checked(reason_len.saturating_sub(1))?;
+        // Only whole strings are ever packed.
+        let reason = std::str::from_utf8(reason).ok()?;
+        Some((std::str::from_utf8(local).ok()?, (reason_len > 0).then_some(reason), metadata))
+    }
+
+    pub(crate) fn set_local(&mut self, local: &str) {
+        let (_, reason, metadata) = self.parts();
+        *self = Self::new(local, reason, metadata);
+    }
+
+    pub(crate) fn set_reason(&mut self, reason: Option<&str>) {
+        let (local, _, metadata) = self.parts();
+        *self = Self::new(local, reason, metadata);
+    }
+
+    pub(crate) fn set_metadata(&mut self, metadata: &Metadata) {
+        let (local, reason, _) = self.parts();
+        *self = Self::new(local, reason, metadata.packed());
     }
 }
 

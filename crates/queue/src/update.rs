@@ -172,7 +172,7 @@ impl UpdateRun {
         now: Timestamp,
         step: &mut UpdateStep,
     ) -> Option<()> {
-        let rewrite = self.rewrite(&queue.table[node])?;
+        let rewrite = self.rewrite(&MessageView::new(queue, node))?;
         let node = if self.request.duplicate {
             let of = queue.table[node].id();
             let copy = copy_row(queue, node, now)?;
@@ -231,21 +231,15 @@ impl UpdateRun {
     }
 
     /// What changes about a row itself; `None` when its new address would be none.
-    fn rewrite(&self, row: &Row) -> Option<Rewrite> {
+    fn rewrite(&self, row: &MessageView<'_>) -> Option<Rewrite> {
         let request = &self.request;
-        let own = row.extras.as_ref().and_then(|extras| extras.sender.as_ref());
-        let sender = match own {
-            Some(own) => (own.local(), own.domain()),
-            None => row.transaction.sender_parts(),
-        };
-        let recipient = (row.recipient.local(), row.recipient.domain());
         Some(Rewrite {
             transportid: request.transportid.clone(),
             jobid: None,
-            sender: request.sender.of(sender).ok()?,
-            recipient: request.recipient.of(recipient).ok()?,
+            sender: request.sender.of(row.sender_parts()).ok()?,
+            recipient: request.recipient.of(row.recipient_parts()).ok()?,
             metadata: (!request.metadata.is_empty())
-                .then(|| row.metadata.merged(&request.metadata)),
+                .then(|| row.metadata().chain(&request.metadata).collect()),
             quotas: None,
             priority: request.priority,
         })
@@ -279,6 +273,7 @@ fn copy_row(queue: &mut Queue, node: Node, now: Timestamp) -> Option<Node> {
     let extras = row.extras.as_ref().map(|extras| {
         Box::new(Extras {
             sender: extras.sender.clone(),
+            recipient: extras.recipient.clone(),
             orcpt: extras.orcpt.clone(),
             tags: extras.tags.clone(),
             quotas: extras.quotas.clone(),
@@ -286,9 +281,7 @@ fn copy_row(queue: &mut Queue, node: Node, now: Timestamp) -> Option<Node> {
     });
     let copy = Row {
         transaction: Arc::clone(&row.transaction),
-        recipient: row.recipient.clone(),
-        metadata: row.metadata.clone(),
-        reason: row.reason.clone(),
+        texts: row.texts.clone(),
         extras,
         due,
         transportid: row.transportid,

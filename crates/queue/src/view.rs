@@ -8,7 +8,7 @@ use mta_types::{Address, Grouping, JobId, MessageId, Tag, TenantId, Timestamp, T
 use crate::active::Lane;
 use crate::machine::Queue;
 use crate::message::{DsnNotify, Priority, QueuedMessage, Transaction};
-use crate::metadata::Metadata;
+use crate::metadata::{Metadata, Pairs};
 use crate::policy::Field;
 use crate::ring::Node;
 use crate::state::State;
@@ -70,8 +70,19 @@ impl<'a> MessageView<'a> {
 
     /// Envelope recipient.
     #[must_use]
-    pub const fn recipient(&self) -> &'a Address {
-        &self.row.recipient
+    pub fn recipient(&self) -> Address {
+        let (local, domain) = self.recipient_parts();
+        // Both halves come out of an address, so they make one again.
+        Address::new(local, domain).unwrap_or_default()
+    }
+
+    /// Local part and domain of the recipient, without an allocation.
+    #[must_use]
+    pub fn recipient_parts(&self) -> (&'a str, &'a str) {
+        match self.row.extras.as_ref().and_then(|extras| extras.recipient.as_ref()) {
+            Some(own) => (own.local(), own.domain()),
+            None => (self.row.texts.parts().0, self.recipientdomain()),
+        }
     }
 
     /// Domain of the recipient in lower case.
@@ -140,8 +151,8 @@ impl<'a> MessageView<'a> {
 
     /// What scripts noted.
     #[must_use]
-    pub const fn metadata(&self) -> &'a Metadata {
-        &self.row.metadata
+    pub fn metadata(&self) -> Pairs<'a> {
+        Pairs::from_packed(self.row.texts.parts().2)
     }
 
     /// Counted failures so far.
@@ -159,7 +170,7 @@ impl<'a> MessageView<'a> {
     /// Why the last attempt failed.
     #[must_use]
     pub fn retryreason(&self) -> Option<&'a str> {
-        self.row.reason.as_deref()
+        self.row.texts.parts().1
     }
 
     /// Scheduling class.
@@ -208,15 +219,15 @@ impl<'a> MessageView<'a> {
             transaction: Arc::clone(&self.row.transaction),
             hold: self.row.hold,
             sender: self.sender(),
-            recipient: self.row.recipient.clone(),
+            recipient: self.recipient(),
             transportid: TransportId::new(names.shared(self.row.transportid)),
             jobid: self.row.jobid.map(|jobid| JobId::new(names.shared(jobid))),
             tenantid: self.row.tenantid.map(|tenantid| TenantId::new(names.shared(tenantid))),
             grouping: self.routed(Field::Grouping).map(|group| Grouping::new(names.shared(group))),
-            metadata: self.row.metadata.clone(),
+            metadata: Metadata::from_packed(self.row.texts.parts().2),
             retrycount: self.row.retrycount,
             retryts: self.row.due,
-            retryreason: self.row.reason.clone(),
+            retryreason: self.retryreason().map(Box::from),
             localips: self.localips().collect(),
             localipsordered: self.localipsordered(),
             localip: self.localip(),
