@@ -201,11 +201,7 @@ impl RecordAt {
         Ok(octets)
     }
 
-    fn check(
-        &self,
-        transaction: TransactionId,
-        octets: &[u8],
-    ) -> Result<RecordHeader, ReadError> {
+    fn check(&self, transaction: TransactionId, octets: &[u8]) -> Result<RecordHeader, ReadError> {
         let head_end = RECORD_LEN + self.head_len as usize;
         let header = octets
             .first_chunk::<RECORD_LEN>()

@@ -120,10 +120,7 @@ impl Op {
     }
 
     const fn is_move(&self) -> bool {
-        matches!(
-            self.what,
-            What::MoveCommit(_) | What::MoveChange { .. } | What::MoveEnd { .. }
-        )
+        matches!(self.what, What::MoveCommit(_) | What::MoveChange { .. } | What::MoveEnd { .. })
     }
 
     pub(crate) fn fail(self, error: &CommitError) {
@@ -257,26 +254,14 @@ impl Committer {
                 ops.push_front(op);
                 break;
             }
-            let mut record = Record {
-                seq,
-                kind: Kind::Commit,
-                flags: 0,
-                head: &[],
-                pieces: &[],
-                body_crc: 0,
-            };
+            let mut record =
+                Record { seq, kind: Kind::Commit, flags: 0, head: &[], pieces: &[], body_crc: 0 };
             let mut birth = 0;
             let mut target = 0;
             self.head.clear();
             match &op.what {
                 What::Flush => {
-                    staged.push(Staged {
-                        op,
-                        place: Place::NOWHERE,
-                        head_len: 0,
-                        birth,
-                        target,
-                    });
+                    staged.push(Staged { op, place: Place::NOWHERE, head_len: 0, birth, target });
                     continue;
                 }
                 What::Commit(_) if self.shared.is_reserve_gone.load(Ordering::Relaxed) => {
@@ -395,9 +380,7 @@ impl Committer {
             shared.disk_error(action, &segment.path, error)
         };
         debug_assert!(!staged.is_empty());
-        self.batch
-            .write(active)
-            .map_err(|error| failed("write", &active.segment, &error))?;
+        self.batch.write(active).map_err(|error| failed("write", &active.segment, &error))?;
         #[cfg(test)]
         if self.acknowledge_before_sync {
             return Ok(());
@@ -498,8 +481,7 @@ impl Committer {
         let target = active.segment.id;
         for Staged { mut op, birth, .. } in staged {
             if let What::Commit(new) = &mut op.what {
-                let head =
-                    EndHead { transaction: new.transaction, birth, queue: ALL_ROWS, target };
+                let head = EndHead { transaction: new.transaction, birth, queue: ALL_ROWS, target };
                 let file = new.file.as_mut().map(|file| {
                     file.keep();
                     file.name
@@ -524,9 +506,7 @@ impl Committer {
         for mut op in ops {
             op.attempts = op.attempts.saturating_add(1);
             let is_kept = match &op.what {
-                What::Change { .. } | What::End { .. } => {
-                    !op.is_awaited || op.attempts < ATTEMPTS
-                }
+                What::Change { .. } | What::End { .. } => !op.is_awaited || op.attempts < ATTEMPTS,
                 What::Flush => op.attempts < ATTEMPTS,
                 What::Abort { .. } => true,
                 What::Commit(_)
@@ -597,7 +577,8 @@ pub(crate) fn prepare(shared: &Shared, fill: Fill) -> Result<Segment, CommitErro
         chores.next_id += 1;
         (id, chores.spares.pop())
     };
-    let failed = |path: &std::path::Path, error: &io::Error| shared.disk_error("create", path, error);
+    let failed =
+        |path: &std::path::Path, error: &io::Error| shared.disk_error("create", path, error);
     let disk = &shared.platform.disk;
     let recycled = spare.and_then(|path| {
         // A spare file that does not open or has not the wanted size is no loss.
@@ -613,8 +594,9 @@ pub(crate) fn prepare(shared: &Shared, fill: Fill) -> Result<Segment, CommitErro
         None => {
             let path = shared.dirs.spare(id);
             let len = shared.config.segment_bytes;
-            let file = writer::create_spare(&shared.platform, &path, len, fill)
-                .map_err(|error| failed(&path, &error))?;
+            let file =
+                writer::create_spare(&shared.platform, &path, len, fill, shared.config.fsync)
+                    .map_err(|error| failed(&path, &error))?;
             (path, file)
         }
     };
@@ -677,8 +659,9 @@ fn settle_one(shared: &Shared, new: &mut NewMessage) -> Result<(), CommitError> 
         .settle(shared.config.fsync)
         .map_err(|error| shared.disk_error("sync", &file.path, &error))?;
     let part = crate::segment::format::FilePart { name: file.name, len: file.len, skip, crc };
-    new.head = crate::spool::encode_head(new.transaction, &source.metadata, Some(part), &source.rows)
-        .ok_or(CommitError::TooLarge { len: u64::MAX, allowed: shared.max_record() })?;
+    new.head =
+        crate::spool::encode_head(new.transaction, &source.metadata, Some(part), &source.rows)
+            .ok_or(CommitError::TooLarge { len: u64::MAX, allowed: shared.max_record() })?;
     Ok(())
 }
 

@@ -114,11 +114,7 @@ pub(crate) fn empty(
         let segment = {
             let index = shared.index.lock();
             let Some(state) = index.segments.get(&id) else { return Ok(()) };
-            if index.is_empty_segment(id) {
-                None
-            } else {
-                Some(Arc::clone(&state.segment))
-            }
+            if index.is_empty_segment(id) { None } else { Some(Arc::clone(&state.segment)) }
         };
         let Some(segment) = segment else { return free(shared, id, moved) };
         let scan = reader::scan(&*segment.file, segment.mark).map_err(|error| {
@@ -199,8 +195,7 @@ impl Pass<'_> {
                     let index = self.shared.index.lock();
                     index.messages.get(&commit.transaction).cloned()
                 };
-                let Some(message) =
-                    message.filter(|m| m.birth == commit.birth && m.place == here)
+                let Some(message) = message.filter(|m| m.birth == commit.birth && m.place == here)
                 else {
                     return Ok(true);
                 };
@@ -395,8 +390,7 @@ fn free(shared: &Shared, id: u32, moved: u64) -> Result<(), Stop> {
         // Nothing in the index leads to this segment any more, so nobody new can come to read from
         // it; who still does holds a reference of his own.
         let is_alone = Arc::strong_count(&state.segment) == 1;
-        let is_whole =
-            state.segment.file.len().is_ok_and(|len| len >= shared.config.segment_bytes);
+        let is_whole = state.segment.file.len().is_ok_and(|len| len >= shared.config.segment_bytes);
         let is_reusable = is_alone && is_whole && !state.is_distrusted;
         (state.segment.path.clone(), state.fate, is_reusable)
     };
@@ -413,10 +407,10 @@ fn free(shared: &Shared, id: u32, moved: u64) -> Result<(), Stop> {
     let mut spare = None;
     let mut kept = None;
     if is_renamed {
-        let to = shared.dirs.corrupt.join(format!(
-            "{id:08x}-{:016x}.seg",
-            shared.platform.random.next_u64()
-        ));
+        let to = shared
+            .dirs
+            .corrupt
+            .join(format!("{id:08x}-{:016x}.seg", shared.platform.random.next_u64()));
         disk.create_dir(&shared.dirs.corrupt).map_err(|error| failed("create", error))?;
         gone_is_fine(disk.rename(&path, &to)).map_err(|error| failed("rename", error))?;
         sync(&shared.dirs.corrupt).map_err(|error| failed("sync", error))?;

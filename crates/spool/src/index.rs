@@ -1,8 +1,8 @@
 //! What the spool keeps in memory: where each message and each row's state lies, and what of each
 //! segment is still needed. About 120 octets per message with one row.
 
-use std::collections::hash_map::{Entry as MapEntry, HashMap};
 use std::collections::BTreeMap;
+use std::collections::hash_map::{Entry as MapEntry, HashMap};
 use std::sync::Arc;
 
 use mta_types::{QueueId, TransactionId};

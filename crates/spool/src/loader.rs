@@ -107,9 +107,15 @@ pub(crate) fn load(
 
 /// A segment as one thread has read it.
 enum Scanned {
-    Good { segment: Segment, first_seq: u64, scan: Scan },
+    Good {
+        segment: Segment,
+        first_seq: u64,
+        scan: Scan,
+    },
     /// Neither header can be read: without the mark nothing in it can be told from noise.
-    Headless { len: u64 },
+    Headless {
+        len: u64,
+    },
     /// Made ready but never used.
     Empty,
 }

@@ -245,7 +245,12 @@ impl Shared {
         self.compaction_due.notify_all();
     }
 
-    pub(crate) fn background_failed(&self, action: &'static str, path: &Path, error: &std::io::Error) {
+    pub(crate) fn background_failed(
+        &self,
+        action: &'static str,
+        path: &Path,
+        error: &std::io::Error,
+    ) {
         self.platform.emit(Event::BackgroundFailed {
             action,
             path: path.to_owned(),

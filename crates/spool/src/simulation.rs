@@ -46,7 +46,7 @@ impl Plan {
     const fn honest(seed: u64) -> Self {
         Self {
             seed,
-            failures: 4,
+            failures: 8,
             faults: Faults { write: 0, sync: 0, name: 0 },
             lies: Lies { sync: false, sync_dir: false },
             acknowledge_before_sync: false,
@@ -136,7 +136,7 @@ fn run(plan: Plan, seen: &mut Seen) -> Result<(), String> {
     disk.set_lies(plan.lies);
     // The first start makes the directories, which the simulated disk never forgets.
     for _ in 0..plan.failures {
-        let reach = [30, 120, 400][run.random.below(3) as usize];
+        let reach = [20, 80, 250][run.random.below(3) as usize];
         disk.fail_after(1 + run.random.below(reach));
         if let Some(open) = run.open(&disk)? {
             disk.set_faults(plan.faults);
@@ -183,11 +183,8 @@ impl Run {
                 .iter()
                 .map(|row| (row.queue.0, (row.row.to_vec(), row.state.to_vec())))
                 .collect();
-            let known = Found {
-                metadata: message.metadata.to_vec(),
-                rows,
-                body_len: message.body_len,
-            };
+            let known =
+                Found { metadata: message.metadata.to_vec(), rows, body_len: message.body_len };
             if found.insert(message.transaction, known).is_some() {
                 twice = Some(message.transaction);
             }
@@ -353,13 +350,8 @@ impl Run {
                 .collect(),
             body,
         });
-        let message = ModelMessage {
-            is_confirmed: false,
-            commit: Some(commit),
-            metadata,
-            body: all,
-            rows,
-        };
+        let message =
+            ModelMessage { is_confirmed: false, commit: Some(commit), metadata, body: all, rows };
         self.model.messages.insert(transaction, message);
     }
 
@@ -525,7 +517,7 @@ fn seeds(default: u64) -> std::ops::Range<u64> {
 #[test]
 fn no_power_failure_loses_or_revives_a_message() {
     let mut seen = Seen::default();
-    for seed in seeds(1200) {
+    for seed in seeds(260) {
         if let Err(broken) = run(Plan::honest(seed), &mut seen) {
             panic!("seed {seed}: {broken}");
         }
@@ -541,7 +533,7 @@ fn no_power_failure_loses_or_revives_a_message() {
 #[test]
 fn failing_writes_and_syncs_lose_and_revive_nothing_confirmed() {
     let mut seen = Seen::default();
-    for seed in seeds(600) {
+    for seed in seeds(100) {
         let faults = Faults { write: 600, sync: 1200, name: 600 };
         let plan = Plan { faults, ..Plan::honest(seed ^ 0x5EED) };
         if let Err(broken) = run(plan, &mut seen) {

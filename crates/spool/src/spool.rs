@@ -191,9 +191,7 @@ impl Spool {
         let Some(part) = part else { return Err(ReadError::Unknown { transaction }) };
         let path = self.inner.shared.dirs.bodies.join(part.name.file_name());
         match self.inner.shared.platform.disk.open(&path) {
-            Ok(file) => {
-                Ok(BodyReader::new(transaction, record, Some(FileAt { file, path, part })))
-            }
+            Ok(file) => Ok(BodyReader::new(transaction, record, Some(FileAt { file, path, part }))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 // It ended between looking it up and opening the file, or somebody removed it.
                 self.find(transaction)?;
@@ -517,8 +515,7 @@ pub(crate) fn encode_head(
     file: Option<FilePart>,
     rows: &[NewRow],
 ) -> Option<Vec<u8>> {
-    let rows =
-        rows.iter().map(|row| RowRef { queue: row.queue, row: &row.row, state: &row.state });
+    let rows = rows.iter().map(|row| RowRef { queue: row.queue, row: &row.row, state: &row.state });
     CommitHead::encode(transaction, 0, metadata, file, rows)
 }
 

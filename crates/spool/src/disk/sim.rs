@@ -528,7 +528,10 @@ impl DiskFile for SimFile {
 
     fn write_at(&self, bufs: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
         let mut state = self.state.lock();
-        let mut data: Vec<u8> = bufs.iter().flat_map(|buf| buf.iter().copied()).collect();
+        let mut data = Vec::with_capacity(bufs.iter().map(|buf| buf.len()).sum());
+        for buf in bufs {
+            data.extend_from_slice(buf);
+        }
         let offset = usize::try_from(offset).map_err(|_| io::ErrorKind::StorageFull)?;
         let is_faulty = state.has_fault(|faults| faults.write);
         let now = state.inodes.get(&self.number).map_or(0, |inode| inode.octets.len());

@@ -206,8 +206,7 @@ impl BodyName {
     pub(crate) fn parse(name: &str) -> Option<Self> {
         let digits = name.strip_suffix(".body").filter(|digits| digits.len() == 32)?;
         let (high, low) = digits.split_at_checked(16)?;
-        let name =
-            Self([u64::from_str_radix(high, 16).ok()?, u64::from_str_radix(low, 16).ok()?]);
+        let name = Self([u64::from_str_radix(high, 16).ok()?, u64::from_str_radix(low, 16).ok()?]);
         // Upper case or a sign would be somebody else's file.
         (name.file_name().starts_with(digits)).then_some(name)
     }
@@ -255,8 +254,7 @@ impl<'a> CommitHead<'a> {
         file: Option<FilePart>,
         rows: impl ExactSizeIterator<Item = RowRef<'r>> + Clone,
     ) -> Option<Vec<u8>> {
-        let rows_len: usize =
-            rows.clone().map(|row| 12 + row.row.len() + row.state.len()).sum();
+        let rows_len: usize = rows.clone().map(|row| 12 + row.row.len() + row.state.len()).sum();
         let mut out = Vec::with_capacity(32 + 40 + metadata.len() + rows_len);
         out.extend_from_slice(transaction.as_bytes());
         out.extend_from_slice(&birth.to_le_bytes());
@@ -292,8 +290,7 @@ impl<'a> CommitHead<'a> {
             None
         } else {
             let name = BodyName([parts.u64()?, parts.u64()?]);
-            let file =
-                FilePart { name, len: parts.u64()?, skip: parts.u64()?, crc: parts.u32()? };
+            let file = FilePart { name, len: parts.u64()?, skip: parts.u64()?, crc: parts.u32()? };
             parts.u32()?;
             (file.skip <= file.len).then_some(())?;
             Some(file)
@@ -447,8 +444,7 @@ mod tests {
         ];
         let file = FilePart { name: BodyName([1, u64::MAX]), len: 100, skip: 10, crc: 5 };
         let id = TransactionId([3; 16]);
-        let head =
-            CommitHead::encode(id, 0, b"meta", Some(file), rows.iter().copied()).unwrap();
+        let head = CommitHead::encode(id, 0, b"meta", Some(file), rows.iter().copied()).unwrap();
         let header = RecordHeader {
             seq: 42,
             kind: Kind::Commit,

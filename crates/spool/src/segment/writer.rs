@@ -38,11 +38,12 @@ pub(crate) fn create_spare(
     path: &Path,
     len: u64,
     fill: Fill,
+    fsync: bool,
 ) -> io::Result<Arc<dyn DiskFile>> {
     let file = platform.disk.create(path)?;
     let filled = match fill {
         Fill::Reserve => file.allocate(len),
-        Fill::Zeros => write_zeros(&*file, len),
+        Fill::Zeros => write_zeros(&*file, len, fsync),
     };
     match filled {
         Ok(()) => Ok(file),
@@ -54,7 +55,7 @@ pub(crate) fn create_spare(
     }
 }
 
-fn write_zeros(file: &dyn DiskFile, len: u64) -> io::Result<()> {
+fn write_zeros(file: &dyn DiskFile, len: u64, fsync: bool) -> io::Result<()> {
     const STEP: usize = 1 << 20;
     file.allocate(len)?;
     let zeros = vec![0; STEP.min(usize::try_from(len).unwrap_or(STEP))];
@@ -63,6 +64,10 @@ fn write_zeros(file: &dyn DiskFile, len: u64) -> io::Result<()> {
         let n = (len - at).min(zeros.len() as u64) as usize;
         disk::write_all_at(file, &mut [IoSlice::new(&zeros[..n])], at)?;
         at += n as u64;
+        // Step by step, or the commits of a busy server would queue behind the whole segment.
+        if fsync && at < len {
+            file.sync()?;
+        }
     }
     Ok(())
 }
@@ -253,11 +258,7 @@ impl SealJob {
         let octets = header.encode(self.segment.mark, &[]);
         let end = self.tail + record_len(0, index.len() as u64) + TRAILER_LEN;
         let end = end.max(file.len()?);
-        disk::write_all_at(
-            file,
-            &mut [IoSlice::new(&octets), IoSlice::new(index)],
-            self.tail,
-        )?;
+        disk::write_all_at(file, &mut [IoSlice::new(&octets), IoSlice::new(index)], self.tail)?;
         let trailer = encode_trailer(self.segment.mark, self.tail);
         disk::write_all_at(file, &mut [IoSlice::new(&trailer)], end - TRAILER_LEN)?;
         if fsync {
