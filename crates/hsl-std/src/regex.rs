@@ -120,7 +120,7 @@ fn match_all(
     let names = pattern.names();
     let mut groups: Vec<Vec<Value>> = vec![Vec::new(); names.len()];
     let mut from = Some(0);
-    let mut octets = 0usize;
+    let (mut octets, mut charged) = (0usize, 0usize);
     while let Some(at) = from {
         let Some(spans) = pattern.spans_from(subject, at).map_err(thrown)? else { break };
         for (group, span) in groups.iter_mut().zip(&spans) {
@@ -129,9 +129,9 @@ fn match_all(
             group.push(Value::from(value));
         }
         from = next_from(pattern, subject, &spans);
-        if octets > CHARGE_STEP {
-            ctx.charge_memory(octets)?;
-            octets = 0;
+        if octets - charged > CHARGE_STEP {
+            args::charge_growth(ctx, octets - charged, octets)?;
+            charged = octets;
         }
     }
     let mut out = Array::new();
@@ -193,7 +193,7 @@ impl Replace {
                 }
             }
             if self.out.len() - charged > CHARGE_STEP {
-                ctx.charge_memory(self.out.len())?;
+                args::charge_growth(ctx, self.out.len() - charged, self.out.len())?;
                 charged = self.out.len();
             }
         }
@@ -234,8 +234,10 @@ impl WithFunction {
 
 impl Continuation for WithFunction {
     fn resume(mut self: Box<Self>, ctx: &mut CallContext<'_>, value: Value) -> NativeStep {
+        let before = self.replace.out.len();
         hsl::ops::write_text(&value, &mut self.replace.out);
-        match ctx.charge_memory(value.as_bytes().map_or(8, <[u8]>::len)) {
+        let total = self.replace.out.len();
+        match args::charge_growth(ctx, total - before, total) {
             Ok(()) => self.step(),
             Err(thrown) => NativeStep::Throw(thrown),
         }
