@@ -3,7 +3,7 @@
 //! Counts and types are checked against the signature before a function is called, so the readers
 //! here give a neutral value where a type cannot be wrong. Options are checked by [`Options`].
 
-use hsl::host::Thrown;
+use hsl::host::{CallContext, Thrown};
 use hsl::value::{Array, Str, Type, Value};
 
 /// The octets of a string argument; empty when it is missing.
@@ -50,6 +50,20 @@ pub(crate) fn take_array(args: &mut [Value], at: usize) -> Array {
 /// Takes an argument out of the list; none when it is missing.
 pub(crate) fn take(args: &mut [Value], at: usize) -> Value {
     args.get_mut(at).map(Value::take).unwrap_or_default()
+}
+
+/// Accounts for `added` octets of a value that grows to `total`.
+///
+/// # Errors
+///
+/// The limit error when the value alone is more than the execution may use.
+pub(crate) fn charge_growth(
+    ctx: &mut CallContext<'_>,
+    added: usize,
+    total: usize,
+) -> Result<(), Thrown> {
+    let is_over = total > ctx.limits().memory;
+    ctx.charge_memory(if is_over { total } else { added })
 }
 
 /// An option array; keys nobody asks for are ignored, as scripts for newer releases need it.

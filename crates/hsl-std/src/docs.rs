@@ -5,12 +5,14 @@ use hsl::value::{Key, Value};
 
 use crate::encoding::json::{self, Style};
 
-/// All functions of `set` as a JSON list, sorted by name.
+/// All functions of `set` as a JSON list, sorted by name; names with `__` in front are the
+/// language's own and left out.
 ///
 /// Each item has `name`, `signature` (as the manual writes it), `parameters` (`name`, `type`,
 /// `optional`, `default` where there is one, `rest`), `returns` and `description`.
 pub fn functions_json(set: &HostSet) -> String {
-    print(&Value::list(set.functions().map(|function| describe(function))))
+    let public = set.functions().filter(|function| !function.name().starts_with("__"));
+    print(&Value::list(public.map(|function| describe(function))))
 }
 
 /// All classes of `set` as a JSON list, sorted by name: `name`, `description`, `constructor`,

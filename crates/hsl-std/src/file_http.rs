@@ -183,7 +183,7 @@ impl Inner {
                 }
                 return Ok(line.into());
             }
-            ctx.charge_memory(line.len())?;
+            args::charge_growth(ctx, taken, line.len())?;
         }
     }
 

@@ -1,7 +1,7 @@
 //! Regular expression chapter: the `pcre_*` functions and the class `Regex`.
 //!
 //! [`crate::regex_engine`] knows patterns and limits. Literals `#/…/` and `=~` of the language come
-//! here too, as `pcre_compile` and `pcre_test`.
+//! here too, as `pcre_compile` and `__regex_match`.
 
 use std::sync::Arc;
 
@@ -33,12 +33,12 @@ pub(crate) fn register(registry: &mut Registry) {
         );
     let patterns = Arc::clone(&cache);
     registry.pure_function(
-        "pcre_test(Regex or string pattern, string subject) -> boolean",
-        "true if the pattern matches, as the operator =~ says it",
+        "__regex_match(string subject, Regex or string pattern) -> boolean",
+        "the operator =~",
         move |ctx, args| {
-            let pattern = pattern_of(&patterns, args)?;
-            charge(ctx, args::bytes(args, 1));
-            pattern.is_match(args::bytes(args, 1)).map_err(thrown)
+            let pattern = pattern_of(&patterns, args.get(1))?;
+            charge(ctx, args::bytes(args, 0));
+            pattern.is_match(args::bytes(args, 0)).map_err(thrown)
         },
     );
     let patterns = Arc::clone(&cache);
@@ -46,7 +46,7 @@ pub(crate) fn register(registry: &mut Registry) {
         "pcre_match(Regex or string pattern, string subject) -> array",
         "the first match and its groups, by number and name; empty if there is none",
         move |ctx, args| {
-            let pattern = pattern_of(&patterns, args)?;
+            let pattern = pattern_of(&patterns, args.first())?;
             let subject = args::bytes(args, 1);
             charge(ctx, subject);
             let spans = pattern.spans_from(subject, 0).map_err(thrown)?;
@@ -67,7 +67,7 @@ pub(crate) fn register(registry: &mut Registry) {
         "pcre_match_all(Regex or string pattern, string subject) -> array",
         "all matches by group; empty if there is none",
         move |ctx, args| {
-            let pattern = pattern_of(&patterns, args)?;
+            let pattern = pattern_of(&patterns, args.first())?;
             match_all(ctx, &pattern, args::bytes(args, 1))
         },
     );
@@ -76,7 +76,7 @@ pub(crate) fn register(registry: &mut Registry) {
          number limit = 0) -> string",
         "replaces matches by a text with $0 … $n, or by the value of a function of the groups",
         move |ctx, args| {
-            let pattern = pattern_of(&cache, args)?;
+            let pattern = pattern_of(&cache, args.first())?;
             charge(ctx, args::bytes(args, 2));
             let limit = match args::integer(args, 3) {
                 limit if limit > 0 => usize::try_from(limit).unwrap_or(usize::MAX),
@@ -101,9 +101,9 @@ pub fn pattern_of_object(value: &Value) -> Option<Arc<Pattern>> {
 
 struct RegexState(Arc<Pattern>);
 
-/// The pattern in the first argument, a `Regex` or a text.
-fn pattern_of(cache: &PatternCache, args: &[Value]) -> Result<Arc<Pattern>, Thrown> {
-    match args.first() {
+/// The pattern in an argument, a `Regex` or a text.
+fn pattern_of(cache: &PatternCache, value: Option<&Value>) -> Result<Arc<Pattern>, Thrown> {
+    match value {
         Some(Value::String(text)) => cache.compile(text).map_err(thrown),
         other => other
             .and_then(pattern_of_object)
@@ -120,7 +120,7 @@ fn match_all(
     let names = pattern.names();
     let mut groups: Vec<Vec<Value>> = vec![Vec::new(); names.len()];
     let mut from = Some(0);
-    let mut octets = 0usize;
+    let (mut octets, mut charged) = (0usize, 0usize);
     while let Some(at) = from {
         let Some(spans) = pattern.spans_from(subject, at).map_err(thrown)? else { break };
         for (group, span) in groups.iter_mut().zip(&spans) {
@@ -129,9 +129,9 @@ fn match_all(
             group.push(Value::from(value));
         }
         from = next_from(pattern, subject, &spans);
-        if octets > CHARGE_STEP {
-            ctx.charge_memory(octets)?;
-            octets = 0;
+        if octets - charged > CHARGE_STEP {
+            args::charge_growth(ctx, octets - charged, octets)?;
+            charged = octets;
         }
     }
     let mut out = Array::new();
@@ -193,7 +193,7 @@ impl Replace {
                 }
             }
             if self.out.len() - charged > CHARGE_STEP {
-                ctx.charge_memory(self.out.len())?;
+                args::charge_growth(ctx, self.out.len() - charged, self.out.len())?;
                 charged = self.out.len();
             }
         }
@@ -234,8 +234,10 @@ impl WithFunction {
 
 impl Continuation for WithFunction {
     fn resume(mut self: Box<Self>, ctx: &mut CallContext<'_>, value: Value) -> NativeStep {
+        let before = self.replace.out.len();
         hsl::ops::write_text(&value, &mut self.replace.out);
-        match ctx.charge_memory(value.as_bytes().map_or(8, <[u8]>::len)) {
+        let total = self.replace.out.len();
+        match args::charge_growth(ctx, total - before, total) {
             Ok(()) => self.step(),
             Err(thrown) => NativeStep::Throw(thrown),
         }

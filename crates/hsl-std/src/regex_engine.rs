@@ -275,7 +275,8 @@ mod tests {
 
     #[test]
     fn modifiers_mean_what_the_manual_says() {
-        let table: [(&str, &[u8], Option<(usize, usize)>); 10] = [
+        type Row<'a> = (&'a str, &'a [u8], Option<(usize, usize)>);
+        let table: [Row<'_>; 10] = [
             ("/B/i", b"ab", Some((1, 2))),
             ("/^b/m", b"a\nb", Some((2, 3))),
             ("^b", b"a\nb", None),

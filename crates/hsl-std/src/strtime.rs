@@ -21,7 +21,7 @@ pub(crate) fn format_time(format: &str, seconds: f64, zone: &TimeZone) -> Option
 /// Date parts that the format does not name come from `now`, time parts are 0. An offset or a Unix
 /// time in the text wins over `zone`. `None` when the text does not fit the format.
 pub(crate) fn parse_time(text: &[u8], format: &str, now: f64, zone: &TimeZone) -> Option<f64> {
-    let (parts, _) = BrokenDownTime::parse_prefix(&expand(format), text).ok()?;
+    let (parts, _) = BrokenDownTime::parse_prefix(expand(format), text).ok()?;
     if let Some(timestamp) = parts.timestamp() {
         return Some(seconds_of(timestamp));
     }

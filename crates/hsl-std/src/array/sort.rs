@@ -44,7 +44,7 @@ impl Sort {
         }
     }
 
-    fn finish(mut self: Box<Self>) -> Value {
+    fn finish(mut self) -> Value {
         let mut out = Array::new();
         for &at in &self.order.order {
             if let Some((key, value)) = self.entries.get_mut(at as usize) {

@@ -240,7 +240,8 @@ mod tests {
 
     #[test]
     fn packs_each_code() {
-        let table: [(&str, Vec<Value>, Option<&[u8]>); 15] = [
+        type Row<'a> = (&'a str, Vec<Value>, Option<&'a [u8]>);
+        let table: [Row<'_>; 15] = [
             ("a3", vec!["x".into()], Some(b"x\0\0")),
             ("a", vec!["xyz".into()], Some(b"x")),
             ("a*Z*", vec!["xy".into(), "z".into()], Some(b"xyz\0")),
@@ -266,7 +267,8 @@ mod tests {
 
     #[test]
     fn unpacks_each_code() {
-        let table: [(&str, &[u8], usize, Option<Vec<Value>>); 9] = [
+        type Row<'a> = (&'a str, &'a [u8], usize, Option<Vec<Value>>);
+        let table: [Row<'_>; 9] = [
             ("a2 a", b"xyz", 0, Some(vec!["xy".into(), "z".into()])),
             ("Z*C", b"ab\0\x05", 0, Some(vec!["ab".into(), 5.into()])),
             ("Z4", b"ab\0d", 0, Some(vec!["ab".into()])),

@@ -15,7 +15,9 @@ use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 /// A text with line and column.
 pub(crate) fn decode(text: &[u8]) -> Result<Value, String> {
     let text = str::from_utf8(text).map_err(|_| "yaml is no UTF-8".to_owned())?;
-    match serde_saphyr::from_str::<Yaml>(text) {
+    // YAML 1.2: only `true` and `false` are booleans; `y`, `no` and `off` are texts.
+    let options = serde_saphyr::options! { strict_booleans: true };
+    match serde_saphyr::from_str_with_options::<Yaml>(text, options) {
         Ok(Yaml(value)) => Ok(value),
         Err(error) => Err(error.to_string()),
     }

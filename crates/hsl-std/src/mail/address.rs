@@ -405,7 +405,8 @@ mod tests {
 
     #[test]
     fn header_lists_are_read_with_names_groups_and_comments() {
-        let table: [(&str, Option<&[(&str, &str)]>); 14] = [
+        type Row<'a> = (&'a str, Option<&'a [(&'a str, &'a str)]>);
+        let table: [Row<'_>; 14] = [
             ("a@b.c", Some(&[("", "a@b.c")])),
             ("A B <a@b.c>, \"C, D\" <c@d.e>", Some(&[("A B", "a@b.c"), ("C, D", "c@d.e")])),
             ("J. Doe <a@b.c>, a@b.c <a@b.c>", Some(&[("J. Doe", "a@b.c"), ("a@b.c", "a@b.c")])),

@@ -19,15 +19,15 @@ use jiff::tz::TimeZone;
 use parking_lot::Mutex;
 
 /// How a script went.
-pub struct Report {
+pub(crate) struct Report {
     /// One text per `echo`.
-    pub echoed: Vec<u8>,
+    pub(crate) echoed: Vec<u8>,
     /// The compile error, or the uncaught one.
-    pub error: Option<String>,
+    pub(crate) error: Option<String>,
 }
 
 /// Runs a script to its end.
-pub fn run(text: &[u8], limits: Limits) -> Report {
+pub(crate) fn run(text: &[u8], limits: Limits) -> Report {
     let output = Arc::new(Mutex::new(Vec::new()));
     let clock = Arc::new(StillClock::default());
     let host = host(&clock, &output);
@@ -61,7 +61,7 @@ pub fn run(text: &[u8], limits: Limits) -> Report {
 }
 
 /// The library with the services of this world.
-pub fn host(clock: &Arc<StillClock>, output: &Arc<Mutex<Vec<u8>>>) -> Arc<HostSet> {
+pub(crate) fn host(clock: &Arc<StillClock>, output: &Arc<Mutex<Vec<u8>>>) -> Arc<HostSet> {
     let services = Services {
         timer: Arc::new(StillTimer(Arc::clone(clock))),
         resolver: Arc::new(Zone),
@@ -95,7 +95,7 @@ fn write_line(output: &Mutex<Vec<u8>>, text: &[u8]) {
 
 /// Starts at 2021-03-21 13:05:09 UTC; `sleep` moves it.
 #[derive(Default)]
-pub struct StillClock {
+pub(crate) struct StillClock {
     milliseconds: AtomicU64,
 }
 
