@@ -1,9 +1,7 @@
 //! The shared handles of one daemon: everything hangs off [`Core`], nothing is global.
 
-use std::sync::Arc;
-
 use arc_swap::ArcSwap;
-use config::Startup;
+use config::{Loaded, Startup};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -19,7 +17,7 @@ use crate::stats::Stats;
 /// What every task of a daemon can reach.
 pub(crate) struct Core {
     /// Fixed from start to stop.
-    pub(crate) startup: Startup,
+    pub(crate) startup: Loaded<Startup>,
     /// The running configuration, replaced whole by a reload; take a snapshot and keep to it.
     pub(crate) generation: ArcSwap<Generation>,
     pub(crate) spool: spool::Spool,

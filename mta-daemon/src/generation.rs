@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use config::value::Source;
-use config::{Delivery, Diagnostic, Running, Startup};
+use config::{Diagnostic, Loaded, Running, Startup};
+use config::delivery::DeliverySettings;
 use dns::Resolver;
 use mta_types::{ServerId, TransportId};
 use smtp::server::Limits;
@@ -23,13 +24,29 @@ use crate::stats::{ServerStats, Stats};
 /// A running configuration in use.
 pub(crate) struct Generation {
     pub(crate) running: Running,
-    pub(crate) delivery: Delivery,
+    /// The same as read from its file, for comparing generations.
+    pub(crate) loaded: Loaded<Running>,
+    pub(crate) delivery: DeliveryRules,
     pub(crate) servers: HashMap<ServerId, Arc<Server>>,
     pub(crate) predelivery: Option<Hook>,
     pub(crate) postdelivery: Option<Hook>,
     pub(crate) resolver: Resolver,
     pub(crate) identities: HashMap<Arc<str>, Identity>,
     pub(crate) hostname: String,
+}
+
+/// The delivery settings file; without one, nothing is set.
+#[derive(Default)]
+pub(crate) struct DeliveryRules {
+    pub(crate) conditions: Vec<config::delivery::DeliveryCondition>,
+    pub(crate) default: DeliverySettings,
+}
+
+impl DeliveryRules {
+    fn new(file: Option<config::Delivery>) -> Self {
+        file.map(|file| Self { conditions: file.conditions, default: file.default })
+            .unwrap_or_default()
+    }
 }
 
 /// Behaviour of one virtual server.
@@ -102,8 +119,8 @@ impl GenerationError {
 /// What a generation is made from.
 pub(crate) struct Inputs<'a> {
     pub(crate) startup: &'a Startup,
-    pub(crate) running: Running,
-    pub(crate) delivery: Delivery,
+    pub(crate) running: Loaded<Running>,
+    pub(crate) delivery: Option<config::Delivery>,
     /// Keys read before privileges were dropped.
     pub(crate) early_keys: &'a EarlyKeys,
     pub(crate) hook_sets: &'a HookSets,
@@ -128,7 +145,7 @@ impl Generation {
         let base = inputs.file.parent().unwrap_or(Path::new("/")).to_path_buf();
         let identities = read_identities(&inputs, &base, &mut findings);
         let files = ScriptFiles::new(
-            &inputs.running.scripting.files,
+            &inputs.running.config.scripting.files,
             inputs.startup.scripting.rootpath.as_deref(),
             inputs.startup.environment.pluginspath.as_path(),
             &base,
@@ -142,7 +159,7 @@ impl Generation {
                 }
             }
         };
-        let hooks = &inputs.running.scripting.hooks;
+        let hooks = &inputs.running.config.scripting.hooks;
         let mut compiled: HashMap<(HookKind, Arc<str>), Hook> = HashMap::new();
         for (kind, scripts) in [
             (HookKind::Connect, &hooks.connect),
@@ -164,7 +181,7 @@ impl Generation {
             hooks.predelivery.as_ref().and_then(|text| compile(HookKind::Predelivery, None, text));
         let postdelivery =
             hooks.postdelivery.as_ref().and_then(|text| compile(HookKind::Postdelivery, None, text));
-        let resolver = match Resolver::new(resolver_config(&inputs.running)) {
+        let resolver = match Resolver::new(resolver_config(&inputs.running.config)) {
             Ok(resolver) => Some(resolver),
             Err(error) => {
                 findings.push(error.to_string());
@@ -172,7 +189,7 @@ impl Generation {
             }
         };
         let mut servers = HashMap::new();
-        for settings in inputs.running.servers.values() {
+        for settings in inputs.running.config.servers.values() {
             let Some(stats) = inputs.stats.servers.get(&settings.id) else { continue };
             match server(settings, &hostname, &compiled, &identities, Arc::clone(stats)) {
                 Ok(server) => drop(servers.insert(settings.id.clone(), Arc::new(server))),
@@ -183,8 +200,9 @@ impl Generation {
             return Err(GenerationError { findings });
         };
         Ok(Self {
-            running: inputs.running,
-            delivery: inputs.delivery,
+            running: inputs.running.config.clone(),
+            loaded: inputs.running,
+            delivery: DeliveryRules::new(inputs.delivery),
             servers,
             predelivery,
             postdelivery,
@@ -326,7 +344,7 @@ fn read_identities(
         }
     };
     let mut texts = inputs.early_keys.0.clone();
-    for pki in inputs.running.pki.values() {
+    for pki in inputs.running.config.pki.values() {
         let certificate = read(&pki.id, pki.certificate.as_ref());
         let key = read(&pki.id, pki.privatekey.as_ref());
         let entry = texts.entry(Arc::clone(&pki.id)).or_default();
@@ -365,11 +383,8 @@ pub(crate) fn read_source(source: &Source, base: &Path) -> Result<Vec<u8>, Strin
 
 /// The name of this machine, fully qualified when the system knows it so.
 pub(crate) fn system_hostname() -> String {
-    nix::unistd::gethostname()
-        .ok()
-        .and_then(|name| name.into_string().ok())
-        .filter(|name| !name.is_empty())
-        .unwrap_or_else(|| "localhost".to_owned())
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    if name.is_empty() { "localhost".to_owned() } else { name }
 }
 
 impl EarlyKeys {

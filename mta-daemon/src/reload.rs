@@ -35,8 +35,13 @@ pub(crate) async fn run(core: &Arc<Core>) -> Result<(), GenerationError> {
         Ok(generation) => {
             let old = core.generation.swap(Arc::new(generation));
             let new = core.generation.load();
-            let changes = config::diff::running(&old.running, &new.running).len();
-            tracing::info!(changes, "config.reloaded");
+            let changes = config::diff(&old.loaded, &new.loaded);
+            for change in &changes {
+                tracing::info!(%change, "config.reloaded");
+            }
+            if changes.is_empty() {
+                tracing::info!("config.reloaded");
+            }
             core.queue.wake.notify_one();
             Ok(())
         }
@@ -55,23 +60,24 @@ pub(crate) async fn run(core: &Arc<Core>) -> Result<(), GenerationError> {
 ///
 /// Everything that is wrong with them.
 pub(crate) fn load(
-    startup: &config::Startup,
+    startup: &Loaded<config::Startup>,
     early_keys: &EarlyKeys,
     hook_sets: &HookSets,
     stats: &Stats,
 ) -> Result<Generation, GenerationError> {
-    let file = startup.environment.appconf.as_path();
+    let file = startup.config.environment.appconf.as_path();
     let running = read(file, |text, name| config::load_running(text, name))?;
-    let delivery = read_optional(startup.environment.deliveryconf.as_path())?;
-    let delivery = delivery.map_or_else(config::Delivery::default, |loaded| loaded.config);
-    let findings = config::check_servers(startup, &running.config);
+    let delivery = read_optional(startup.config.environment.deliveryconf.as_path())?;
+    let mut findings = config::check::servers(startup, &running);
+    findings.retain(|finding| finding.severity == config::Severity::Error);
     if !findings.is_empty() {
+        let findings = findings.iter().map(ToString::to_string).collect();
         return Err(GenerationError { findings });
     }
     Generation::build(Inputs {
-        startup,
-        running: running.config,
-        delivery,
+        startup: &startup.config,
+        running,
+        delivery: delivery.map(|loaded| loaded.config),
         early_keys,
         hook_sets,
         stats,

@@ -79,8 +79,8 @@ fn record(record: dns::Record) -> Option<DnsRecord> {
         RecordValue::Soa { primary, mailbox, serial, refresh, retry, expire, minimum } => {
             let seconds = |n: i32| u32::try_from(n).unwrap_or(0);
             RecordData::Soa {
-                primary,
-                mailbox,
+                mname: primary,
+                rname: mailbox,
                 serial,
                 refresh: seconds(refresh),
                 retry: seconds(retry),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use config::startup::{Corrupt, ServerKind};
-use config::Startup;
+use config::{Loaded, Startup};
 use mta_types::Timestamp;
 use queue::Queue;
 use spool::{MinFree, Platform, Spool};
@@ -89,12 +89,13 @@ impl StartError {
 ///
 /// Everything that is wrong with them.
 pub async fn check(options: &Options) -> Result<(), GenerationError> {
-    let startup = read_startup(&options.config)?;
+    let loaded = read_startup(&options.config)?;
+    let startup = &loaded.config;
     let slot = services::CoreSlot::default();
     let hook_sets = hook_sets(&slot);
     let stats = Stats::new(startup.servers.iter().map(|server| server.id.clone()));
-    let keys = EarlyKeys::read(&startup, &options.config)?;
-    reload::load(&startup, &keys, &hook_sets, &stats).map(drop)
+    let keys = EarlyKeys::read(startup, &options.config)?;
+    reload::load(&loaded, &keys, &hook_sets, &stats).map(drop)
 }
 
 impl Daemon {
@@ -108,23 +109,24 @@ impl Daemon {
     ///
     /// Not cancel safe.
     pub async fn start(options: Options) -> Result<Self, StartError> {
-        let startup = read_startup(&options.config)?;
+        let loaded = read_startup(&options.config)?;
+        let startup = &loaded.config;
         let process = |what| move |source| StartError::Process { what, source };
         privileges::set_limits(&startup.environment).map_err(process("environment"))?;
         let slot: services::CoreSlot = Arc::new(OnceLock::new());
         let hook_sets = hook_sets(&slot);
         let stats = Stats::new(startup.servers.iter().map(|server| server.id.clone()));
-        let early_keys = EarlyKeys::read(&startup, &options.config)?;
-        let bound = bind(&startup)?;
+        let early_keys = EarlyKeys::read(startup, &options.config)?;
+        let bound = bind(startup)?;
         let control = control_server::bind(&startup.environment.controlsocket)
             .map_err(StartError::Control)?;
-        prepare_spool_folder(&startup).map_err(process("spool"))?;
+        prepare_spool_folder(startup).map_err(process("spool"))?;
         privileges::drop_root(&startup.environment).map_err(process("environment.privdrop"))?;
         // From here on as the unprivileged user: files of the running configuration must be
         // readable for it.
-        let generation = reload::load(&startup, &early_keys, &hook_sets, &stats)?;
+        let generation = reload::load(&loaded, &early_keys, &hook_sets, &stats)?;
         let mut queue = Queue::new(queue_settings(&generation));
-        let (spool, report) = open_spool(&startup, &mut queue).await?;
+        let (spool, report) = open_spool(startup, &mut queue).await?;
         tracing::info!(
             messages = report.messages,
             rows = report.rows,
@@ -147,7 +149,7 @@ impl Daemon {
             tasks: TaskTracker::new(),
             deliveries: TaskTracker::new(),
             reloading: tokio::sync::Mutex::new(()),
-            startup,
+            startup: loaded,
         });
         // Filled exactly once, here.
         let _ = slot.set(Arc::downgrade(&core));
@@ -188,8 +190,8 @@ impl Daemon {
     }
 }
 
-fn read_startup(file: &Path) -> Result<Startup, GenerationError> {
-    Ok(reload::read(file, |text, name| config::load_startup(text, name))?.config)
+fn read_startup(file: &Path) -> Result<Loaded<Startup>, GenerationError> {
+    reload::read(file, |text, name| config::load_startup(text, name))
 }
 
 /// What scripts of each hook may call: the standard library, the server's functions, the hook's.

@@ -24,6 +24,7 @@ pub(crate) mod verdict;
 use std::sync::Arc;
 
 use hsl::Compiler;
+use hsl::diagnostic::Style;
 use hsl::host::{HostSet, Registry};
 
 use crate::hooks::runner::Hook;
@@ -141,7 +142,9 @@ impl HookSets {
         compiler = compiler.with_writable("context");
         let program = compiler
             .compile(&format!("hook:{name}"), &name, text.as_bytes())
-            .map_err(|error| error.render())?;
+            .map_err(|error| {
+                error.diagnostics.iter().map(|d| d.render(&error.sources, Style::Plain)).collect::<Vec<_>>().join("\n")
+            })?;
         Ok(Hook { program, name: name.into() })
     }
 }

@@ -159,7 +159,7 @@ pub(crate) async fn call(
     {
         let rewrite = Rewrite { metadata: Some(metadata), ..Rewrite::default() };
         let mut queue = core.queue.lock();
-        if let Ok(Some(change)) = queue.rewrite(row.id, rewrite) {
+        if let Ok(Some(change)) = queue.rewrite(row.id, rewrite, crate::time::now()) {
             let changes = [change];
             let durability = spool::Durability::Lazy;
             drop(crate::queue_service::persist::write(core, &queue, &changes, durability));

@@ -9,7 +9,6 @@ use mta_types::EnhancedCode;
 use smtp::server::{Decision, ReplyParts, Verdict};
 
 /// How a script ended an SMTP hook.
-#[derive(Debug)]
 pub(crate) struct HookVerdict {
     pub(crate) verdict: Verdict,
     /// The options as given, for keys of one hook.

@@ -140,7 +140,7 @@ impl Settings {
             credentials: session
                 .credentials
                 .as_ref()
-                .map(|login| (Arc::clone(&login.username), Arc::clone(&login.password))),
+                .map(|login| (Arc::clone(&login.username), login.password.reveal().into())),
             xclient: Vec::new(),
             chunking: true,
             mx_include: Vec::new(),

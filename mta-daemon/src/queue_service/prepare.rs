@@ -124,11 +124,12 @@ fn delivery_settings(
     row: &QueuedMessage,
 ) -> config::delivery::DeliverySettings {
     use config::value::Field;
+    let domain = row.recipient.domain().to_ascii_lowercase();
     let matches = |field: Field, patterns: &[Matcher]| {
         let value = match field {
             Field::TransportId => Some(row.transportid.as_str()),
             Field::JobId => row.jobid.as_ref().map(AsRef::as_ref),
-            Field::RecipientDomain => Some(row.recipient.domain()),
+            Field::RecipientDomain => Some(domain.as_str()),
             _ => None,
         };
         value.is_some_and(|value| patterns.iter().any(|p| matches_value(generation, field, p, value)))
@@ -151,12 +152,12 @@ fn matches_value(
     if let Some(result) = pattern.matches_text(value) {
         return result;
     }
-    let Some(name) = pattern.list_name() else { return false };
+    let Matcher::List(name) = pattern else { return false };
     generation
         .running
         .lists
         .get(&field)
-        .and_then(|lists| lists.get(name))
+        .and_then(|lists| lists.get(&**name))
         .is_some_and(|list| list.iter().any(|p| p.matches_text(value).unwrap_or(false)))
 }
 

@@ -51,7 +51,7 @@ pub(crate) async fn update(core: &Arc<Core>, request: pb::QueueUpdateRequest) ->
         Some(Task::Remove(removal)) => Some(removal.clone()),
         _ => None,
     };
-    let mut run = UpdateRun::new(request);
+    let mut run = UpdateRun::new(request)?;
     let mut completions = Vec::new();
     loop {
         let (removed, done) = {
