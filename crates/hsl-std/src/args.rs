@@ -66,6 +66,29 @@ pub(crate) fn charge_growth(
     ctx.charge_memory(if is_over { total } else { added })
 }
 
+/// Accounts for the values that a text may become: `marks` are the octets that end an item.
+///
+/// # Errors
+///
+/// The limit error when the values would be more than the execution may use.
+pub(crate) fn charge_decoding(
+    ctx: &mut CallContext<'_>,
+    text: &[u8],
+    marks: [u8; 3],
+) -> Result<(), Thrown> {
+    let [a, b, c] = marks;
+    // Most texts are too short to matter, whatever they hold.
+    let items = if text.len() < ctx.limits().memory / ITEM_OCTETS {
+        text.len() / 16
+    } else {
+        memchr::memchr3_iter(a, b, c, text).count()
+    };
+    ctx.charge_memory(text.len().saturating_add(items.saturating_mul(ITEM_OCTETS)))
+}
+
+/// About what a value with a short text of its own occupies.
+pub(crate) const ITEM_OCTETS: usize = 80;
+
 /// An option array; keys nobody asks for are ignored, as scripts for newer releases need it.
 #[derive(Clone, Copy)]
 pub(crate) struct Options<'a> {

@@ -16,8 +16,9 @@ pub(crate) fn register(registry: &mut Registry, services: &Services) {
         .pure_function(
             "explode(string delimiter, string string, number limit = 0) -> array",
             "old name of str_split, arguments swapped",
-            |_, args| {
-                string::split(args::bytes(args, 1), args::bytes(args, 0), args::integer(args, 2))
+            |ctx, args| {
+                let limit = args::integer(args, 2);
+                string::split(ctx, args::bytes(args, 1), args::bytes(args, 0), limit)
             },
         )
         .pure_function(

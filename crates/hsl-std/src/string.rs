@@ -40,7 +40,10 @@ pub(crate) fn register(registry: &mut Registry) {
         .pure_function(
             "str_split(string string, string delimiter, number limit = 0) -> array",
             "the parts between the delimiters; a negative limit counts from the right",
-            |_, args| split(args::bytes(args, 0), args::bytes(args, 1), args::integer(args, 2)),
+            |ctx, args| {
+                let limit = args::integer(args, 2);
+                split(ctx, args::bytes(args, 0), args::bytes(args, 1), limit)
+            },
         )
         .renamed(
             &["strpos"],
@@ -102,8 +105,13 @@ pub(crate) fn register(registry: &mut Registry) {
 ///
 /// # Errors
 ///
-/// When the delimiter is empty.
-pub(crate) fn split(text: &[u8], delimiter: &[u8], limit: i64) -> Result<Value, Thrown> {
+/// When the delimiter is empty, and when the parts are more than the execution may use.
+pub(crate) fn split(
+    ctx: &mut CallContext<'_>,
+    text: &[u8],
+    delimiter: &[u8],
+    limit: i64,
+) -> Result<Value, Thrown> {
     if delimiter.is_empty() {
         return Err(Thrown::new("str_split() needs a delimiter that is not empty"));
     }
@@ -118,6 +126,7 @@ pub(crate) fn split(text: &[u8], delimiter: &[u8], limit: i64) -> Result<Value, 
         {
             let (before, after) = rest.split_at_checked(at).unwrap_or((rest, &[]));
             parts.push(Value::from(after.get(delimiter.len()..).unwrap_or_default()));
+            charge_parts(ctx, parts.len())?;
             rest = before;
         }
         parts.push(Value::from(rest));
@@ -126,11 +135,20 @@ pub(crate) fn split(text: &[u8], delimiter: &[u8], limit: i64) -> Result<Value, 
         let mut start = 0;
         for at in memmem::find_iter(text, delimiter).take(cuts) {
             parts.push(Value::from(text.get(start..at).unwrap_or_default()));
+            charge_parts(ctx, parts.len())?;
             start = at + delimiter.len();
         }
         parts.push(Value::from(text.get(start..).unwrap_or_default()));
     }
     Ok(Value::list(parts))
+}
+
+/// Accounts for the parts of a long text, a thousand at a time.
+fn charge_parts(ctx: &mut CallContext<'_>, count: usize) -> Result<(), Thrown> {
+    if count.is_multiple_of(1024) {
+        args::charge_growth(ctx, 1024 * args::ITEM_OCTETS, count * args::ITEM_OCTETS)?;
+    }
+    Ok(())
 }
 
 /// A part of `text`; a negative offset counts from the end, a negative length leaves that many

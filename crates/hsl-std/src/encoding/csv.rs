@@ -87,6 +87,11 @@ impl Format {
         Ok(format)
     }
 
+    /// The octet that ends a delimiter.
+    pub(crate) fn last_of_delimiter(&self) -> u8 {
+        self.delimiter.last().copied().unwrap_or(b',')
+    }
+
     /// Reads `text` into a list of rows.
     ///
     /// # Errors

@@ -67,7 +67,7 @@ pub(crate) fn register(registry: &mut Registry) {
             |ctx, args| {
                 let allow_comments = Options::new(args, 1).boolean("allow_comments", false)?;
                 let text = args::bytes(args, 0);
-                ctx.charge_memory(text.len().saturating_mul(DECODED_FACTOR))?;
+                args::charge_decoding(ctx, text, *b",[{")?;
                 Ok::<_, Thrown>(json::decode(text, allow_comments))
             },
         )
@@ -76,7 +76,7 @@ pub(crate) fn register(registry: &mut Registry) {
             "out of YAML, none if it is not YAML",
             |ctx, args| {
                 let text = args::bytes(args, 0);
-                ctx.charge_memory(text.len().saturating_mul(DECODED_FACTOR))?;
+                args::charge_decoding(ctx, text, *b"\n,[")?;
                 Ok::<_, Thrown>(yaml::decode(text).ok())
             },
         )
@@ -93,7 +93,7 @@ pub(crate) fn register(registry: &mut Registry) {
             "values out of octets of a binary format",
             |ctx, args| {
                 let data = args::bytes(args, 1);
-                ctx.charge_memory(data.len().saturating_mul(DECODED_FACTOR))?;
+                ctx.charge_memory(data.len().saturating_mul(size_of::<Value>()))?;
                 let offset = usize::try_from(args::integer(args, 2)).ok();
                 let values =
                     offset.and_then(|offset| pack::unpack(args::bytes(args, 0), data, offset));
@@ -105,9 +105,6 @@ pub(crate) fn register(registry: &mut Registry) {
 fn csv_decode(ctx: &mut CallContext<'_>, args: &mut [Value]) -> Result<Value, Thrown> {
     let format = csv::Format::new(Options::new(args, 1))?;
     let text = args::bytes(args, 0);
-    ctx.charge_memory(text.len().saturating_mul(DECODED_FACTOR))?;
+    args::charge_decoding(ctx, text, [format.last_of_delimiter(), b'\n', b'\n'])?;
     Ok(format.decode(text).unwrap_or_default())
 }
-
-/// Values take more room than their text: about this many times at most, short items aside.
-const DECODED_FACTOR: usize = 4;
