@@ -11,10 +11,11 @@
 //! - [`message`], [`metadata`] – what is known of a row; `table` – the rows and their index
 //! - [`machine`] – [`Queue`] itself; [`pickup`] – the decision what goes next
 //! - `active` – sub-queues; `defer` – by due time
-//! - [`policy`], [`window`], [`suspend`], [`list`], [`pattern`] – what stops a row
+//! - [`policy`], [`window`], [`suspend`], [`list`], [`pattern`] – what stops a row; `rules` – how
+//!   [`Queue`] takes their changes; `index` – which of thousands can match
 //! - [`retry`] – when a failed message is tried again; [`change`] – what must be persisted
 //! - [`condition`], [`listing`], [`update`], [`summary`] – what operators do to many rows
-//! - [`quota`], [`stats`] – numbers
+//! - [`quota`], [`stats`] – numbers; `symbol`, `ring` – shared names, lists with constant-time exit
 //!
 //! Start with [`machine`].
 #![forbid(unsafe_code)]
@@ -23,6 +24,7 @@ mod active;
 pub mod change;
 pub mod condition;
 mod defer;
+mod index;
 pub mod list;
 pub mod listing;
 pub mod machine;
@@ -35,6 +37,7 @@ pub mod policy;
 pub mod quota;
 pub mod retry;
 mod ring;
+mod rules;
 pub mod state;
 pub mod stats;
 pub mod summary;

@@ -32,6 +32,12 @@ impl IpNet {
         Self { base: address, length: width(address) }
     }
 
+    /// The one address that the network holds, if it is one.
+    #[must_use]
+    pub fn as_host(&self) -> Option<IpAddr> {
+        (self.length == width(self.base)).then_some(self.base)
+    }
+
     /// Tells whether `address` is inside; families never match each other.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {

@@ -78,6 +78,17 @@ impl Pattern {
         &self.text
     }
 
+    /// The only value that can match, in the form in which rows have it; `None` when there are
+    /// several.
+    pub(crate) fn plain_value(&self) -> Option<Box<str>> {
+        match &self.form {
+            Form::Exact => Some(self.text.clone()),
+            Form::ExactDomain => Some(self.text.to_ascii_lowercase().into()),
+            Form::Net(net) => Some(net.as_host()?.to_string().into()),
+            Form::Below(_) | Form::Regex(_) | Form::List(_) => None,
+        }
+    }
+
     /// Tells whether `value` of `field` is meant. `address` is the value as an address, when it is
     /// one.
     #[must_use]

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use mta_types::{Tag, Timestamp};
 
+use crate::index::PatternIndex;
 use crate::list::NamedLists;
 use crate::pattern::Pattern;
 use crate::policy::dynamic::OnEqual;
@@ -102,14 +103,22 @@ pub struct SuspendFilter {
 }
 
 /// All suspensions.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Suspends {
     fixed: Vec<StaticSuspend>,
+    index: PatternIndex<Number>,
     /// Dynamic ones in the order they were added.
     dynamics: BTreeMap<u64, DynamicSuspend>,
     ids: HashMap<Box<str>, u64>,
     expiries: BTreeSet<(Timestamp, u64)>,
     last: u64,
+}
+
+/// Which suspension.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Number {
+    Fixed(usize),
+    Dynamic(u64),
 }
 
 #[derive(Debug)]
@@ -132,8 +141,27 @@ pub(crate) enum Usable {
     None,
 }
 
+impl Default for Suspends {
+    fn default() -> Self {
+        Self {
+            fixed: Vec::new(),
+            index: PatternIndex::new(Some(Field::LocalIp)),
+            dynamics: BTreeMap::new(),
+            ids: HashMap::new(),
+            expiries: BTreeSet::new(),
+            last: 0,
+        }
+    }
+}
+
 impl Suspends {
     pub(crate) fn configure(&mut self, fixed: Vec<StaticSuspend>) {
+        for (at, suspend) in self.fixed.iter().enumerate() {
+            self.index.remove(Number::Fixed(at), &suspend.matches);
+        }
+        for (at, suspend) in fixed.iter().enumerate() {
+            self.index.insert(Number::Fixed(at), &suspend.matches);
+        }
         self.fixed = fixed;
     }
 
@@ -151,7 +179,9 @@ impl Suspends {
             })
         };
         let mut left = None::<Vec<Symbol>>;
-        for suspend in self.all_matches() {
+        let text = |field: Field| values[field.index()].map(|value| names.text(value));
+        for number in self.index.candidates(text) {
+            let Some(suspend) = self.matches_of(number) else { continue };
             let others = suspend.iter().all(|(field, pattern)| {
                 field == Field::LocalIp || matches(field, pattern, values[field.index()])
             });
@@ -203,6 +233,7 @@ impl Suspends {
         self.last += 1;
         self.ids.insert(id.clone(), self.last);
         let matches = new.matches.clone();
+        self.index.insert(Number::Dynamic(self.last), &matches);
         self.dynamics.insert(
             self.last,
             DynamicSuspend {
@@ -282,15 +313,18 @@ impl Suspends {
         fixed.chain(dynamics)
     }
 
-    fn all_matches(&self) -> impl Iterator<Item = &PerField<Pattern>> {
-        let dynamics = self.dynamics.values().map(|suspend| &suspend.matches);
-        self.fixed.iter().map(|suspend| &suspend.matches).chain(dynamics)
+    fn matches_of(&self, number: Number) -> Option<&PerField<Pattern>> {
+        match number {
+            Number::Fixed(at) => self.fixed.get(at).map(|suspend| &suspend.matches),
+            Number::Dynamic(number) => self.dynamics.get(&number).map(|suspend| &suspend.matches),
+        }
     }
 
     fn remove_number(&mut self, number: u64) {
         self.set_expiry(number, None);
         if let Some(suspend) = self.dynamics.remove(&number) {
             self.ids.remove(&suspend.id);
+            self.index.remove(Number::Dynamic(number), &suspend.matches);
         }
     }
 

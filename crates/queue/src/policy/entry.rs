@@ -343,10 +343,15 @@ impl Entries {
         self.clear_timer(node);
         let entry = &mut self.entries[node];
         if !entry.waiters.is_empty() {
-            if let Some(Stopped::Until(at)) = entry.stopped(now) {
-                entry.timer = Some(at);
-                self.waited.insert((at, node));
-            }
+            let at = match entry.stopped(now) {
+                Some(Stopped::Until(at)) => at,
+                // It has become free, and nobody has noticed yet.
+                None if entry.woken == 0 => now,
+                // Somebody will: when a row ends, or when a woken class has been looked at.
+                Some(Stopped::Concurrency) | None => return,
+            };
+            entry.timer = Some(at);
+            self.waited.insert((at, node));
         } else if entry.in_flight == 0 && entry.woken == 0 {
             // An entry in use is looked at again when that use ends.
             let at = entry.idle_at(now);

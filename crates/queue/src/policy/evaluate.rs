@@ -10,38 +10,71 @@ use mta_types::{Tag, Timestamp};
 use super::dynamic::{Dynamic, DynamicError, DynamicKind, DynamicUpdate, NewDynamic, OnEqual};
 use super::entry::{Effective, EntryKey};
 use super::{AppliedPolicy, Counter, Field, FieldSet, Limits, PerField, Policies};
+use crate::index::PatternIndex;
 use crate::list::NamedLists;
 use crate::pattern::Pattern;
 use crate::symbol::{Names, Symbol, Values};
 use crate::window::Rate;
 
 /// The configured counters with the dynamic conditions.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct PolicySet {
     counters: Vec<Counter>,
     /// The symbol of each counter's roll-ups, in their order; the set holds a reference to each.
     rolled: Vec<Vec<Symbol>>,
     /// Dynamic conditions in the order they were added.
     dynamics: BTreeMap<u64, Dynamic>,
+    index: PatternIndex<u64>,
     ids: HashMap<Box<str>, u64>,
     expiries: BTreeSet<(Timestamp, u64)>,
     last: u64,
 }
 
 /// What a value is to patterns.
-trait Text {
+trait Matches {
     fn matches(&self, field: Field, pattern: &Pattern, lists: &NamedLists) -> bool;
 }
 
-impl Text for &str {
+/// A value as text.
+trait Text<'a> {
+    fn text(&self) -> &'a str;
+}
+
+impl<'a> Text<'a> for &'a str {
+    fn text(&self) -> &'a str {
+        self
+    }
+}
+
+impl Matches for &str {
     fn matches(&self, field: Field, pattern: &Pattern, lists: &NamedLists) -> bool {
         pattern.matches(field, self, self.parse().ok(), lists)
     }
 }
 
-impl Text for (Symbol, &Names) {
+impl<'a> Text<'a> for (Symbol, &'a Names) {
+    fn text(&self) -> &'a str {
+        self.1.text(self.0)
+    }
+}
+
+impl Matches for (Symbol, &Names) {
     fn matches(&self, field: Field, pattern: &Pattern, lists: &NamedLists) -> bool {
         pattern.matches(field, self.1.text(self.0), self.1.address(self.0), lists)
+    }
+}
+
+impl Default for PolicySet {
+    fn default() -> Self {
+        Self {
+            counters: Vec::new(),
+            rolled: Vec::new(),
+            dynamics: BTreeMap::new(),
+            index: PatternIndex::new(None),
+            ids: HashMap::new(),
+            expiries: BTreeSet::new(),
+            last: 0,
+        }
     }
 }
 
@@ -69,8 +102,8 @@ impl PolicySet {
         }
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.counters.len()
+    pub(crate) fn counters(&self) -> &[Counter] {
+        &self.counters
     }
 
     pub(crate) fn fields(&self, counter: u16) -> FieldSet {
@@ -225,6 +258,7 @@ impl PolicySet {
         self.last += 1;
         let number = self.last;
         self.ids.insert(id.clone(), number);
+        self.index.insert(number, &new.matches);
         self.dynamics.insert(
             number,
             Dynamic {
@@ -299,6 +333,7 @@ impl PolicySet {
         self.set_expiry(number, None);
         let dynamic = self.dynamics.remove(&number)?;
         self.ids.remove(&dynamic.id);
+        self.index.remove(number, &dynamic.matches);
         self.counter_of(dynamic.fields)
     }
 
@@ -332,7 +367,7 @@ impl PolicySet {
         &self,
         counter: usize,
         field: Field,
-        value: &impl Text,
+        value: &impl Matches,
         lists: &NamedLists,
     ) -> Option<usize> {
         self.counters[counter].rollups.iter().position(|rollup| {
@@ -344,7 +379,7 @@ impl PolicySet {
     /// Which limits apply: the first static condition that matches, or the default, and over it
     /// each limit that dynamic conditions set. Where several of those set one, the strictest
     /// holds.
-    fn choose<T: Text>(
+    fn choose<'a, T: Text<'a> + Matches>(
         &self,
         counter: u16,
         value: impl Fn(Field) -> Option<T>,
@@ -369,8 +404,10 @@ impl PolicySet {
         let mut cluster_wide = Cluster { concurrency: fixed.cluster, rate: fixed.cluster };
         let mut tags: Vec<Tag> = fixed.tag.iter().cloned().collect();
         let dynamics: Vec<&Dynamic> = self
-            .dynamics
-            .values()
+            .index
+            .candidates(|field| value(field).map(|value| value.text()))
+            .iter()
+            .filter_map(|number| self.dynamics.get(number))
             .filter(|dynamic| {
                 dynamic.fields == configured.fields
                     && self.counter_of(dynamic.fields) == Some(counter)
