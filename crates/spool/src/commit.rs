@@ -394,7 +394,7 @@ impl Committer {
     }
 
     /// Notes in memory what is on disk now, and tells everybody.
-    fn apply(&mut self, staged: Vec<Staged>) {
+    fn apply(&self, staged: Vec<Staged>) {
         let mut removals = Vec::new();
         let mut done = Vec::with_capacity(staged.len());
         let (mut commits, mut changes) = (0, 0);

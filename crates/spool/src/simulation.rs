@@ -420,7 +420,7 @@ impl Run {
         self.model.messages.get_mut(&id.transaction)?.rows.get_mut(&id.queue.0)
     }
 
-    fn compact(&mut self, open: &mut Open) -> u64 {
+    fn compact(&self, open: &mut Open) -> u64 {
         let Some(id) = compact::candidate(&open.shared) else { return 0 };
         let committer = &mut open.committer;
         let done = compact::empty(&open.shared, id, &mut || {
