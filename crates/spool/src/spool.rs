@@ -440,6 +440,7 @@ fn open_shared(
             ..Chores::default()
         }),
         chores_filled: Condvar::new(),
+        activating: Mutex::new(()),
         compaction: Mutex::new(CompactionBox::default()),
         compaction_due: Condvar::new(),
         counters,
