@@ -12,6 +12,7 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -19,6 +20,7 @@ use bytes::Bytes;
 use mta_types::{MessageId, QueueId, TransactionId};
 
 use crate::completion::Completer;
+use crate::disk::DiskFile;
 use crate::draft::{DraftFile, MemoryShare};
 use crate::error::CommitError;
 use crate::index::{Message, Place, Row, Rows, SegmentState};
@@ -394,7 +396,7 @@ impl Committer {
     }
 
     /// Notes in memory what is on disk now, and tells everybody.
-    fn apply(&mut self, staged: Vec<Staged>) {
+    fn apply(&self, staged: Vec<Staged>) {
         let mut removals = Vec::new();
         let mut done = Vec::with_capacity(staged.len());
         let (mut commits, mut changes) = (0, 0);
@@ -535,13 +537,15 @@ impl Committer {
         if self.active.is_some() {
             return Ok(());
         }
-        let prepared = {
-            let mut chores = self.shared.chores.lock();
-            chores.next.take()
-        };
-        let segment = match prepared {
-            Some(segment) => segment,
-            None => Arc::new(prepare(&self.shared, Fill::Reserve)?),
+        let segment = {
+            let activating = self.shared.activating.lock();
+            let prepared = self.shared.chores.lock().next.take();
+            let segment = match prepared {
+                Some(segment) => segment,
+                None => Arc::new(activate_next(&self.shared)?),
+            };
+            drop(activating);
+            segment
         };
         {
             let mut index = self.shared.index.lock();
@@ -569,16 +573,30 @@ impl Committer {
     }
 }
 
-/// Makes the next segment, from a spare file if there is one.
-pub(crate) fn prepare(shared: &Shared, fill: Fill) -> Result<Segment, CommitError> {
+/// Makes sure there is a spare file, written through, which takes its time. The keeper does this
+/// ahead, so that the committer finds one.
+pub(crate) fn stock_spare(shared: &Shared) -> Result<(), CommitError> {
+    if shared.chores.lock().spares.is_empty() {
+        let (path, _) = create_spare(shared, Fill::Zeros)?;
+        shared.chores.lock().spares.push(path);
+    }
+    Ok(())
+}
+
+fn create_spare(shared: &Shared, fill: Fill) -> Result<(PathBuf, Arc<dyn DiskFile>), CommitError> {
+    let path = shared.dirs.spare(shared.chores.lock().take_id());
+    let len = shared.config.segment_bytes;
+    writer::create_spare(&shared.platform, &path, len, fill, shared.config.fsync)
+        .map(|file| (path.clone(), file))
+        .map_err(|error| shared.disk_error("create", &path, &error))
+}
+
+/// Makes the next segment, from a spare file if there is one. The caller holds `activating`.
+pub(crate) fn activate_next(shared: &Shared) -> Result<Segment, CommitError> {
     let (id, spare) = {
         let mut chores = shared.chores.lock();
-        let id = chores.next_id;
-        chores.next_id += 1;
-        (id, chores.spares.pop())
+        (chores.take_id(), chores.spares.pop())
     };
-    let failed =
-        |path: &std::path::Path, error: &io::Error| shared.disk_error("create", path, error);
     let disk = &shared.platform.disk;
     let recycled = spare.and_then(|path| {
         // A spare file that does not open or has not the wanted size is no loss.
@@ -591,14 +609,7 @@ pub(crate) fn prepare(shared: &Shared, fill: Fill) -> Result<Segment, CommitErro
     });
     let (spare, file) = match recycled {
         Some(found) => found,
-        None => {
-            let path = shared.dirs.spare(id);
-            let len = shared.config.segment_bytes;
-            let file =
-                writer::create_spare(&shared.platform, &path, len, fill, shared.config.fsync)
-                    .map_err(|error| failed(&path, &error))?;
-            (path, file)
-        }
+        None => create_spare(shared, Fill::Reserve)?,
     };
     let header = SegmentHeader {
         id,
@@ -607,7 +618,7 @@ pub(crate) fn prepare(shared: &Shared, fill: Fill) -> Result<Segment, CommitErro
     };
     let path = shared.dirs.segment(id);
     writer::activate(&shared.platform, file, &spare, path, header, shared.config.fsync)
-        .map_err(|error| failed(&spare, &error))
+        .map_err(|error| shared.disk_error("create", &spare, &error))
 }
 
 /// Makes the body files of commits safe, then their names with one sync of the directory, and

@@ -304,10 +304,8 @@ mod tests {
         #[test]
         fn reading_never_panics(octets in prop::collection::vec(any::<u8>(), 0..100)) {
             if let Ok(reader) = FieldReader::new(&octets) {
-                for field in reader {
-                    if let Ok(field) = field {
-                        let _ = field.integer();
-                    }
+                for field in reader.flatten() {
+                    let _ = field.integer();
                 }
             }
         }

@@ -9,8 +9,7 @@ use parking_lot::Mutex;
 
 use crate::commit::{self, Committer};
 use crate::compact;
-use crate::error::OpenError;
-use crate::segment::writer::Fill;
+use crate::error::{CommitError, OpenError};
 use crate::shared::Shared;
 
 /// Threads that sync body files: large messages are rare, but one must not wait for another.
@@ -126,11 +125,8 @@ pub(crate) fn do_chores(shared: &Shared) {
         (is_wanted, std::mem::take(&mut chores.seals), std::mem::take(&mut chores.removals))
     };
     if is_wanted {
-        match commit::prepare(shared, Fill::Zeros) {
-            Ok(segment) => {
-                shared.chores.lock().next = Some(Arc::new(segment));
-                shared.is_reserve_gone.store(false, Ordering::Relaxed);
-            }
+        match put_next(shared) {
+            Ok(()) => shared.is_reserve_gone.store(false, Ordering::Relaxed),
             Err(error) => {
                 let is_new = !shared.is_reserve_gone.swap(true, Ordering::Relaxed);
                 if is_new {
@@ -147,6 +143,18 @@ pub(crate) fn do_chores(shared: &Shared) {
         }
     }
     commit::remove_bodies(shared, removals);
+}
+
+/// Puts the next segment in its place, unless there is one.
+fn put_next(shared: &Shared) -> Result<(), CommitError> {
+    commit::stock_spare(shared)?;
+    let activating = shared.activating.lock();
+    if shared.chores.lock().next.is_none() {
+        let segment = commit::activate_next(shared)?;
+        shared.chores.lock().next = Some(Arc::new(segment));
+    }
+    drop(activating);
+    Ok(())
 }
 
 fn settle(shared: &Shared) {

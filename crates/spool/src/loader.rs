@@ -455,7 +455,7 @@ impl Merge<'_> {
         }
     }
 
-    fn remove_unwanted_bodies(&mut self) {
+    fn remove_unwanted_bodies(&self) {
         for name in self.bodies.keys().filter(|name| !self.wanted.contains(name)) {
             let path = self.dirs.bodies.join(name.file_name());
             match self.platform.disk.remove(&path) {

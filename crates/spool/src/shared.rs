@@ -68,8 +68,8 @@ pub(crate) enum LogFile {
     Spare,
 }
 
-/// The shared state. Locks are taken one at a time, with one exception: `index` may be taken while
-/// nothing else is held, and nothing else is taken while it is held.
+/// The shared state. Locks are taken one at a time; only `activating` is held while others are
+/// taken, one after the other.
 pub(crate) struct Shared {
     pub(crate) config: Config,
     pub(crate) platform: Platform,
@@ -84,6 +84,10 @@ pub(crate) struct Shared {
     pub(crate) settling_filled: Condvar,
     pub(crate) chores: Mutex<Chores>,
     pub(crate) chores_filled: Condvar,
+    /// Held while a file becomes a segment and is put in its place, so that segments are used in
+    /// the order of their numbers. The loader relies on it: what was written later must lie in a
+    /// segment with a higher number, or it would meet a commit before the end that belongs to it.
+    pub(crate) activating: Mutex<()>,
     pub(crate) compaction: Mutex<CompactionBox>,
     pub(crate) compaction_due: Condvar,
     pub(crate) counters: Counters,
@@ -273,6 +277,15 @@ impl Shared {
 
     /// Time between attempts of background work that failed.
     pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(5);
+}
+
+impl Chores {
+    /// A number for a new file in the log directory.
+    pub(crate) const fn take_id(&mut self) -> u32 {
+        let id = self.next_id;
+        self.next_id += 1;
+        id
+    }
 }
 
 impl Inbox {

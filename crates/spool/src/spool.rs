@@ -397,8 +397,13 @@ fn open_shared(
     })?;
     // Told now, with the path, and not to the first peer.
     for dir in [&dirs.log, &dirs.bodies] {
-        let probe = dir.join(format!(".{:016x}.probe", platform.random.next_u64()));
-        platform.disk.create(&probe).map_err(error("write to", dir))?;
+        let probe = dir.join(".probe");
+        let created = match platform.disk.create(&probe) {
+            // A crash came between the two lines below.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            other => other.map(drop),
+        };
+        created.map_err(error("write to", dir))?;
         platform.disk.remove(&probe).map_err(error("write to", dir))?;
     }
     if config.fsync {
@@ -435,6 +440,7 @@ fn open_shared(
             ..Chores::default()
         }),
         chores_filled: Condvar::new(),
+        activating: Mutex::new(()),
         compaction: Mutex::new(CompactionBox::default()),
         compaction_due: Condvar::new(),
         counters,

@@ -209,7 +209,7 @@ impl Batch {
     }
 
     /// Writes what was gathered at the segment's tail and moves the tail.
-    pub(crate) fn write(&mut self, active: &mut Active) -> io::Result<()> {
+    pub(crate) fn write(&self, active: &mut Active) -> io::Result<()> {
         let mut slices = Vec::with_capacity(self.parts.len() + 1);
         let mut from = 0;
         for part in &self.parts {
