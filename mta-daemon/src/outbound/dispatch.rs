@@ -225,7 +225,7 @@ fn envelope_of(settings: &Settings, row: &QueuedMessage) -> client::Envelope {
     let recipient = settings.recipient.clone().unwrap_or_else(|| row.recipient.clone());
     let mut sender_params = settings.sender_params.clone().unwrap_or_default();
     let mut recipient_params = settings.recipient_params.clone().unwrap_or_default();
-    let mut add = |params: &mut Parameters, key: &str, value: &str| {
+    let add = |params: &mut Parameters, key: &str, value: &str| {
         if !params.has(key) {
             // A value that is no parameter value any more is left out.
             let _ = params.push(key, Some(value));

@@ -117,8 +117,12 @@ pub(crate) fn encode_row(row: &NewMessage) -> Box<[u8]> {
         },
     );
     row.metadata.iter().for_each(|pair| entry(&mut out, pair));
-    row.tags.iter().for_each(|t| drop(out.octets(tag::TAG, t.as_str().as_bytes())));
-    row.quotas.iter().for_each(|q| drop(out.octets(tag::QUOTA, q.as_bytes())));
+    for t in &row.tags {
+        out.octets(tag::TAG, t.as_str().as_bytes());
+    }
+    for quota in &row.quotas {
+        out.octets(tag::QUOTA, quota.as_bytes());
+    }
     place(&mut out, row.placement, row.retrycount, row.retryreason.as_deref());
     out.finish()
 }
@@ -141,8 +145,12 @@ pub(crate) fn encode_state(row: &QueuedMessage) -> Box<[u8]> {
         },
     );
     row.metadata.iter().for_each(|pair| entry(&mut out, pair));
-    row.tags.iter().for_each(|t| drop(out.octets(tag::TAG, t.as_str().as_bytes())));
-    row.quotas.iter().for_each(|q| drop(out.octets(tag::QUOTA, q.as_bytes())));
+    for t in &row.tags {
+        out.octets(tag::TAG, t.as_str().as_bytes());
+    }
+    for quota in &row.quotas {
+        out.octets(tag::QUOTA, quota.as_bytes());
+    }
     let placement = match row.state {
         State::Hold => Placement::Hold,
         State::Update | State::UnknownFreezing | State::SendingFreezing => {
