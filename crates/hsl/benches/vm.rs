@@ -11,7 +11,9 @@ fn main() {
 
 fn compile(text: &str) -> Arc<Program> {
     let host = Registry::new().freeze();
-    Compiler::new(&host).compile("bench", "bench.hsl", text.as_bytes()).expect("the script compiles")
+    Compiler::new(&host)
+        .compile("bench", "bench.hsl", text.as_bytes())
+        .expect("the script compiles")
 }
 
 fn run(program: &Arc<Program>) {

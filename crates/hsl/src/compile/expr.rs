@@ -549,9 +549,7 @@ impl<'a> Builder<'a> {
                 let mut assigned = None;
                 for (at, operand) in operands.iter().enumerate() {
                     let is_last = at + 1 == operands.len();
-                    if is_last {
-                        self.condition(operand, expect, patches)?;
-                    } else if expect == deciding {
+                    if is_last || expect == deciding {
                         self.condition(operand, expect, patches)?;
                     } else {
                         self.condition(operand, deciding, &mut skips)?;

@@ -35,7 +35,7 @@ impl<'a> Builder<'a> {
                 self.f().emit(span, Op::Echo { a });
             }
             StmtKind::If { arms, otherwise } => {
-                self.if_statement(arms, otherwise.as_deref(), span)?
+                self.if_statement(arms, otherwise.as_deref(), span)?;
             }
             StmtKind::For(part) => self.for_statement(part, span)?,
             StmtKind::Foreach(part) => self.foreach_statement(part, span)?,

@@ -80,7 +80,8 @@ impl NativeFunction {
         for (at, argument) in arguments.iter().enumerate() {
             let Some(parameter) = current else { break };
             let kind = argument.type_of();
-            if !parameter.types.contains(kind) && !(parameter.is_optional && argument.is_none()) {
+            let is_missing = parameter.is_optional && argument.is_none();
+            if !is_missing && !parameter.types.contains(kind) {
                 return Err(Thrown::new(format!(
                     "{}() expects parameter {} ({}) to be {}, {} given",
                     self.name(),

@@ -36,11 +36,8 @@ impl Vm {
 
     /// Stores the value of a section, if it has a variable, and gives the lock back.
     pub(super) fn leave_barrier(&mut self, guard: Value, value: Option<Value>) {
-        let guard = match guard.as_resource().and_then(Resource::get::<LockGuard>) {
-            Some(guard) => guard,
-            // The section was left before: its lock is gone.
-            None => return,
-        };
+        // A section that was left before has no lock any more.
+        let Some(guard) = guard.as_resource().and_then(Resource::get::<LockGuard>) else { return };
         let Some(value) = value else { return };
         if crate::memory::holds_references(&value) {
             self.environment.escaped = true;
