@@ -2,7 +2,7 @@
 //!
 //! [`Transaction`] holds what all recipients share, behind one [`Arc`]; [`NewMessage`] is how a row
 //! comes in (from a hook, or from the spool after a restart) and [`QueuedMessage`] how it is shown.
-//! The row itself is [`crate::table`]'s and keeps names as numbers, to stay small.
+//! The row itself is `table`'s and keeps names as numbers, to stay small.
 
 use std::net::IpAddr;
 use std::sync::Arc;

@@ -936,8 +936,6 @@ fn take<T>(from: &mut Vec<T>, which: u8) -> Option<T> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
-
     #[test]
     fn random_events_keep_every_invariant(
         start in 0..4_u8,

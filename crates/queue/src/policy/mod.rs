@@ -5,8 +5,8 @@
 //! matches, or the counter's default. A row goes when every counter's entry lets it.
 //!
 //! - [`fields`] – the fields, sets of them, values by field
-//! - [`entry`] – one entry: concurrency, rate and connect interval, and who waits for it
-//! - [`evaluate`] – from values to entry keys and limits: roll-ups, conditions, `stop`, dynamic ones
+//! - `entry` – one entry: concurrency, rate and connect interval, and who waits for it
+//! - `evaluate` – from values to entry keys and limits: roll-ups, conditions, `stop`, dynamic ones
 //! - [`dynamic`] – conditions that come and go at run time
 
 pub mod dynamic;
