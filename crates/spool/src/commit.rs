@@ -165,6 +165,7 @@ impl Committer {
 
     /// Commits until the spool is closed, then seals the segment.
     pub(crate) fn run(mut self) {
+        let _guard = CloseAtExit { shared: Arc::clone(&self.shared) };
         while let Some(ops) = self.shared.next_ops() {
             self.commit(ops);
         }
@@ -570,6 +571,24 @@ impl Committer {
         let seq = self.shared.counters.next_seq.fetch_add(1, Ordering::Relaxed);
         self.shared.chores.lock().seals.push(active.into_seal(seq));
         self.shared.chores_filled.notify_one();
+    }
+}
+
+/// Refuses further work when the committing thread ends, even by a panic: whoever waits is told,
+/// and nobody waits for ever.
+struct CloseAtExit {
+    shared: Arc<Shared>,
+}
+
+impl Drop for CloseAtExit {
+    fn drop(&mut self) {
+        let ops = {
+            let mut inbox = self.shared.inbox.lock();
+            inbox.is_closed = true;
+            inbox.take()
+        };
+        // Their completers say `Closed` when dropped.
+        drop(ops);
     }
 }
 

@@ -33,6 +33,9 @@ use crate::shared::{LogFile, Shared, parse_log_name};
 /// Octets handed to the committer before it is waited for. Also what a crash can leave twice.
 const STEP_BYTES: u64 = 4 << 20;
 
+/// Least time between two looks for a segment to empty: a segment fills more slowly than this.
+const LOOK_AFTER: Duration = Duration::from_millis(50);
+
 /// How often a segment is read again because rows changed while it was emptied.
 const PASSES: usize = 8;
 
@@ -66,6 +69,16 @@ pub(crate) fn run(shared: &Arc<Shared>) {
             if shared.compaction.lock().is_closed {
                 return;
             }
+        }
+        // Looking costs a little per segment, and every batch with an end asks for it.
+        let pause = shared.platform.clock.monotonic() + LOOK_AFTER;
+        let mut due = shared.compaction.lock();
+        loop {
+            let left = pause.saturating_sub(shared.platform.clock.monotonic());
+            if left.is_zero() || due.is_closed {
+                break;
+            }
+            shared.compaction_due.wait_for(&mut due, left);
         }
     }
 }
