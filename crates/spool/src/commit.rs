@@ -251,6 +251,12 @@ impl Committer {
                 }
                 What::Flush => 0,
             };
+            let allowed = self.shared.max_record();
+            if len > allowed {
+                // No segment would ever do; asking for one after the other would fill the disk.
+                refused.push((op, CommitError::TooLarge { len, allowed }));
+                continue;
+            }
             let is_full = active.tail + self.batch.len() + len > active.capacity
                 || (self.batch.len() + len > BATCH_BYTES && !self.batch.is_empty());
             if is_full {

@@ -25,7 +25,7 @@ use crate::error::CommitError;
 use crate::index::{Fate, Message, Place};
 use crate::platform::Event;
 use crate::segment::format::{
-    ChangeHead, CommitHead, EndHead, Kind, RECORD_LEN, RecordHeader, RowRef, Segment,
+    ChangeHead, CommitHead, EndHead, Kind, RECORD_LEN, RecordHeader, RowRef, Segment, record_len,
 };
 use crate::segment::reader::{self, Found, Scan};
 use crate::shared::{LogFile, Shared, parse_log_name};
@@ -135,9 +135,9 @@ pub(crate) fn empty(
             Stop::Failed
         })?;
         let mut pass = Pass { shared, segment, waiting: Vec::new(), bytes: 0, are_ends_safe: true };
-        let mut is_readable = true;
+        let mut is_movable = true;
         for found in &scan.records {
-            is_readable &= pass.take(&scan, found)?;
+            is_movable &= pass.take(&scan, found)?;
             if pass.bytes >= STEP_BYTES {
                 moved += pass.bytes;
                 pass.finish_step(between)?;
@@ -151,7 +151,7 @@ pub(crate) fn empty(
             if are_ends_safe {
                 state.ends.clear();
             }
-            if !is_readable {
+            if !is_movable {
                 // What is live in it stays where it is until it ends.
                 state.is_stuck = true;
                 return Ok(());
@@ -197,7 +197,7 @@ struct Pass<'a> {
 
 impl Pass<'_> {
     /// Hands a record to the committer if it is still needed. `false` when it is and cannot be
-    /// read.
+    /// moved: damaged, or too large by now.
     fn take(&mut self, scan: &Scan, found: &Found) -> Result<bool, Stop> {
         let head = scan.head(found);
         let here = Place::new(self.segment.id, found.offset, found.header.record_len());
@@ -310,6 +310,10 @@ impl Pass<'_> {
             return Ok(true);
         };
         let bytes = (head.len() + body.len()) as u64;
+        if record_len(head.len() as u64, body.len() as u64) > self.shared.max_record() {
+            // With all its states in one record it outgrows a segment: it stays where it is.
+            return Ok(false);
+        }
         let moved = MovedMessage {
             transaction: commit.transaction,
             from: message,
