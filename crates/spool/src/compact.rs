@@ -401,6 +401,8 @@ pub(crate) fn read_state(shared: &Shared, place: Place) -> Result<Option<Bytes>,
 /// Gives the file of an empty segment its next use, and forgets the segment when that is safe.
 fn free(shared: &Shared, id: u32, moved: u64) -> Result<(), Stop> {
     let disk = &shared.platform.disk;
+    // A segment that goes needs no seal; waiting for one would keep its file from being reused.
+    shared.chores.lock().seals.retain(|job| job.segment.id != id);
     let (path, fate, is_reusable) = {
         let index = shared.index.lock();
         let Some(state) = index.segments.get(&id) else { return Ok(()) };
