@@ -165,6 +165,7 @@ impl Committer {
 
     /// Commits until the spool is closed, then seals the segment.
     pub(crate) fn run(mut self) {
+        let _guard = CloseAtExit { shared: Arc::clone(&self.shared) };
         while let Some(ops) = self.shared.next_ops() {
             self.commit(ops);
         }
@@ -250,6 +251,12 @@ impl Committer {
                 }
                 What::Flush => 0,
             };
+            let allowed = self.shared.max_record();
+            if len > allowed {
+                // No segment would ever do; asking for one after the other would fill the disk.
+                refused.push((op, CommitError::TooLarge { len, allowed }));
+                continue;
+            }
             let is_full = active.tail + self.batch.len() + len > active.capacity
                 || (self.batch.len() + len > BATCH_BYTES && !self.batch.is_empty());
             if is_full {
@@ -570,6 +577,24 @@ impl Committer {
         let seq = self.shared.counters.next_seq.fetch_add(1, Ordering::Relaxed);
         self.shared.chores.lock().seals.push(active.into_seal(seq));
         self.shared.chores_filled.notify_one();
+    }
+}
+
+/// Refuses further work when the committing thread ends, even by a panic: whoever waits is told,
+/// and nobody waits for ever.
+struct CloseAtExit {
+    shared: Arc<Shared>,
+}
+
+impl Drop for CloseAtExit {
+    fn drop(&mut self) {
+        let ops = {
+            let mut inbox = self.shared.inbox.lock();
+            inbox.is_closed = true;
+            inbox.take()
+        };
+        // Their completers say `Closed` when dropped.
+        drop(ops);
     }
 }
 

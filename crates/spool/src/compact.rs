@@ -25,13 +25,16 @@ use crate::error::CommitError;
 use crate::index::{Fate, Message, Place};
 use crate::platform::Event;
 use crate::segment::format::{
-    ChangeHead, CommitHead, EndHead, Kind, RECORD_LEN, RecordHeader, RowRef, Segment,
+    ChangeHead, CommitHead, EndHead, Kind, RECORD_LEN, RecordHeader, RowRef, Segment, record_len,
 };
 use crate::segment::reader::{self, Found, Scan};
 use crate::shared::{LogFile, Shared, parse_log_name};
 
 /// Octets handed to the committer before it is waited for. Also what a crash can leave twice.
 const STEP_BYTES: u64 = 4 << 20;
+
+/// Least time between two looks for a segment to empty: a segment fills more slowly than this.
+const LOOK_AFTER: Duration = Duration::from_millis(50);
 
 /// How often a segment is read again because rows changed while it was emptied.
 const PASSES: usize = 8;
@@ -66,6 +69,16 @@ pub(crate) fn run(shared: &Arc<Shared>) {
             if shared.compaction.lock().is_closed {
                 return;
             }
+        }
+        // Looking costs a little per segment, and every batch with an end asks for it.
+        let pause = shared.platform.clock.monotonic() + LOOK_AFTER;
+        let mut due = shared.compaction.lock();
+        loop {
+            let left = pause.saturating_sub(shared.platform.clock.monotonic());
+            if left.is_zero() || due.is_closed {
+                break;
+            }
+            shared.compaction_due.wait_for(&mut due, left);
         }
     }
 }
@@ -122,9 +135,9 @@ pub(crate) fn empty(
             Stop::Failed
         })?;
         let mut pass = Pass { shared, segment, waiting: Vec::new(), bytes: 0, are_ends_safe: true };
-        let mut is_readable = true;
+        let mut is_movable = true;
         for found in &scan.records {
-            is_readable &= pass.take(&scan, found)?;
+            is_movable &= pass.take(&scan, found)?;
             if pass.bytes >= STEP_BYTES {
                 moved += pass.bytes;
                 pass.finish_step(between)?;
@@ -138,7 +151,7 @@ pub(crate) fn empty(
             if are_ends_safe {
                 state.ends.clear();
             }
-            if !is_readable {
+            if !is_movable {
                 // What is live in it stays where it is until it ends.
                 state.is_stuck = true;
                 return Ok(());
@@ -184,7 +197,7 @@ struct Pass<'a> {
 
 impl Pass<'_> {
     /// Hands a record to the committer if it is still needed. `false` when it is and cannot be
-    /// read.
+    /// moved: damaged, or too large by now.
     fn take(&mut self, scan: &Scan, found: &Found) -> Result<bool, Stop> {
         let head = scan.head(found);
         let here = Place::new(self.segment.id, found.offset, found.header.record_len());
@@ -297,6 +310,10 @@ impl Pass<'_> {
             return Ok(true);
         };
         let bytes = (head.len() + body.len()) as u64;
+        if record_len(head.len() as u64, body.len() as u64) > self.shared.max_record() {
+            // With all its states in one record it outgrows a segment: it stays where it is.
+            return Ok(false);
+        }
         let moved = MovedMessage {
             transaction: commit.transaction,
             from: message,
@@ -384,6 +401,8 @@ pub(crate) fn read_state(shared: &Shared, place: Place) -> Result<Option<Bytes>,
 /// Gives the file of an empty segment its next use, and forgets the segment when that is safe.
 fn free(shared: &Shared, id: u32, moved: u64) -> Result<(), Stop> {
     let disk = &shared.platform.disk;
+    // A segment that goes needs no seal; waiting for one would keep its file from being reused.
+    shared.chores.lock().seals.retain(|job| job.segment.id != id);
     let (path, fate, is_reusable) = {
         let index = shared.index.lock();
         let Some(state) = index.segments.get(&id) else { return Ok(()) };

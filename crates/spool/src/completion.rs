@@ -122,7 +122,11 @@ impl Completer {
                     waker.wake();
                 }
             }
-            Some(How::Call(callback)) => callback(outcome),
+            Some(How::Call(callback)) => {
+                // One caller's bug, told by the panic hook, must not stop everybody's commits.
+                let call = std::panic::AssertUnwindSafe(|| callback(outcome));
+                drop(std::panic::catch_unwind(call));
+            }
             None => {}
         }
     }

@@ -22,6 +22,9 @@ use crate::space::SpaceGuard;
 /// Octets gathered before they are written to the draft's file.
 const FILE_BUFFER: usize = 32 << 10;
 
+/// Most that is reserved because a peer announced a size.
+const HINT_BYTES: u64 = 64 << 10;
+
 /// What all drafts of a spool share.
 pub(crate) struct DraftRoom {
     pub(crate) platform: Platform,
@@ -48,8 +51,8 @@ impl Draft {
         let share = MemoryShare { budget: Arc::clone(&room.memory), taken: 0 };
         let mut draft =
             Self { room, buffer: BytesMut::new(), file: None, len: 0, share, is_broken: false };
-        // A hint from a peer: worth one allocation up to the threshold, not more.
-        let hint = usize::try_from(expected.min(draft.room.inline_bytes)).unwrap_or(0);
+        // A hint from a peer is worth one allocation of the usual size, not more.
+        let hint = usize::try_from(expected.min(HINT_BYTES)).unwrap_or(0);
         if expected <= draft.room.inline_bytes && draft.share.grow_to(hint as u64) {
             draft.buffer.reserve(hint);
         }
@@ -167,6 +170,11 @@ impl Draft {
             return result;
         }
         Ok(())
+    }
+
+    /// Whether a write has failed, so that octets are missing.
+    pub(crate) const fn is_broken(&self) -> bool {
+        self.is_broken
     }
 
     pub(crate) fn into_parts(mut self) -> (Bytes, Option<DraftFile>, MemoryShare) {

@@ -117,18 +117,17 @@ fn keep(shared: &Shared) {
 
 /// Does what is to do now: the next segment first, since the committer may soon stand still for it.
 pub(crate) fn do_chores(shared: &Shared) {
-    let (is_wanted, seals, removals) = {
+    let is_wanted = {
         let mut chores = shared.chores.lock();
-        let is_wanted = std::mem::take(&mut chores.is_next_wanted)
-            && chores.next.is_none()
-            && !chores.is_closed;
-        (is_wanted, std::mem::take(&mut chores.seals), std::mem::take(&mut chores.removals))
+        std::mem::take(&mut chores.is_next_wanted) && chores.next.is_none() && !chores.is_closed
     };
     if is_wanted {
         match put_next(shared) {
             Ok(()) => shared.is_reserve_gone.store(false, Ordering::Relaxed),
             Err(error) => {
-                let is_new = !shared.is_reserve_gone.swap(true, Ordering::Relaxed);
+                // Any other failure the committer meets itself, if it lasts, and tells those who wait.
+                let is_full = matches!(error, CommitError::Full { .. });
+                let is_new = !is_full || !shared.is_reserve_gone.swap(true, Ordering::Relaxed);
                 if is_new {
                     let error = std::io::Error::other(error);
                     shared.background_failed("create segment in", &shared.dirs.log, &error);
@@ -136,12 +135,15 @@ pub(crate) fn do_chores(shared: &Shared) {
             }
         }
     }
-    for job in seals {
+    // One at a time, so that compaction can call off those it has no more need for.
+    loop {
+        let Some(job) = shared.chores.lock().seals.pop() else { break };
         let path = job.segment.path.clone();
         if let Err(error) = job.seal(shared.config.fsync) {
             shared.background_failed("seal", &path, &error);
         }
     }
+    let removals = std::mem::take(&mut shared.chores.lock().removals);
     commit::remove_bodies(shared, removals);
 }
 

@@ -37,6 +37,8 @@ pub struct Body {
     /// Octets at the file's beginning that are not part of the message.
     pub(crate) file_skip: u64,
     pub(crate) share: Option<MemoryShare>,
+    /// The draft has lost octets; the commit is refused.
+    pub(crate) is_broken: bool,
 }
 
 impl Body {
@@ -51,7 +53,7 @@ impl Body {
     /// front of an unchanged body. Nothing is copied. A `skip` past the end leaves `start` alone.
     #[must_use]
     pub fn replace_start(start: Bytes, skip: u64, draft: Draft) -> Self {
-        let mut body = Self::default();
+        let mut body = Self { is_broken: draft.is_broken(), ..Self::default() };
         if !start.is_empty() {
             body.pieces.push(start);
         }

@@ -183,6 +183,7 @@ impl Shared {
     /// Hands an operation to the committer.
     pub(crate) fn submit(&self, op: Op) {
         let is_urgent = op.is_urgent();
+        let is_wake_needed;
         {
             let mut inbox = self.inbox.lock();
             if inbox.is_closed {
@@ -190,15 +191,18 @@ impl Shared {
                 op.fail(&CommitError::Closed);
                 return;
             }
+            // The committer sets its alarm by the first lazy operation; the others go along.
+            is_wake_needed = is_urgent || inbox.lazy_since.is_none();
             if is_urgent {
                 inbox.urgent += 1;
             } else if inbox.lazy_since.is_none() {
                 inbox.lazy_since = Some(Instant::now());
             }
             inbox.ops.push_back(op);
-            // A lazy operation must wake the committer too: it sets its alarm by the first one.
         }
-        self.inbox_filled.notify_one();
+        if is_wake_needed {
+            self.inbox_filled.notify_one();
+        }
     }
 
     /// Puts operations that could not be written in front of all others, to be tried again after a

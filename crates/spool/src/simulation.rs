@@ -566,6 +566,47 @@ fn the_simulation_notices_directories_that_are_not_synced() {
 }
 
 #[test]
+fn a_message_that_outgrew_a_segment_stays_where_it_is() {
+    let mut run = Run {
+        plan: Plan::honest(8),
+        random: SimRandom::new(8),
+        model: Model::default(),
+        waiting: Vec::new(),
+        events: Arc::default(),
+    };
+    let disk = SimDisk::new(8, 64 << 20);
+    let mut open = run.open(&disk).unwrap().unwrap();
+    let transaction = TransactionId([9; 16]);
+    let rows = (1..=5).map(|number| NewRow {
+        queue: QueueId(number),
+        row: Box::default(),
+        state: Box::default(),
+    });
+    let body = Body::from_pieces(vec![Bytes::from_static(b"hello")]);
+    let metadata = vec![1; 1000].into();
+    drop(open.spool.commit(Commit { transaction, metadata, rows: rows.collect(), body }));
+    open.committer.step();
+    for number in 1..=5 {
+        let id = MessageId::new(transaction, QueueId(number));
+        drop(open.spool.change(id, vec![2; 13_000].into(), Durability::Awaited));
+        open.committer.step();
+    }
+    let before = open.spool.stats();
+    let first = *open.shared.index.lock().segments.keys().next().unwrap();
+    let committer = &mut open.committer;
+    let done = compact::empty(&open.shared, first, &mut || {
+        committer.step();
+        Ok(())
+    });
+    assert_eq!(done, Ok(()));
+    assert!(open.shared.index.lock().segments[&first].is_stuck);
+    // No segment was used up in trying, and the message is as it was.
+    assert!(open.spool.stats().segments <= before.segments + 1);
+    assert_eq!(open.spool.read_message(transaction).unwrap().rows.len(), 5);
+    assert_eq!(&open.spool.read_body(transaction).unwrap().read_all().unwrap()[..], b"hello");
+}
+
+#[test]
 fn a_full_disk_refuses_commits_and_keeps_what_it_has() {
     let mut run = Run {
         plan: Plan::honest(7),

@@ -469,6 +469,10 @@ fn check_settings(config: &Config) -> Result<(), OpenError> {
 fn prepare_commit(shared: &Shared, commit: Commit) -> Result<NewMessage, CommitError> {
     let Commit { transaction, metadata, rows, body } = commit;
     shared.check_space().map_err(|()| CommitError::Full { path: shared.dirs.root.clone() })?;
+    if body.is_broken {
+        let (action, path) = ("write draft in", shared.dirs.bodies.clone());
+        return Err(CommitError::Disk { action, path, kind: io::ErrorKind::Other });
+    }
     let index_rows = index_rows(&rows).ok_or(CommitError::Rows { transaction })?;
     let pieces_len = body.pieces_len();
     let rows_len: usize = rows.iter().map(|row| 12 + row.row.len() + row.state.len()).sum();

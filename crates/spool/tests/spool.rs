@@ -264,6 +264,32 @@ fn drafts_over_the_common_memory_go_to_files_and_give_it_back() {
 }
 
 #[test]
+fn a_draft_that_lost_octets_cannot_be_committed() {
+    let disk = SimDisk::new(4, 600 << 10);
+    let mut platform = Platform::system(|_| {});
+    platform.disk = Arc::new(disk.clone());
+    let (spool, _) = open(small(Path::new("/spool")), platform);
+    let mut draft = spool.draft(0).unwrap();
+    draft.write(&[b'x'; 10_000]).unwrap();
+    disk.set_faults(Faults { write: 65_536, name: 65_536, ..Faults::default() });
+    assert!(draft.write(&[b'x'; 10_000]).is_err());
+    disk.set_faults(Faults::default());
+    assert!(draft.write(b"x").is_err(), "a hole in the middle");
+    let commit = message(1, 1, Body::from_draft(Bytes::new(), draft));
+    assert!(spool.commit(commit).wait().unwrap_err().is_transient());
+    spool.close().unwrap();
+}
+
+#[test]
+fn a_panicking_callback_does_not_stop_the_committer() {
+    let dir = tempfile::tempdir().unwrap();
+    let (spool, _) = open(small(dir.path()), platform(&Events::default()));
+    spool.commit_then(message(1, 1, body(10, 1)), |_| panic!("on purpose"));
+    spool.commit(message(2, 1, body(10, 1))).wait().unwrap();
+    spool.close().unwrap();
+}
+
+#[test]
 fn unload_and_load_carry_a_message_over() {
     let dir = tempfile::tempdir().unwrap();
     let (spool, _) = open(small(dir.path()), platform(&Events::default()));

@@ -270,7 +270,7 @@ impl Pending {
         match self {
             Self::Len(len) => {
                 if is_kept(0) {
-                    octets.resize(*len, 0);
+                    set_len(octets, *len);
                 }
             }
             Self::Write(offset, len, data) => {
@@ -279,7 +279,7 @@ impl Pending {
                     let end = ((at / SECTOR + 1) * SECTOR).min(offset + len);
                     if is_kept(at / SECTOR) {
                         if octets.len() < end {
-                            octets.resize(end, 0);
+                            set_len(octets, end);
                         }
                         octets[at..end].copy_from_slice(&data[at - offset..end - offset]);
                     }
@@ -289,6 +289,17 @@ impl Pending {
         }
     }
 }
+
+/// Cuts or extends with zeros; a block at a time, since tests run unoptimised.
+fn set_len(octets: &mut Vec<u8>, len: usize) {
+    octets.truncate(len);
+    while octets.len() < len {
+        let n = (len - octets.len()).min(ZEROS.len());
+        octets.extend_from_slice(&ZEROS[..n]);
+    }
+}
+
+const ZEROS: [u8; 4096] = [0; 4096];
 
 impl State {
     /// Counts an operation; `Err` once the power is off. The operation in which it fails still has
@@ -505,7 +516,7 @@ impl SimFile {
         if let Some(inode) = state.inodes.get_mut(&self.number)
             && (may_cut || len > now)
         {
-            inode.octets.resize(len, 0);
+            set_len(&mut inode.octets, len);
             inode.pending.push(Pending::Len(len));
         }
         step.finish()
@@ -547,7 +558,7 @@ impl DiskFile for SimFile {
         let written = data.len();
         if let Some(inode) = state.inodes.get_mut(&self.number) {
             if inode.octets.len() < offset + written {
-                inode.octets.resize(offset + written, 0);
+                set_len(&mut inode.octets, offset + written);
             }
             inode.octets[offset..offset + written].copy_from_slice(&data);
             inode.pending.push(Pending::Write(offset, written, data));
