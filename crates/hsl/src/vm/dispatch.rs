@@ -393,6 +393,7 @@ impl Vm {
                         else {
                             // `$s .= $s`
                             let right = r!(b).clone();
+                            self.environment.budget.charge(8 + 2 * right.shallow_size());
                             check!(ops::concat_assign(&mut r!(a), &right));
                             continue;
                         };
@@ -507,7 +508,7 @@ impl Vm {
                         let Some(path) = function.paths.get(usize::from(path)) else {
                             throw!(Thrown::new("a path is missing"));
                         };
-                        self.environment.budget.charge(64 + r!(value).shallow_size() / 4);
+                        self.environment.budget.charge(64 + r!(value).shallow_size());
                         let around = Surroundings {
                             caller,
                             max: self.environment.limits.memory,
