@@ -5,8 +5,8 @@ use config::{Loaded, Startup};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::generation::{EarlyKeys, Generation};
 pub(crate) use crate::generation::Server;
+use crate::generation::{EarlyKeys, Generation};
 use crate::hooks::HookSets;
 use crate::hooks::runner::ScriptWorld;
 use crate::ids::IdSource;

@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use config::delivery::DeliverySettings;
 use config::value::Source;
 use config::{Diagnostic, Loaded, Running, Startup};
-use config::delivery::DeliverySettings;
 use dns::Resolver;
 use mta_types::{ServerId, TransportId};
 use smtp::server::Limits;
@@ -150,13 +150,14 @@ impl Generation {
             inputs.startup.environment.pluginspath.as_path(),
             &base,
         );
-        let mut compile = |kind: HookKind, id: Option<&str>, text: &str| {
-            match inputs.hook_sets.compile(kind, id, text, &files) {
-                Ok(hook) => Some(hook),
-                Err(finding) => {
-                    findings.push(finding);
-                    None
-                }
+        let mut compile = |kind: HookKind, id: Option<&str>, text: &str| match inputs
+            .hook_sets
+            .compile(kind, id, text, &files)
+        {
+            Ok(hook) => Some(hook),
+            Err(finding) => {
+                findings.push(finding);
+                None
             }
         };
         let hooks = &inputs.running.config.scripting.hooks;
@@ -179,8 +180,10 @@ impl Generation {
         }
         let predelivery =
             hooks.predelivery.as_ref().and_then(|text| compile(HookKind::Predelivery, None, text));
-        let postdelivery =
-            hooks.postdelivery.as_ref().and_then(|text| compile(HookKind::Postdelivery, None, text));
+        let postdelivery = hooks
+            .postdelivery
+            .as_ref()
+            .and_then(|text| compile(HookKind::Postdelivery, None, text));
         let resolver = match Resolver::new(resolver_config(&inputs.running.config)) {
             Ok(resolver) => Some(resolver),
             Err(error) => {
@@ -335,14 +338,15 @@ fn read_identities(
     findings: &mut Vec<String>,
 ) -> HashMap<Arc<str>, Identity> {
     let mut out = HashMap::new();
-    let mut read = |id: &Arc<str>, source: Option<&Source>| match source.map(|s| read_source(s, base)) {
-        None => None,
-        Some(Ok(text)) => Some(text),
-        Some(Err(error)) => {
-            findings.push(format!("{}: pki:{id}: {error}", inputs.file.display()));
-            None
-        }
-    };
+    let mut read =
+        |id: &Arc<str>, source: Option<&Source>| match source.map(|s| read_source(s, base)) {
+            None => None,
+            Some(Ok(text)) => Some(text),
+            Some(Err(error)) => {
+                findings.push(format!("{}: pki:{id}: {error}", inputs.file.display()));
+                None
+            }
+        };
     let mut texts = inputs.early_keys.0.clone();
     for pki in inputs.running.config.pki.values() {
         let certificate = read(&pki.id, pki.certificate.as_ref());
@@ -398,9 +402,11 @@ impl EarlyKeys {
         let mut out = HashMap::new();
         for pki in &startup.pki {
             let read = |source: &Option<Source>| {
-                source.as_ref().map(|source| read_source(source, base)).transpose().map_err(|error| {
-                    GenerationError::one(format!("{}: pki:{}: {error}", file.display(), pki.id))
-                })
+                source.as_ref().map(|source| read_source(source, base)).transpose().map_err(
+                    |error| {
+                        GenerationError::one(format!("{}: pki:{}: {error}", file.display(), pki.id))
+                    },
+                )
             };
             out.insert(Arc::clone(&pki.id), (read(&pki.certificate)?, read(&pki.privatekey)?));
         }

@@ -15,7 +15,12 @@ use tokio::signal::unix::{SignalKind, signal};
 #[command(name = "smtpd", version, after_help = EXAMPLE)]
 struct Arguments {
     /// Startup configuration.
-    #[arg(short = 'c', long = "config", value_name = "FILE", default_value = "/etc/halon/smtpd.yaml")]
+    #[arg(
+        short = 'c',
+        long = "config",
+        value_name = "FILE",
+        default_value = "/etc/halon/smtpd.yaml"
+    )]
     config: PathBuf,
     /// Stay in the foreground and write the log to standard error too.
     #[arg(short = 'f', long = "foreground")]
@@ -102,7 +107,8 @@ async fn run(arguments: Arguments) -> ExitCode {
 
 /// Ticks twice per interval that systemd asks for; once an hour without one, to no effect.
 fn watchdog() -> tokio::time::Interval {
-    let every = sd_notify::watchdog_enabled().map_or(Duration::from_secs(3600), |interval| interval / 2);
+    let every =
+        sd_notify::watchdog_enabled().map_or(Duration::from_secs(3600), |interval| interval / 2);
     tokio::time::interval(every.max(Duration::from_millis(100)))
 }
 

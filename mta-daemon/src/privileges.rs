@@ -37,7 +37,10 @@ pub(crate) fn drop_root(environment: &Environment) -> io::Result<()> {
         return Ok(());
     }
     let missing = |kind: &str, name: &str| {
-        io::Error::new(io::ErrorKind::NotFound, format!("environment.privdrop: there is no {kind} {name}"))
+        io::Error::new(
+            io::ErrorKind::NotFound,
+            format!("environment.privdrop: there is no {kind} {name}"),
+        )
     };
     let user = match &target.user {
         Some(name) => Some(User::from_name(name)?.ok_or_else(|| missing("user", name))?),
@@ -74,5 +77,8 @@ pub(crate) fn target_ids(environment: &Environment) -> io::Result<(Option<Uid>, 
     };
     let user = target.user.as_deref().map(User::from_name).transpose()?.flatten();
     let group = target.group.as_deref().map(Group::from_name).transpose()?.flatten();
-    Ok((user.as_ref().map(|user| user.uid), group.map(|group| group.gid).or(user.map(|user| user.gid))))
+    Ok((
+        user.as_ref().map(|user| user.uid),
+        group.map(|group| group.gid).or(user.map(|user| user.gid)),
+    ))
 }

@@ -22,7 +22,8 @@ pub(crate) async fn run(core: &Arc<Core>) -> Result<(), GenerationError> {
     let _one_at_a_time = core.reloading.lock().await;
     let _ = sd_notify::notify(&[
         sd_notify::NotifyState::Reloading,
-        sd_notify::NotifyState::monotonic_usec_now().unwrap_or(sd_notify::NotifyState::Status("reloading")),
+        sd_notify::NotifyState::monotonic_usec_now()
+            .unwrap_or(sd_notify::NotifyState::Status("reloading")),
     ]);
     let inner = Arc::clone(core);
     // Compiling and reading files is work for the pool, not for a runtime thread.

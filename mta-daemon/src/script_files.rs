@@ -60,7 +60,8 @@ impl ScriptFiles {
 
 impl ModuleLoader for ScriptFiles {
     fn load(&self, request: &ImportRequest<'_>) -> Result<Loaded, String> {
-        let path = std::str::from_utf8(request.path).map_err(|_| "the path is not UTF-8".to_owned())?;
+        let path =
+            std::str::from_utf8(request.path).map_err(|_| "the path is not UTF-8".to_owned())?;
         let (loader, path) = match path.split_once('!') {
             Some((loader, path)) => (Some(loader), path),
             None => (None, path),

@@ -29,7 +29,9 @@ impl Counter {
     /// Counts up unless the level has reached `limit`.
     pub(crate) fn enter_below(self: &Arc<Self>, limit: u64) -> Option<Level> {
         self.0
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |now| (now < limit).then_some(now + 1))
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |now| {
+                (now < limit).then_some(now + 1)
+            })
             .ok()
             .map(|_| Level(Arc::clone(self)))
     }

@@ -78,6 +78,12 @@ impl TestDaemon {
     ///
     /// When the temporary directory cannot be written.
     pub async fn try_start(setup: Setup) -> Result<Self, StartError> {
+        // Shown by the test runner when a story fails.
+        telemetry::log::start(telemetry::log::Settings {
+            syslog: None,
+            filter: "debug".into(),
+            ..telemetry::log::Settings::default()
+        });
         let dir = tempfile::tempdir().expect("a temporary directory");
         write_configuration(dir.path(), &setup);
         let mut this = Self { daemon: None, dir, setup };
@@ -198,7 +204,11 @@ fn running(setup: &Setup) -> String {
         out.push_str(&setup.session);
     }
     if !setup.retries.is_empty() {
-        let _ = write!(out, "        retry:\n          count: {}\n          intervals:\n", setup.retries.len());
+        let _ = write!(
+            out,
+            "        retry:\n          count: {}\n          intervals:\n",
+            setup.retries.len()
+        );
         for seconds in &setup.retries {
             let _ = writeln!(out, "            - interval: {seconds}");
         }
@@ -217,7 +227,10 @@ fn running(setup: &Setup) -> String {
         if name.ends_with("delivery") {
             let _ = write!(out, "    {name}: |\n            {text}\n");
         } else {
-            let _ = write!(out, "    {name}:\n      - id: script\n        data: |\n            {text}\n");
+            let _ = write!(
+                out,
+                "    {name}:\n      - id: script\n        data: |\n            {text}\n"
+            );
         }
     }
     out.push_str(&setup.running);

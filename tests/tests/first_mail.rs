@@ -4,7 +4,8 @@ use system_tests::{Setup, TestDaemon};
 use testkit::smtp_client::SmtpClient;
 use testkit::smtp_sink::SmtpSink;
 
-const MESSAGE: &str = "Subject: hello\r\nMessage-ID: <1@client.example>\r\n\r\nFirst line\r\n..dots\r\n";
+const MESSAGE: &str =
+    "Subject: hello\r\nMessage-ID: <1@client.example>\r\n\r\nFirst line\r\n..dots\r\n";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_message_goes_through_and_arrives_unchanged() {
@@ -14,10 +15,12 @@ async fn a_message_goes_through_and_arrives_unchanged() {
     let (mut client, banner) = SmtpClient::connect(daemon.address()).await;
     assert!(banner.starts_with("220 "), "{banner}");
     let hello = client.command("EHLO client.example").await;
-    for keyword in ["PIPELINING", "8BITMIME", "SIZE", "SMTPUTF8", "CHUNKING", "ENHANCEDSTATUSCODES"] {
+    for keyword in ["PIPELINING", "8BITMIME", "SIZE", "SMTPUTF8", "CHUNKING", "ENHANCEDSTATUSCODES"]
+    {
         assert!(hello.contains(keyword), "{keyword} in {hello}");
     }
-    let reply = client.deliver("from@client.example", &["to@example.org", "b@example.org"], MESSAGE).await;
+    let reply =
+        client.deliver("from@client.example", &["to@example.org", "b@example.org"], MESSAGE).await;
     assert!(reply.starts_with("250 2.0.0 Ok: queued as "), "{reply}");
     assert!(client.command("QUIT").await.starts_with("221 "));
     let messages = sink.wait_for(2).await;

@@ -20,8 +20,7 @@ async fn send(daemon: &TestDaemon, from: &str, to: &str) {
 async fn a_temporary_refusal_is_tried_again() {
     let busy = SinkBehaviour::default().reply("RCPT TO:", "451 4.2.0 Busy");
     let sink = SmtpSink::start_with(busy).await;
-    let setup =
-        Setup { next_hop: Some(sink.address), retries: vec![1, 1], ..Setup::default() };
+    let setup = Setup { next_hop: Some(sink.address), retries: vec![1, 1], ..Setup::default() };
     let mut daemon = TestDaemon::start(setup).await;
     send(&daemon, "a@client.example", "to@example.org").await;
     while !sink.commands().iter().any(|line| line.starts_with("RCPT")) {

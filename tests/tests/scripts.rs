@@ -25,7 +25,7 @@ async fn each_smtp_hook_decides_with_its_own_codes() {
     let mut daemon = TestDaemon::start(setup).await;
     let (mut client, banner) = SmtpClient::connect(daemon.address()).await;
     assert!(banner.starts_with("220 ") && banner.contains("welcome 127.0.0.1"), "{banner}");
-    assert_eq!(client.command("EHLO bad.example").await, "554 5.7.1 go away");
+    assert_eq!(client.command("EHLO bad.example").await, "554 go away");
     let hello = client.command("EHLO good.example").await;
     assert!(hello.contains("X-OURS") && hello.contains("PIPELINING"), "{hello}");
     assert!(client.command("MAIL FROM:<Defer@Example.org>").await.starts_with("450 "));
@@ -53,7 +53,8 @@ async fn what_the_script_queues_is_delivered_and_nothing_else() {
     let mut daemon = TestDaemon::start(setup).await;
     let (mut client, _) = SmtpClient::connect(daemon.address()).await;
     client.command("EHLO client.example").await;
-    let reply = client.deliver("a@client.example", &["x@example.org", "y@example.org"], MESSAGE).await;
+    let reply =
+        client.deliver("a@client.example", &["x@example.org", "y@example.org"], MESSAGE).await;
     assert!(reply.starts_with("250 "), "{reply}");
     let mut to: Vec<_> = sink.wait_for(2).await.into_iter().flat_map(|m| m.to).collect();
     to.sort();
@@ -63,7 +64,8 @@ async fn what_the_script_queues_is_delivered_and_nothing_else() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_script_that_fails_or_just_ends_defers_the_message() {
-    for script in [r#"throw Exception("oops");"#, "$x = 1;", r#"$y = "a" - 1; Accept();"#] {
+    for script in [r#"throw Exception("oops");"#, "$x = 1;", r#"$x = "a"; $y = $x - 1; Accept();"#]
+    {
         let setup = Setup::default().hook("eod", script);
         let mut daemon = TestDaemon::start(setup).await;
         let (mut client, _) = SmtpClient::connect(daemon.address()).await;
@@ -98,15 +100,22 @@ async fn queue_hooks_see_the_attempt_and_change_its_course() {
     let first = SmtpSink::start().await;
     let other = SmtpSink::start().await;
     let setup = Setup { next_hop: Some(first.address), retries: vec![60], ..Setup::default() }
-        .hook("predelivery", &format!(
-            r#"SetMetaData(["seen" => "yes"]);
+        .hook(
+            "predelivery",
+            &format!(
+                r#"SetMetaData(["seen" => "yes"]);
                if ($message["recipientaddress"]["localpart"] == "gone") Delete();
                Try(["host" => "127.0.0.1", "port" => {}, "helo" => "from.script",
                     "recipient" => ["localpart" => "rewritten", "domain" => "example.net"]]);"#,
-            other.address.port()))
-        .hook("postdelivery", r#"if (isset($arguments["action"]) and $arguments["action"] != "DELETE")
+                other.address.port()
+            ),
+        )
+        .hook(
+            "postdelivery",
+            r#"if (isset($arguments["action"]) and $arguments["action"] != "DELETE")
                                      Bounce();
-                                 if (GetMetaData()["seen"] != "yes") throw "no metadata";"#);
+                                 if (GetMetaData()["seen"] != "yes") throw "no metadata";"#,
+        );
     let mut daemon = TestDaemon::start(setup).await;
     let (mut client, _) = SmtpClient::connect(daemon.address()).await;
     client.command("EHLO client.example").await;
@@ -115,7 +124,10 @@ async fn queue_hooks_see_the_attempt_and_change_its_course() {
         assert!(reply.starts_with("250 "), "{reply}");
     }
     let message = other.wait_for(1).await.remove(0);
-    assert_eq!((message.helo.as_str(), message.to[0].as_str()), ("from.script", "<rewritten@example.net>"));
+    assert_eq!(
+        (message.helo.as_str(), message.to[0].as_str()),
+        ("from.script", "<rewritten@example.net>")
+    );
     daemon.stop().await;
     assert!(first.messages().is_empty());
     assert_eq!(other.messages().len(), 1);

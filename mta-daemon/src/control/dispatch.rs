@@ -43,9 +43,6 @@ pub(crate) async fn answer(core: &Arc<Core>, request: &Request) -> Answer {
             let response = pb::QueueQuotaResponse { count: usage.count, bytes: usage.bytes };
             Ok(response.encode_to_vec())
         }
-        _ => Err(ControlError(format!(
-            "smtpd does not answer {} yet",
-            request.command.name
-        ))),
+        _ => Err(ControlError(format!("smtpd does not answer {} yet", request.command.name))),
     }
 }

@@ -191,7 +191,8 @@ fn status_fields(report: &Report<'_>, host: &str) -> String {
 /// The original's Message-ID with its brackets; `None` when there is none of valid form.
 fn message_id(original: &[u8]) -> Option<String> {
     let header = header_section(original);
-    let mut lines = header.split(|octet| *octet == b'\n').map(|l| l.strip_suffix(b"\r").unwrap_or(l));
+    let mut lines =
+        header.split(|octet| *octet == b'\n').map(|l| l.strip_suffix(b"\r").unwrap_or(l));
     let mut value: Option<Vec<u8>> = None;
     for line in lines.by_ref() {
         if let Some(text) = &mut value {
@@ -199,7 +200,9 @@ fn message_id(original: &[u8]) -> Option<String> {
                 break;
             }
             text.extend_from_slice(line);
-        } else if line.len() > 11 && line.get(..11).is_some_and(|n| n.eq_ignore_ascii_case(b"message-id:")) {
+        } else if line.len() > 11
+            && line.get(..11).is_some_and(|n| n.eq_ignore_ascii_case(b"message-id:"))
+        {
             value = line.get(11..).map(<[u8]>::to_vec);
         }
     }

@@ -42,7 +42,8 @@ pub(crate) async fn send(core: &Arc<Core>, generation: &Generation, notice: &Not
     let Some(transportid) = transport.and_then(|transport| transport.dsn_transport.clone()) else {
         return true;
     };
-    let wants_full = notice.kind == NoticeKind::Failed && row.transaction.ret() == Some(DsnReturn::Full);
+    let wants_full =
+        notice.kind == NoticeKind::Failed && row.transaction.ret() == Some(DsnReturn::Full);
     let original = match original(core, row, wants_full).await {
         Ok(original) => original,
         Err(error) => {
@@ -84,31 +85,34 @@ pub(crate) async fn send(core: &Arc<Core>, generation: &Generation, notice: &Not
         is_full: wants_full && !original.is_empty(),
     });
     let eightbit = !octets.is_ascii();
-    let stored = submit(core, Submission {
-        id,
-        sender: Address::null(),
-        connection: None,
-        facts: None,
-        eightbit,
-        body: Body::from_pieces(vec![Bytes::from(octets)]),
-        copies: vec![CopyFacts {
+    let stored = submit(
+        core,
+        Submission {
+            id,
             sender: Address::null(),
-            recipient: row.sender.clone(),
-            transportid,
-            jobid: None,
-            metadata: queue::Metadata::default(),
-            quotas: Vec::new(),
-            hold: false,
-            delay: std::time::Duration::ZERO,
-            // Compat: a notification never asks for notifications.
-            notify: DsnNotify::NEVER,
-            orcpt: None,
-            envid: None,
-            ret: None,
-            transaction: id,
-        }],
-        now,
-    })
+            connection: None,
+            facts: None,
+            eightbit,
+            body: Body::from_pieces(vec![Bytes::from(octets)]),
+            copies: vec![CopyFacts {
+                sender: Address::null(),
+                recipient: row.sender.clone(),
+                transportid,
+                jobid: None,
+                metadata: queue::Metadata::default(),
+                quotas: Vec::new(),
+                hold: false,
+                delay: std::time::Duration::ZERO,
+                // Compat: a notification never asks for notifications.
+                notify: DsnNotify::NEVER,
+                orcpt: None,
+                envid: None,
+                ret: None,
+                transaction: id,
+            }],
+            now,
+        },
+    )
     .await;
     match stored {
         Ok(()) => {

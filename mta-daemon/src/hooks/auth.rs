@@ -26,7 +26,7 @@ struct Challenge {
 pub(crate) fn register(registry: &mut Registry) {
     verdict::register(registry);
     registry.function(
-        "Reply([string reply [, array options = []]]) -> none",
+        "Reply(string reply = none, array options = []) -> none",
         "Sends a challenge (334) and ends the script; the answer runs it again.",
         |_, args| -> Result<NativeStep, Thrown> {
             let text = args.first_mut().map(Value::take).unwrap_or_default();
@@ -71,7 +71,10 @@ pub(crate) async fn call(connection: &mut Connection, auth: &Auth) -> Answer {
         Err(exit) => match exit.downcast::<Challenge>() {
             Ok(challenge) if challenge.disconnect => verdict(Verdict::defer().with_disconnect()),
             Ok(challenge) => Answer {
-                answer: AuthAnswer::Challenge { challenge: challenge.octets, reply: challenge.reply },
+                answer: AuthAnswer::Challenge {
+                    challenge: challenge.octets,
+                    reply: challenge.reply,
+                },
                 username: None,
             },
             Err(_) => verdict(Verdict::defer()),

@@ -15,7 +15,11 @@ pub(crate) fn register(registry: &mut Registry) {
 }
 
 /// Runs the script. `local` tells whether we closed; `failure` is the socket's error.
-pub(crate) async fn call(connection: &mut Connection, local: bool, failure: Option<&std::io::Error>) {
+pub(crate) async fn call(
+    connection: &mut Connection,
+    local: bool,
+    failure: Option<&std::io::Error>,
+) {
     let server = std::sync::Arc::clone(&connection.server);
     let Some(hook) = &server.hooks.disconnect else { return };
     let mut arguments = Array::new();

@@ -43,8 +43,8 @@ pub(crate) fn register(registry: &mut Registry) {
     verdict::register(registry);
     registry.class(CLASS, "The message that came in, at the end of its data.", |class| {
         class.method(
-            "queue(string or array sender, string or array recipient, string transportid \
-             [, array options = []]) -> array",
+            "queue(string or array sender, string or array recipient, string transportid, \
+             array options = []) -> array",
             "Queues a copy; it becomes real when the script accepts.",
             queue,
         );
@@ -71,7 +71,8 @@ pub(crate) async fn call(
     }
     let id = connection.facts.id;
     let transaction = shared::transaction(id, Some(facts), Some(now.as_seconds_f64()));
-    let envelope = CopyFacts::new(facts, Address::null(), Address::null(), String::new().into(), id);
+    let envelope =
+        CopyFacts::new(facts, Address::null(), Address::null(), String::new().into(), id);
     let run = Run {
         hook,
         stats: &server.stats.eod,
@@ -92,9 +93,9 @@ pub(crate) async fn call(
     let (ending, mut vm) = runner::run(&connection.core.scripts, run).await;
     connection.context = vm.variable("context").unwrap_or_default();
     let verdict = match ending {
-        Ending::Exit(exit) => {
-            exit.downcast::<HookVerdict>().map_or_else(|_| Verdict::defer(), |decided| decided.verdict)
-        }
+        Ending::Exit(exit) => exit
+            .downcast::<HookVerdict>()
+            .map_or_else(|_| Verdict::defer(), |decided| decided.verdict),
         Ending::End | Ending::Failed => Verdict::defer(),
     };
     let mut copies = Vec::new();
@@ -142,9 +143,8 @@ fn queue(context: &mut CallContext<'_>, args: &mut [Value]) -> Result<Value, Thr
 
 /// The options of `queue`, the same for every class that queues.
 fn read_options(copy: &mut CopyFacts, options: &Array) -> Result<(), Thrown> {
-    let lossy = |value: &Value| {
-        String::from_utf8_lossy(hsl::ops::to_text(value).as_bytes()).into_owned()
-    };
+    let lossy =
+        |value: &Value| String::from_utf8_lossy(hsl::ops::to_text(value).as_bytes()).into_owned();
     copy.jobid = verdict::text(options, "jobid").map(Into::into);
     copy.hold = verdict::flag(options, "hold");
     if let Some(delay) = options.get_text("delay").and_then(Value::as_number) {
@@ -152,10 +152,8 @@ fn read_options(copy: &mut CopyFacts, options: &Array) -> Result<(), Thrown> {
             .map_err(|_| Thrown::new("option delay is too large"))?;
     }
     if let Some(Value::Array(pairs)) = options.get_text("metadata") {
-        let pairs: Vec<(String, String)> = pairs
-            .iter()
-            .map(|(key, value)| (lossy(&key.to_value()), lossy(value)))
-            .collect();
+        let pairs: Vec<(String, String)> =
+            pairs.iter().map(|(key, value)| (lossy(&key.to_value()), lossy(value))).collect();
         copy.metadata = pairs.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
     }
     if let Some(Value::Array(names)) = options.get_text("quotas") {

@@ -85,7 +85,9 @@ impl HookKind {
 
     fn register(self, registry: &mut Registry) {
         match self {
-            Self::Connect | Self::Helo | Self::Mailfrom | Self::Rcptto => verdict::register(registry),
+            Self::Connect | Self::Helo | Self::Mailfrom | Self::Rcptto => {
+                verdict::register(registry)
+            }
             Self::Disconnect => disconnect::register(registry),
             Self::Proxy => proxy::register(registry),
             Self::Auth => auth::register(registry),
@@ -140,10 +142,14 @@ impl HookSets {
             compiler = compiler.with_read_only(variable);
         }
         compiler = compiler.with_writable("context");
-        let program = compiler
-            .compile(&format!("hook:{name}"), &name, text.as_bytes())
-            .map_err(|error| {
-                error.diagnostics.iter().map(|d| d.render(&error.sources, Style::Plain)).collect::<Vec<_>>().join("\n")
+        let program =
+            compiler.compile(&format!("hook:{name}"), &name, text.as_bytes()).map_err(|error| {
+                error
+                    .diagnostics
+                    .iter()
+                    .map(|d| d.render(&error.sources, Style::Plain))
+                    .collect::<Vec<_>>()
+                    .join("\n")
             })?;
         Ok(Hook { program, name: name.into() })
     }

@@ -128,7 +128,8 @@ fn arguments(row: &QueuedMessage, attempt: &Attempt, default: DefaultAction) -> 
             if let Answer::Reply(reply) = &result.answer {
                 put(&mut answer, "code", f64::from(reply.code));
                 if let Some(enhanced) = reply.enhanced {
-                    let numbers = [u16::from(enhanced.class.digit()), enhanced.subject, enhanced.detail];
+                    let numbers =
+                        [u16::from(enhanced.class.digit()), enhanced.subject, enhanced.detail];
                     let numbers = numbers.map(|n| Value::Number(f64::from(n)));
                     put(&mut answer, "enhanced", Value::list(numbers));
                 }

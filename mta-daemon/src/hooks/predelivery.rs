@@ -48,7 +48,7 @@ pub(crate) struct Notes {
 
 pub(crate) fn register(registry: &mut Registry) {
     registry.function(
-        "Try([array options = []]) -> none",
+        "Try(array options = []) -> none",
         "Attempts delivery with these settings and ends the script.",
         |_, args| NativeStep::exit(QueueExit::Try(verdict::array(args.first_mut()))),
     );
@@ -58,17 +58,17 @@ pub(crate) fn register(registry: &mut Registry) {
 /// Functions that both queue hooks have.
 pub(crate) fn register_common(registry: &mut Registry) {
     registry.function(
-        "Queue([array options = []]) -> none",
+        "Queue(array options = []) -> none",
         "Puts the message off and ends the script.",
         |_, args| NativeStep::exit(QueueExit::Queue(verdict::array(args.first_mut()))),
     );
     registry.function(
-        "Bounce([array options = []]) -> none",
+        "Bounce(array options = []) -> none",
         "Gives the message up, tells the sender and ends the script.",
         |_, _| NativeStep::exit(QueueExit::Bounce),
     );
     registry.function(
-        "Delete([array options = []]) -> none",
+        "Delete(array options = []) -> none",
         "Removes the message silently and ends the script.",
         |_, _| NativeStep::exit(QueueExit::Delete),
     );
@@ -88,9 +88,8 @@ pub(crate) fn register_common(registry: &mut Registry) {
 }
 
 fn set_metadata(context: &mut CallContext<'_>, args: &mut [Value]) -> Result<Value, Thrown> {
-    let lossy = |value: &Value| {
-        String::from_utf8_lossy(hsl::ops::to_text(value).as_bytes()).into_owned()
-    };
+    let lossy =
+        |value: &Value| String::from_utf8_lossy(hsl::ops::to_text(value).as_bytes()).into_owned();
     let pairs: Vec<(String, String)> = match args.first() {
         Some(Value::Array(array)) => {
             array.iter().map(|(key, value)| (lossy(&key.to_value()), lossy(value))).collect()
@@ -230,7 +229,11 @@ pub(crate) fn message(row: &QueuedMessage) -> Value {
         put(&mut dsn, "envid", envid);
     }
     if let Some(ret) = row.transaction.ret() {
-        put(&mut dsn, "ret", if ret == queue::message::DsnReturn::Headers { "HDRS" } else { "FULL" });
+        put(
+            &mut dsn,
+            "ret",
+            if ret == queue::message::DsnReturn::Headers { "HDRS" } else { "FULL" },
+        );
     }
     if let Some(notify) = crate::outbound::dispatch::notify_text(row.notify) {
         put(&mut dsn, "notify", notify);
@@ -287,9 +290,12 @@ fn apply(settings: &mut Settings, generation: &Generation, options: &Array) -> R
     if let Some(Value::Array(states)) = options.get_text("timeout") {
         for (state, seconds) in states.iter() {
             let name = hsl::ops::to_text(&state.to_value());
-            let state = name.as_text().and_then(config::delivery::SmtpState::from_word).ok_or_else(
-                || Thrown::new(format!("Try: {} is no SMTP state", name.as_text().unwrap_or("?"))),
-            )?;
+            let state = name
+                .as_text()
+                .and_then(config::delivery::SmtpState::from_word)
+                .ok_or_else(|| {
+                    Thrown::new(format!("Try: {} is no SMTP state", name.as_text().unwrap_or("?")))
+                })?;
             let wait = seconds
                 .as_number()
                 .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
@@ -395,7 +401,9 @@ fn source(generation: &Generation, item: &Value) -> Result<Source, Thrown> {
                     })?,
                     helo: None,
                 },
-                (None, None) => return Err(Thrown::new("Try: a sourceip has no id and no address")),
+                (None, None) => {
+                    return Err(Thrown::new("Try: a sourceip has no id and no address"));
+                }
             };
             if let Some(helo) = verdict::text(parts, "helo") {
                 source.helo = Some(helo.into());

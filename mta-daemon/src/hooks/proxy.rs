@@ -12,7 +12,7 @@ use crate::inbound::connection::{Connection, proxy_failure};
 
 pub(crate) fn register(registry: &mut Registry) {
     registry.function(
-        "Pass([array options = []]) -> none",
+        "Pass(array options = []) -> none",
         "Lets the command through, or another one in its place, and ends the script.",
         |_, args| -> NativeStep {
             let options = verdict::array(args.first_mut());
@@ -24,7 +24,7 @@ pub(crate) fn register(registry: &mut Registry) {
         },
     );
     registry.function(
-        "Reply([string or array reason [, array options = []]]) -> none",
+        "Reply(string or array reason = none, array options = []) -> none",
         "Swallows the command, answers it (250) and ends the script.",
         |_, args| -> Result<NativeStep, Thrown> {
             let reason = args.first_mut().map(Value::take).unwrap_or_default();

@@ -46,7 +46,11 @@ pub(crate) fn connection(facts: &Facts) -> Value {
 }
 
 /// `$transaction`; grows as the conversation goes on.
-pub(crate) fn transaction(id: TransactionId, facts: Option<&TransactionFacts>, ts: Option<f64>) -> Value {
+pub(crate) fn transaction(
+    id: TransactionId,
+    facts: Option<&TransactionFacts>,
+    ts: Option<f64>,
+) -> Value {
     let mut out = Array::with_capacity(6);
     put(&mut out, "id", id.to_string());
     if let Some(facts) = facts {
@@ -85,9 +89,11 @@ pub(crate) fn address(address: &Address) -> Value {
 
 /// ESMTP parameters: upper-case keys; a parameter without value is true.
 pub(crate) fn parameters(parameters: &Parameters) -> Value {
-    Value::map(parameters.iter().map(|(key, value)| {
-        (Key::from(key), value.map_or(Value::Bool(true), Value::from))
-    }))
+    Value::map(
+        parameters
+            .iter()
+            .map(|(key, value)| (Key::from(key), value.map_or(Value::Bool(true), Value::from))),
+    )
 }
 
 /// Reads an address that a script gives: a string, or an array with `localpart` and `domain`.

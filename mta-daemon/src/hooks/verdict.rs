@@ -18,17 +18,17 @@ pub(crate) struct HookVerdict {
 /// Registers the three verdicts of an SMTP hook.
 pub(crate) fn register(registry: &mut Registry) {
     registry.function(
-        "Accept([array options = []]) -> none",
+        "Accept(array options = []) -> none",
         "Accepts the command and ends the script.",
         |_, args| accept(args),
     );
     registry.function(
-        "Reject([string or array reason [, array options = []]]) -> none",
+        "Reject(string or array reason = none, array options = []) -> none",
         "Refuses the command for good and ends the script.",
         |context, args| refuse(context, args, Decision::Reject),
     );
     registry.function(
-        "Defer([string or array reason [, array options = []]]) -> none",
+        "Defer(string or array reason = none, array options = []) -> none",
         "Refuses the command for now and ends the script.",
         |context, args| refuse(context, args, Decision::Defer),
     );
@@ -91,7 +91,8 @@ pub(crate) fn enhanced(numbers: &Array) -> Option<EnhancedCode> {
 
 /// The lines of a reason: a text split at line feeds, or a list of lines.
 fn lines_of(reason: &Value) -> Result<Vec<String>, Thrown> {
-    let line = |value: &Value| String::from_utf8_lossy(hsl::ops::to_text(value).as_bytes()).into_owned();
+    let line =
+        |value: &Value| String::from_utf8_lossy(hsl::ops::to_text(value).as_bytes()).into_owned();
     match reason {
         Value::None => Ok(Vec::new()),
         Value::String(_) => Ok(line(reason).split('\n').map(str::to_owned).collect()),

@@ -25,7 +25,10 @@ pub(crate) struct Bound {
 /// # Errors
 ///
 /// The system's, for instance that the port is taken.
-pub(crate) fn bind(address: SocketAddr, backlog: Option<u32>) -> std::io::Result<std::net::TcpListener> {
+pub(crate) fn bind(
+    address: SocketAddr,
+    backlog: Option<u32>,
+) -> std::io::Result<std::net::TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
         // IPv4 gets a socket of its own, so that addresses show as what they are.

@@ -106,8 +106,7 @@ impl Reception {
             tracing::info!(transaction = %connection.facts.id, recipients = 0_u64, "inbound.message_accepted");
             return verdict;
         }
-        let stored =
-            store(connection, &facts, self.draft, self.eightbit, copies, now).await;
+        let stored = store(connection, &facts, self.draft, self.eightbit, copies, now).await;
         match stored {
             Ok(recipients) => {
                 let size = end.size;
@@ -243,8 +242,7 @@ async fn store(
     for group in groups {
         let Some(first) = group.first() else { continue };
         let recipient = (group.len() == 1).then_some(&first.row.recipient);
-        let received =
-            received_header(connection, facts, &first.row.transaction, recipient, now);
+        let received = received_header(connection, facts, &first.row.transaction, recipient, now);
         let mut prefix = received.into_bytes();
         prefix.extend_from_slice(&first.prefix);
         let (skip, prefix) = (first.skip, Bytes::from(prefix));
@@ -257,16 +255,19 @@ async fn store(
             let Some(draft) = &draft else { return Err(CommitError::Closed) };
             Body::from_pieces(vec![prefix, copy_of(draft, skip)?])
         };
-        waiting.push(submit(&connection.core, Submission {
-            id: first.row.transaction,
-            sender: first.row.sender.clone(),
-            connection: Some(connection),
-            facts: Some(facts),
-            eightbit,
-            body,
-            copies: group.into_iter().map(|copy| copy.row).collect(),
-            now,
-        }));
+        waiting.push(submit(
+            &connection.core,
+            Submission {
+                id: first.row.transaction,
+                sender: first.row.sender.clone(),
+                connection: Some(connection),
+                facts: Some(facts),
+                eightbit,
+                body,
+                copies: group.into_iter().map(|copy| copy.row).collect(),
+                now,
+            },
+        ));
     }
     for commit in waiting {
         commit.await?;
@@ -356,7 +357,11 @@ pub(crate) fn submit(
         metadata: codec::encode_transaction(&transaction),
         rows: rows
             .iter()
-            .map(|row| NewRow { queue: row.queue, row: codec::encode_row(row), state: Box::default() })
+            .map(|row| NewRow {
+                queue: row.queue,
+                row: codec::encode_row(row),
+                state: Box::default(),
+            })
             .collect(),
         body: submission.body,
     });

@@ -53,7 +53,12 @@ pub(crate) async fn run(core: Arc<Core>, pick: Pick, row: QueuedMessage) {
     outcome::conclude(&core, row, attempt, context).await;
 }
 
-async fn attempt(core: &Arc<Core>, plan: &Plan, local: Option<IpAddr>, row: &QueuedMessage) -> Attempt {
+async fn attempt(
+    core: &Arc<Core>,
+    plan: &Plan,
+    local: Option<IpAddr>,
+    row: &QueuedMessage,
+) -> Attempt {
     let generation = core.generation.load_full();
     let settings = &plan.settings;
     let content = match content(core, row).await {

@@ -123,7 +123,11 @@ impl Attempt {
                 !matches!(result.state, State::Mail | State::Rcpt | State::Data | State::Eod)
             }
             Ending::Error(error) => {
-                error.temporary && matches!(error.kind, ErrorKind::Network | ErrorKind::Protocol | ErrorKind::Tls)
+                error.temporary
+                    && matches!(
+                        error.kind,
+                        ErrorKind::Network | ErrorKind::Protocol | ErrorKind::Tls
+                    )
             }
             Ending::Decided { .. } => false,
         }
@@ -196,7 +200,12 @@ pub(crate) fn schedule(transport: &Transport) -> Schedule {
 ///
 /// A notification is durable before the row's end is written, so a crash in between repeats it
 /// rather than loses it.
-pub(crate) async fn conclude(core: &Arc<Core>, row: QueuedMessage, attempt: Attempt, context: Value) {
+pub(crate) async fn conclude(
+    core: &Arc<Core>,
+    row: QueuedMessage,
+    attempt: Attempt,
+    context: Value,
+) {
     let generation = core.generation.load_full();
     let transport = generation.running.transports.get(row.transportid.as_str());
     log(&row, &attempt);
@@ -227,20 +236,15 @@ pub(crate) async fn conclude(core: &Arc<Core>, row: QueuedMessage, attempt: Atte
             core.stats.delayed.increment();
             let (requeue, tell) = requeue.map_or_else(
                 || {
-                    let wait = default.wait.unwrap_or(Interval {
-                        delay: Schedule::DEFAULT_INTERVAL,
-                        notify: false,
-                    });
+                    let wait = default
+                        .wait
+                        .unwrap_or(Interval { delay: Schedule::DEFAULT_INTERVAL, notify: false });
                     (requeue_after(wait.delay, &attempt), wait.notify)
                 },
                 |requeue| (requeue, false),
             );
             if tell && wants(&row, DsnNotify::DELAY) {
-                let notice = Notice {
-                    kind: NoticeKind::Delayed,
-                    row: &row,
-                    attempt: &attempt,
-                };
+                let notice = Notice { kind: NoticeKind::Delayed, row: &row, attempt: &attempt };
                 notify::send(core, &generation, &notice).await;
             }
             QueueOutcome::Requeue(requeue)
@@ -251,11 +255,15 @@ pub(crate) async fn conclude(core: &Arc<Core>, row: QueuedMessage, attempt: Atte
                 let notice = Notice { kind: NoticeKind::Failed, row: &row, attempt: &attempt };
                 if !notify::send(core, &generation, &notice).await {
                     // Nobody was told, so the row must not go: it is tried again later.
-                    return settle(core, &row, QueueOutcome::Requeue(Requeue {
-                        delay: NOTICE_RETRY,
-                        retrycount: RetryCount::Keep,
-                        ..Requeue::default()
-                    }));
+                    return settle(
+                        core,
+                        &row,
+                        QueueOutcome::Requeue(Requeue {
+                            delay: NOTICE_RETRY,
+                            retrycount: RetryCount::Keep,
+                            ..Requeue::default()
+                        }),
+                    );
                 }
             }
             QueueOutcome::End(End::Bounced)
@@ -275,7 +283,11 @@ pub(crate) struct DefaultAction {
     pub(crate) wait: Option<Interval>,
 }
 
-fn default_action(transport: Option<&Transport>, row: &QueuedMessage, attempt: &Attempt) -> DefaultAction {
+fn default_action(
+    transport: Option<&Transport>,
+    row: &QueuedMessage,
+    attempt: &Attempt,
+) -> DefaultAction {
     if attempt.is_delivered() {
         return DefaultAction { action: None, expired: false, wait: None };
     }

@@ -45,7 +45,12 @@ impl Pool {
     }
 
     /// Takes a connection that is still good, newest first.
-    pub(crate) fn take(&self, key: &PoolKey, now: Instant, stats: &PoolStats) -> Option<OpenConnection> {
+    pub(crate) fn take(
+        &self,
+        key: &PoolKey,
+        now: Instant,
+        stats: &PoolStats,
+    ) -> Option<OpenConnection> {
         let mut inner = self.inner.lock();
         let found = loop {
             let Some(list) = inner.idle.get_mut(key) else { break None };
@@ -60,7 +65,11 @@ impl Pool {
             }
             break Some(idle.connection);
         };
-        if found.is_some() { stats.hits.increment() } else { stats.misses.increment() }
+        if found.is_some() {
+            stats.hits.increment()
+        } else {
+            stats.misses.increment()
+        }
         found
     }
 

@@ -122,7 +122,8 @@ impl OpenConnection {
                         .unwrap_or_else(|| failure(State::Rcpt, Failure::ConnectionLost));
                 }
                 Event::Closed(outcome) => {
-                    return outcome.unwrap_or_else(|| failure(State::Mail, Failure::ConnectionLost));
+                    return outcome
+                        .unwrap_or_else(|| failure(State::Mail, Failure::ConnectionLost));
                 }
                 _ => {}
             }

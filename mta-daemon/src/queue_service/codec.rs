@@ -72,7 +72,8 @@ pub(crate) fn decode_transaction(
             tag::SUBJECT => subject = Some(text(field)?),
             tag::DSN_ENVID => envid = Some(text(field)?),
             tag::DSN_RET => {
-                ret = Some(if field.value == b"HDRS" { DsnReturn::Headers } else { DsnReturn::Full });
+                ret =
+                    Some(if field.value == b"HDRS" { DsnReturn::Headers } else { DsnReturn::Full });
             }
             tag::STAGEID => stage = Some(text(field)?),
             tag::SMTPUTF8 => smtputf8 = number(field)? != 0,
@@ -156,7 +157,9 @@ pub(crate) fn encode_state(row: &QueuedMessage) -> Box<[u8]> {
         State::Update | State::UnknownFreezing | State::SendingFreezing => {
             Placement::Update(row.retryts)
         }
-        State::Active | State::Defer | State::Unknown | State::Sending => Placement::At(row.retryts),
+        State::Active | State::Defer | State::Unknown | State::Sending => {
+            Placement::At(row.retryts)
+        }
     };
     place(&mut out, placement, row.retrycount, row.retryreason.as_deref());
     out.finish()

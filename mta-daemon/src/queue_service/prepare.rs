@@ -37,7 +37,7 @@ pub(crate) fn begin(core: &Arc<Core>, id: MessageId) {
     core.deliveries.spawn(prepare(Arc::clone(core), generation, row));
 }
 
-async fn prepare(core: Arc<Core>, generation: Arc<Generation>, row: QueuedMessage) {
+async fn prepare(core: Arc<Core>, generation: Arc<Generation>, mut row: QueuedMessage) {
     let Some(transport) = generation.running.transports.get(row.transportid.as_str()) else {
         let message = format!("transport {} is not in the configuration", row.transportid);
         let error = AttemptError { kind: ErrorKind::Config, temporary: true, message };
@@ -47,8 +47,13 @@ async fn prepare(core: Arc<Core>, generation: Arc<Generation>, row: QueuedMessag
     let mut settings = Settings::new(&generation, transport, &delivery);
     let mut context = hsl::Value::None;
     if generation.predelivery.is_some() {
-        let (decision, left) = Box::pin(predelivery::call(&core, &generation, &row, &mut settings)).await;
+        let (decision, left) =
+            Box::pin(predelivery::call(&core, &generation, &row, &mut settings)).await;
         context = left;
+        // The script may have changed what is noted on the row.
+        if let Some(fresh) = core.queue.lock().view(row.id).map(|row| row.to_message()) {
+            row = fresh;
+        }
         match decision {
             Decision::Try => {}
             Decision::Queue(requeue) => return put_off(&core, &row, transport, requeue),
@@ -73,7 +78,9 @@ fn put_off(core: &Core, row: &QueuedMessage, transport: &Transport, requeue: Req
     let mut queue = core.queue.lock();
     match queue.finish(row.id, QueueOutcome::Requeue(requeue), time::now()) {
         Ok(changes) => drop(persist::write(core, &queue, &changes, Durability::Lazy)),
-        Err(error) => tracing::error!(transaction = %row.id.transaction, queue = row.id.queue.0, %error, "delivery.failed_internally"),
+        Err(error) => {
+            tracing::error!(transaction = %row.id.transaction, queue = row.id.queue.0, %error, "delivery.failed_internally")
+        }
     }
     drop(queue);
     core.queue.wake.notify_one();
@@ -132,7 +139,9 @@ fn delivery_settings(
             Field::RecipientDomain => Some(domain.as_str()),
             _ => None,
         };
-        value.is_some_and(|value| patterns.iter().any(|p| matches_value(generation, field, p, value)))
+        value.is_some_and(|value| {
+            patterns.iter().any(|p| matches_value(generation, field, p, value))
+        })
     };
     generation
         .delivery
@@ -171,7 +180,9 @@ fn grouping(
     use config::value::Field;
     let queues = &generation.running.queues;
     let any = |field, patterns: &[Matcher], value: Option<&str>| {
-        value.is_some_and(|value| patterns.iter().any(|p| matches_value(generation, field, p, value)))
+        value.is_some_and(|value| {
+            patterns.iter().any(|p| matches_value(generation, field, p, value))
+        })
     };
     let ip = remoteip.map(|ip| ip.to_string());
     let found = queues.groupings.iter().find(|rule| {
@@ -200,7 +211,9 @@ async fn resolve(
     }
     let recipient = settings.recipient.as_ref().unwrap_or(&row.recipient);
     let domain = match &settings.destination {
-        Destination::Host(host) => return hosts(generation, settings, vec![host.to_string()]).await,
+        Destination::Host(host) => {
+            return hosts(generation, settings, vec![host.to_string()]).await;
+        }
         _ => recipient.domain(),
     };
     if let Some(literal) = address_literal(domain) {

@@ -77,9 +77,16 @@ pub(crate) fn condition(filter: pb::Condition) -> Result<Condition> {
         remoteips: each(filter.remoteips, address)?,
         remotemxs: each(filter.remotemxs, text_or_regex)?,
         tags: each(filter.tags, plain)?,
-        priorities: filter.priorities.iter().filter_map(|p| p.eq.as_ref()).map(|p| p.value).collect(),
-        probability: (filter.probability > 0.0)
-            .then(|| Probability { share: filter.probability, seed: uuid::Uuid::new_v4().as_u64_pair().0 }),
+        priorities: filter
+            .priorities
+            .iter()
+            .filter_map(|p| p.eq.as_ref())
+            .map(|p| p.value)
+            .collect(),
+        probability: (filter.probability > 0.0).then(|| Probability {
+            share: filter.probability,
+            seed: uuid::Uuid::new_v4().as_u64_pair().0,
+        }),
         policygroupings: groups,
     })
 }
