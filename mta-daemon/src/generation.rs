@@ -131,7 +131,10 @@ pub(crate) struct Inputs<'a> {
 
 /// PEM texts of the startup configuration, by id.
 #[derive(Default)]
-pub(crate) struct EarlyKeys(pub(crate) HashMap<Arc<str>, (Option<Vec<u8>>, Option<Vec<u8>>)>);
+pub(crate) struct EarlyKeys(HashMap<Arc<str>, PemPair>);
+
+/// Certificate and private key, as far as they are there.
+type PemPair = (Option<Vec<u8>>, Option<Vec<u8>>);
 
 impl Generation {
     /// Builds a generation. Must be called within the runtime.

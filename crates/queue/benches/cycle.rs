@@ -37,6 +37,8 @@ fn message(number: u64, domain: &str) -> NewMessage {
         ret: None,
         stageid: None,
         hqfpath: None,
+        smtputf8: false,
+        eightbit: false,
     });
     let recipient = Address::new("some.recipient", domain).unwrap();
     NewMessage::new(transaction, QueueId(1), recipient, TransportId::new("outbound"))

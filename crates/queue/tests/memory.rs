@@ -72,6 +72,8 @@ fn message(number: usize, placement: Placement) -> NewMessage {
                 ret: None,
                 stageid: None,
                 hqfpath: None,
+                smtputf8: false,
+                eightbit: false,
             }),
             QueueId(1),
             Address::parse(&format!("some.recipient{number}@{domain}")).unwrap(),

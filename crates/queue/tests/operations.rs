@@ -44,6 +44,8 @@ fn transaction(number: u8) -> Arc<Transaction> {
         ret: None,
         stageid: None,
         hqfpath: None,
+        smtputf8: false,
+        eightbit: false,
     })
 }
 

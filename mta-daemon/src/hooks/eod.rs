@@ -58,7 +58,7 @@ pub(crate) fn register(registry: &mut Registry) {
 pub(crate) async fn call(
     connection: &mut Connection,
     facts: &TransactionFacts,
-    draft: &mut Draft,
+    draft: &Draft,
     now: Timestamp,
 ) -> (Verdict, Vec<QueuedCopy>) {
     let server = Arc::clone(&connection.server);

@@ -86,7 +86,7 @@ impl HookKind {
     fn register(self, registry: &mut Registry) {
         match self {
             Self::Connect | Self::Helo | Self::Mailfrom | Self::Rcptto => {
-                verdict::register(registry)
+                verdict::register(registry);
             }
             Self::Disconnect => disconnect::register(registry),
             Self::Proxy => proxy::register(registry),

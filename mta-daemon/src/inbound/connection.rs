@@ -352,9 +352,8 @@ impl Connection {
         let Some(tls) = self.server.tls.clone() else {
             return Err(io::Error::other("TLS without a certificate"));
         };
-        let clear = match stream.take().map(Stream::into_clear) {
-            Some(Ok(clear)) => clear,
-            _ => return Err(io::Error::other("TLS within TLS")),
+        let Some(Ok(clear)) = stream.take().map(Stream::into_clear) else {
+            return Err(io::Error::other("TLS within TLS"));
         };
         let accepted = timeout(Timer::TlsHandshake.default_timeout(), Box::pin(tls.accept(clear)))
             .await
@@ -398,7 +397,7 @@ impl Connection {
 
     /// Reads what there is. False means that the conversation is over.
     async fn fill(
-        &mut self,
+        &self,
         stream: &mut Option<Stream>,
         session: &mut Session,
         buffer: &mut Vec<u8>,

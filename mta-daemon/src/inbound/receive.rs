@@ -90,7 +90,7 @@ impl Reception {
         let Some(facts) = connection.transaction.take() else { return Verdict::defer() };
         let now = time::now();
         let (verdict, copies) = match connection.server.hooks.eod.is_some() {
-            true => hooks::eod::call(connection, &facts, &mut self.draft, now).await,
+            true => hooks::eod::call(connection, &facts, &self.draft, now).await,
             false => without_script(connection, &facts),
         };
         if verdict.decision != smtp::server::Decision::Accept {

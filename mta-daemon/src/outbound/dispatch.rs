@@ -150,7 +150,7 @@ fn is_stale(result: &Outcome) -> bool {
 async fn park(
     core: &Core,
     generation: &Generation,
-    mut connection: OpenConnection,
+    connection: OpenConnection,
     key: PoolKey,
     settings: &Settings,
 ) {

@@ -66,9 +66,9 @@ impl Pool {
             break Some(idle.connection);
         };
         if found.is_some() {
-            stats.hits.increment()
+            stats.hits.increment();
         } else {
-            stats.misses.increment()
+            stats.misses.increment();
         }
         found
     }

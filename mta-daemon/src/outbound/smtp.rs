@@ -131,7 +131,7 @@ impl OpenConnection {
     }
 
     /// Brings a finished transaction's connection into the state where the next may begin.
-    pub(crate) fn is_reusable(&mut self) -> bool {
+    pub(crate) fn is_reusable(&self) -> bool {
         self.session.is_idle() && self.stream.is_some()
     }
 

@@ -79,7 +79,7 @@ fn put_off(core: &Core, row: &QueuedMessage, transport: &Transport, requeue: Req
     match queue.finish(row.id, QueueOutcome::Requeue(requeue), time::now()) {
         Ok(changes) => drop(persist::write(core, &queue, &changes, Durability::Lazy)),
         Err(error) => {
-            tracing::error!(transaction = %row.id.transaction, queue = row.id.queue.0, %error, "delivery.failed_internally")
+            tracing::error!(transaction = %row.id.transaction, queue = row.id.queue.0, %error, "delivery.failed_internally");
         }
     }
     drop(queue);
