@@ -1,0 +1,46 @@
+//! The compiled program: immutable, shared by all executions.
+
+use std::sync::Arc;
+
+use crate::bytecode::FunctionCode;
+use crate::host::{HostSet, NativeFunction};
+use crate::source::SourceMap;
+use crate::value::{Class, Value};
+
+/// A script with its includes and imports, ready to run.
+pub struct Program {
+    pub(crate) sources: SourceMap,
+    pub(crate) host: Arc<HostSet>,
+    /// The first one is the entry: it runs the modules, then the script.
+    pub(crate) functions: Vec<FunctionCode>,
+    pub(crate) natives: Vec<NativeCall>,
+    pub(crate) classes: Vec<Class>,
+    /// The variables that live outside of registers; context variables first.
+    pub(crate) globals: Vec<Global>,
+}
+
+/// A function of the host, as called by name.
+pub(crate) struct NativeCall {
+    pub(crate) function: Arc<NativeFunction>,
+    pub(crate) class: Option<Class>,
+}
+
+/// A variable of a module, a static member, or a context variable.
+pub(crate) struct Global {
+    pub(crate) name: Arc<str>,
+    /// Its first value; unset for all but static members.
+    pub(crate) initial: Value,
+    pub(crate) is_context: bool,
+}
+
+impl Program {
+    /// Returns the sources of all files.
+    pub fn sources(&self) -> &SourceMap {
+        &self.sources
+    }
+
+    /// Returns what the program was compiled against.
+    pub fn host(&self) -> &Arc<HostSet> {
+        &self.host
+    }
+}
