@@ -264,12 +264,11 @@ pub(crate) fn release(mut work: Vec<Value>) {
             Value::Array(array) => array.unlink(&mut work),
             Value::Object(object) => object.unlink(&mut work),
             Value::Function(function) => function.unlink(&mut work),
-            Value::Cell(cell) => {
-                if let Some(data) = Arc::get_mut(&mut cell.0) {
-                    let inner = std::mem::take(data.0.get_mut());
-                    if inner.is_container() {
-                        work.push(inner);
-                    }
+            // As with objects, a weak reference may exist.
+            Value::Cell(cell) if Arc::strong_count(&cell.0) == 1 => {
+                let inner = std::mem::take(&mut *cell.0.0.lock());
+                if inner.is_container() {
+                    work.push(inner);
                 }
             }
             _ => {}
