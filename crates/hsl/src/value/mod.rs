@@ -39,6 +39,10 @@ pub enum Value {
     Bool(bool),
     /// An IEEE 754 double.
     Number(f64),
+    /// A variable without value. Lives in registers only and never reaches the host.
+    #[doc(hidden)]
+    Unset,
+    // Variants from here on own memory; a comparison of the tag tells.
     /// A byte string.
     String(Str),
     /// An ordered map, or list.
@@ -49,9 +53,6 @@ pub enum Value {
     Object(Object),
     /// An opaque value of the host.
     Resource(Resource),
-    /// A variable without value. Lives in registers only and never reaches the host.
-    #[doc(hidden)]
-    Unset,
     /// A variable that is shared with a closure. Lives in registers only, like `Unset`.
     #[doc(hidden)]
     Cell(SharedCell),
@@ -238,6 +239,24 @@ impl Value {
         std::mem::take(self)
     }
 
+    /// Returns whether dropping the value does anything.
+    #[inline(always)]
+    pub(crate) const fn needs_drop(&self) -> bool {
+        !matches!(self, Self::None | Self::Bool(_) | Self::Number(_) | Self::Unset)
+    }
+
+    /// Puts `new` into this place. What was there is dropped out of line, if it needs to be at all:
+    /// registers mostly hold numbers and booleans.
+    #[inline(always)]
+    pub(crate) fn put(&mut self, new: Self) {
+        let old = std::mem::replace(self, new);
+        if old.needs_drop() {
+            drop_slowly(old);
+        } else {
+            std::mem::forget(old);
+        }
+    }
+
     /// Returns whether the value can own other values.
     #[inline]
     pub(crate) const fn is_container(&self) -> bool {
@@ -254,6 +273,11 @@ impl Value {
             _ => 0,
         }
     }
+}
+
+#[inline(never)]
+fn drop_slowly(value: Value) {
+    drop(value);
 }
 
 /// Drops values without recursion: what a uniquely owned container holds joins the work list before
