@@ -1,2 +1,60 @@
-//! The standard library of HSL.
+//! The standard library of HSL, one file per manual chapter.
+//!
+//! [`register`] fills a [`Registry`] with everything that needs no mail server around it; what the
+//! functions need of their surroundings comes in with [`Services`]. Functions are registered with
+//! their signature and one line of documentation, from which [`docs`] prints `functions.json`.
+//!
+//! A chapter's file holds its registrations first and the work below. Work that knows nothing of
+//! the language (codecs, addresses, patterns, times) has a file of its own and is tested there;
+//! scripts under `tests/scripts/<chapter>/` pin what a script sees.
 #![forbid(unsafe_code)]
+
+mod args;
+mod array;
+mod crypto;
+mod data_types;
+mod date_time;
+mod dns;
+pub mod docs;
+mod drive;
+mod encoding;
+mod file_http;
+pub mod import;
+mod inet;
+mod mail;
+mod math;
+mod misc;
+mod old_names;
+mod random;
+mod regex;
+mod regex_engine;
+pub mod services;
+mod shared_memory;
+mod string;
+mod strtime;
+
+use hsl::host::Registry;
+
+pub use drive::{DEFAULT_FUEL, Outcome, SystemClock, drive};
+pub use file_http::{content_of_file, file_object, file_resource};
+pub use regex::pattern_of_object;
+pub use regex_engine::{Pattern, RegexError};
+pub use services::Services;
+
+/// Registers the whole library.
+pub fn register(registry: &mut Registry, services: &Services) {
+    array::register(registry);
+    crypto::register(registry);
+    data_types::register(registry);
+    date_time::register(registry, services);
+    dns::register(registry, services);
+    encoding::register(registry);
+    file_http::register(registry, services);
+    mail::register(registry);
+    math::register(registry);
+    misc::register(registry, services);
+    regex::register(registry);
+    shared_memory::register(registry);
+    string::register(registry);
+    old_names::register(registry, services);
+}

@@ -1,0 +1,260 @@
+//! `Map` and `Set` (5.5): shared containers whose keys and values have one type.
+//!
+//! Unlike arrays they are references: a function that gets one changes its caller's. Keys are not
+//! converted as array keys are: in a `Map("any", …)` the string `"1"` and the number 1 differ.
+
+use std::collections::HashMap;
+
+use hsl::host::{CallContext, ClassBuilder, Registry, Thrown};
+use hsl::value::{Key, Object, Str, Type, Value};
+use parking_lot::Mutex;
+
+use crate::args;
+
+/// Registers both classes.
+pub(super) fn register(registry: &mut Registry) {
+    registry.class("Map", "values by key, of declared types", map_class);
+    registry.class("Set", "different values of a declared type", set_class);
+}
+
+fn map_class(class: &mut ClassBuilder) {
+    class
+        .constructor("Map(string keytype, string valuetype) -> Map", "an empty map", |ctx, args| {
+            let keys = Kind::parse(args::bytes(args, 0))?;
+            let values = Kind::parse(args::bytes(args, 1))?;
+            ctx.new_object(MapState { keys, values, entries: Mutex::default() })
+        })
+        .method("set(any key, any value) -> boolean", "adds or replaces a value", |ctx, args| {
+            let map = ctx.state_of_this::<MapState>()?;
+            let key = map.key(&args::take(args, 0))?;
+            let value = args::take(args, 1);
+            map.values.check("value", &value)?;
+            ctx.charge_memory(ENTRY_OCTETS)?;
+            map.entries.lock().insert(key, value);
+            Ok::<_, Thrown>(true)
+        })
+        .method("has(any key) -> boolean", "true if there is a value for the key", |ctx, args| {
+            let map = ctx.state_of_this::<MapState>()?;
+            let key = map.key(&args::take(args, 0))?;
+            Ok::<_, Thrown>(map.entries.lock().contains_key(&key))
+        })
+        .method("get(any key) -> any", "the value of the key, or none", |ctx, args| {
+            let map = ctx.state_of_this::<MapState>()?;
+            let key = map.key(&args::take(args, 0))?;
+            Ok::<_, Thrown>(map.entries.lock().get(&key).cloned().unwrap_or_default())
+        })
+        .method(
+            "delete(any key) -> boolean",
+            "removes a value; true if there was one",
+            |ctx, args| {
+                let map = ctx.state_of_this::<MapState>()?;
+                let key = map.key(&args::take(args, 0))?;
+                let removed = map.entries.lock().remove(&key);
+                Ok::<_, Thrown>(removed.is_some())
+            },
+        )
+        .method("merge(any key, any value) -> boolean", "adds to the value of the key", merge)
+        .method("size() -> number", "how many values there are", |ctx, _| {
+            let map = ctx.state_of_this::<MapState>()?;
+            Ok::<_, Thrown>(map.entries.lock().len())
+        })
+        .method("clear() -> none", "removes all values", |ctx, _| {
+            let map = ctx.state_of_this::<MapState>()?;
+            // Dropped after the lock: values may hold the map itself.
+            let old = std::mem::take(&mut *map.entries.lock());
+            drop(old);
+            Ok::<_, Thrown>(())
+        })
+        .method("entries() -> Iterator", "all keys and values, in no order", |ctx, _| {
+            let map = ctx.state_of_this::<MapState>()?;
+            let entries: Vec<(Value, Value)> = map
+                .entries
+                .lock()
+                .iter()
+                .map(|(key, value)| (key.to_value(), value.clone()))
+                .collect();
+            Ok::<_, Thrown>(Object::iterator(Box::new(entries.into_iter())))
+        });
+}
+
+fn set_class(class: &mut ClassBuilder) {
+    class
+        .constructor("Set(string keytype) -> Set", "an empty set", |ctx, args| {
+            let keys = Kind::parse(args::bytes(args, 0))?;
+            let map = MapState { keys, values: Kind::Any, entries: Mutex::default() };
+            ctx.new_object(map)
+        })
+        .method("add(any key) -> boolean", "adds a member; true if it is new", |ctx, args| {
+            let set = ctx.state_of_this::<MapState>()?;
+            let key = set.key(&args::take(args, 0))?;
+            ctx.charge_memory(ENTRY_OCTETS)?;
+            Ok::<_, Thrown>(set.entries.lock().insert(key, Value::None).is_none())
+        })
+        .method("has(any key) -> boolean", "true if it is a member", |ctx, args| {
+            let set = ctx.state_of_this::<MapState>()?;
+            let key = set.key(&args::take(args, 0))?;
+            Ok::<_, Thrown>(set.entries.lock().contains_key(&key))
+        })
+        .method(
+            "delete(any key) -> boolean",
+            "removes a member; true if it was one",
+            |ctx, args| {
+                let set = ctx.state_of_this::<MapState>()?;
+                let key = set.key(&args::take(args, 0))?;
+                Ok::<_, Thrown>(set.entries.lock().remove(&key).is_some())
+            },
+        )
+        .method("size() -> number", "how many members there are", |ctx, _| {
+            let set = ctx.state_of_this::<MapState>()?;
+            Ok::<_, Thrown>(set.entries.lock().len())
+        })
+        .method("clear() -> none", "removes all members", |ctx, _| {
+            let set = ctx.state_of_this::<MapState>()?;
+            let old = std::mem::take(&mut *set.entries.lock());
+            drop(old);
+            Ok::<_, Thrown>(())
+        })
+        .method("values() -> Iterator", "all members, in no order", |ctx, _| {
+            let set = ctx.state_of_this::<MapState>()?;
+            let members: Vec<(Value, Value)> = set
+                .entries
+                .lock()
+                .keys()
+                .enumerate()
+                .map(|(at, key)| (Value::from(at), key.to_value()))
+                .collect();
+            Ok::<_, Thrown>(Object::iterator(Box::new(members.into_iter())))
+        });
+}
+
+/// Compat: `stored + value` as the operator does it; a missing key stores the value itself.
+fn merge(ctx: &mut CallContext<'_>, args: &mut [Value]) -> Result<bool, Thrown> {
+    let map = ctx.state_of_this::<MapState>()?;
+    let key = map.key(&args::take(args, 0))?;
+    let value = args::take(args, 1);
+    ctx.charge_memory(ENTRY_OCTETS)?;
+    let mut entries = map.entries.lock();
+    let Some(stored) = entries.get_mut(&key) else {
+        map.values.check("value", &value)?;
+        entries.insert(key, value);
+        return Ok(true);
+    };
+    // In place where it can be: an array that is taken out is not shared.
+    let sum = match (stored.take(), value) {
+        (Value::Array(mut array), Value::Array(more)) => {
+            for (key, value) in &more {
+                match key {
+                    Key::Int(_) => {
+                        array.push(value.clone());
+                    }
+                    key => {
+                        array.insert(key, value.clone());
+                    }
+                }
+            }
+            Value::Array(array)
+        }
+        (Value::Array(mut array), value) => {
+            array.push(value);
+            Value::Array(array)
+        }
+        (Value::Number(a), Value::Number(b)) => Value::Number(a + b),
+        (old, value) => {
+            let (a, b) = (old.type_of().name(), value.type_of().name());
+            let message = format!("merge() cannot add {b} to {a}");
+            *stored = old;
+            return Err(Thrown::new(message));
+        }
+    };
+    *stored = sum;
+    Ok(true)
+}
+
+struct MapState {
+    keys: Kind,
+    values: Kind,
+    entries: Mutex<HashMap<MapKey, Value>>,
+}
+
+impl MapState {
+    fn key(&self, key: &Value) -> Result<MapKey, Thrown> {
+        self.keys.check("key", key)?;
+        MapKey::of(key)
+    }
+}
+
+/// A type that a container is declared for.
+#[derive(Clone, Copy)]
+enum Kind {
+    Any,
+    Only(Type),
+}
+
+impl Kind {
+    fn parse(name: &[u8]) -> Result<Self, Thrown> {
+        if name == b"any" {
+            return Ok(Self::Any);
+        }
+        let types = [
+            Type::None,
+            Type::Boolean,
+            Type::Number,
+            Type::String,
+            Type::Array,
+            Type::Function,
+            Type::Object,
+            Type::Resource,
+        ];
+        let found = types.into_iter().find(|kind| kind.name().as_bytes() == name);
+        found.map(Self::Only).ok_or_else(|| {
+            Thrown::new(format!("\"{}\" is no type of a container", name.escape_ascii()))
+        })
+    }
+
+    fn check(self, what: &str, value: &Value) -> Result<(), Thrown> {
+        match self {
+            Self::Only(wanted) if value.type_of() != wanted => {
+                let (wanted, given) = (wanted.name(), value.type_of().name());
+                Err(Thrown::new(format!("{what} must be a {wanted}, {given} given")))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A key by type and value.
+#[derive(PartialEq, Eq, Hash)]
+enum MapKey {
+    Text(Str),
+    /// The bits of the number; minus zero is zero.
+    Number(u64),
+    Bool(bool),
+    None,
+}
+
+impl MapKey {
+    fn of(value: &Value) -> Result<Self, Thrown> {
+        match value {
+            Value::String(text) => Ok(Self::Text(text.clone())),
+            Value::Number(number) => Ok(Self::Number((number + 0.0).to_bits())),
+            Value::Bool(flag) => Ok(Self::Bool(*flag)),
+            Value::None => Ok(Self::None),
+            other => {
+                let kind = other.type_of().name();
+                Err(Thrown::new(format!("a value of type {kind} cannot be a key")))
+            }
+        }
+    }
+
+    fn to_value(&self) -> Value {
+        match self {
+            Self::Text(text) => Value::String(text.clone()),
+            Self::Number(bits) => Value::Number(f64::from_bits(*bits)),
+            Self::Bool(flag) => Value::Bool(*flag),
+            Self::None => Value::None,
+        }
+    }
+}
+
+/// About what an entry occupies: key, value, and its share of the table.
+const ENTRY_OCTETS: usize = 64;

@@ -1,0 +1,498 @@
+//! JSON (RFC 8259) straight from and to values of the language.
+//!
+//! Both directions are bounded in depth, so neither recursion here nor anybody's who walks the
+//! result can run out of stack. Anything that is not JSON, or that JSON cannot hold, is `None`.
+
+use hsl::value::{Array, Key, Value};
+use memchr::memmem;
+
+/// How to write.
+#[derive(Clone, Copy)]
+pub(crate) struct Style {
+    /// Write characters beyond ASCII as `\uXXXX`.
+    pub(crate) ensure_ascii: bool,
+    /// One item per line, indented by [`INDENT`] spaces.
+    pub(crate) pretty_print: bool,
+}
+
+/// Writes a value. `None` for functions, objects, resources, numbers that are not finite, strings
+/// that are no UTF-8, keys that are no text, and nesting beyond [`MAX_DEPTH`].
+pub(crate) fn encode(value: &Value, style: Style) -> Option<Vec<u8>> {
+    let mut writer = Writer { out: Vec::with_capacity(128), style };
+    writer.value(value, 0)?;
+    Some(writer.out)
+}
+
+/// Reads a text. With `allow_comments`, `//` and `/* */` comments count as white space.
+pub(crate) fn decode(text: &[u8], allow_comments: bool) -> Option<Value> {
+    // Checked once, so that every string in it is UTF-8.
+    str::from_utf8(text).ok()?;
+    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
+    let mut reader = Reader { text, at: 0, allow_comments };
+    let value = reader.value(0)?;
+    reader.skip_space()?;
+    (reader.at == text.len()).then_some(value)
+}
+
+struct Writer {
+    out: Vec<u8>,
+    style: Style,
+}
+
+impl Writer {
+    fn value(&mut self, value: &Value, depth: usize) -> Option<()> {
+        match value {
+            Value::None => self.out.extend_from_slice(b"null"),
+            Value::Bool(true) => self.out.extend_from_slice(b"true"),
+            Value::Bool(false) => self.out.extend_from_slice(b"false"),
+            Value::Number(number) if number.is_finite() => {
+                self.out.extend_from_slice(&hsl::ops::to_text(value));
+            }
+            Value::String(text) => self.string(text)?,
+            Value::Array(array) if depth < MAX_DEPTH => self.array(array, depth + 1)?,
+            _ => return None,
+        }
+        Some(())
+    }
+
+    fn array(&mut self, array: &Array, depth: usize) -> Option<()> {
+        if array.is_empty() {
+            self.out.extend_from_slice(b"[]");
+            return Some(());
+        }
+        let is_list = array.as_list().is_some()
+            || array.keys().enumerate().all(|(at, key)| is_position(&key, at));
+        self.out.push(if is_list { b'[' } else { b'{' });
+        for (at, (key, value)) in array.iter().enumerate() {
+            if at > 0 {
+                self.out.push(b',');
+            }
+            self.line(depth);
+            if !is_list {
+                match &key {
+                    Key::Int(number) => {
+                        self.out.extend_from_slice(format!("\"{number}\"").as_bytes());
+                    }
+                    Key::Str(text) => self.string(text)?,
+                    Key::Other(_) => return None,
+                }
+                self.out.extend_from_slice(if self.style.pretty_print { b": " } else { b":" });
+            }
+            self.value(value, depth)?;
+        }
+        self.line(depth - 1);
+        self.out.push(if is_list { b']' } else { b'}' });
+        Some(())
+    }
+
+    fn line(&mut self, depth: usize) {
+        if self.style.pretty_print {
+            self.out.push(b'\n');
+            self.out.resize(self.out.len() + depth * INDENT, b' ');
+        }
+    }
+
+    fn string(&mut self, text: &[u8]) -> Option<()> {
+        let text = str::from_utf8(text).ok()?;
+        self.out.reserve(text.len() + 2);
+        self.out.push(b'"');
+        let bytes = text.as_bytes();
+        let mut start = 0;
+        while let Some(rest) = bytes.get(start..)
+            && let Some(plain) = rest.iter().position(|&byte| self.needs_escape(byte))
+        {
+            let (before, from) = rest.split_at_checked(plain)?;
+            self.out.extend_from_slice(before);
+            let first = *from.first()?;
+            let escaped = if first < 0x80 {
+                self.escape_ascii(first);
+                1
+            } else {
+                let character = text.get(start + plain..)?.chars().next()?;
+                let mut units = [0; 2];
+                for unit in character.encode_utf16(&mut units) {
+                    self.out.extend_from_slice(format!("\\u{unit:04x}").as_bytes());
+                }
+                character.len_utf8()
+            };
+            start += plain + escaped;
+        }
+        self.out.extend_from_slice(bytes.get(start..)?);
+        self.out.push(b'"');
+        Some(())
+    }
+
+    fn needs_escape(&self, byte: u8) -> bool {
+        byte < 0x20
+            || matches!(byte, b'"' | b'\\' | 0x7f)
+            || (byte >= 0x80 && self.style.ensure_ascii)
+    }
+
+    fn escape_ascii(&mut self, byte: u8) {
+        let short = match byte {
+            b'"' | b'\\' => byte,
+            0x08 => b'b',
+            0x0c => b'f',
+            b'\n' => b'n',
+            b'\r' => b'r',
+            b'\t' => b't',
+            0x7f => return self.out.push(byte),
+            _ => {
+                self.out.extend_from_slice(format!("\\u{byte:04x}").as_bytes());
+                return;
+            }
+        };
+        self.out.extend_from_slice(&[b'\\', short]);
+    }
+}
+
+fn is_position(key: &Key, at: usize) -> bool {
+    matches!(key, Key::Int(number) if usize::try_from(*number) == Ok(at))
+}
+
+struct Reader<'a> {
+    text: &'a [u8],
+    at: usize,
+    allow_comments: bool,
+}
+
+impl<'a> Reader<'a> {
+    fn value(&mut self, depth: usize) -> Option<Value> {
+        self.skip_space()?;
+        match self.peek()? {
+            b'{' if depth < MAX_DEPTH => self.object(depth + 1),
+            b'[' if depth < MAX_DEPTH => self.list(depth + 1),
+            b'"' => self.string().map(Value::from),
+            b't' => self.word(b"true", Value::Bool(true)),
+            b'f' => self.word(b"false", Value::Bool(false)),
+            b'n' => self.word(b"null", Value::None),
+            _ => self.number(),
+        }
+    }
+
+    fn object(&mut self, depth: usize) -> Option<Value> {
+        let mut array = Array::new();
+        self.at += 1;
+        self.skip_space()?;
+        if self.take(b'}') {
+            return Some(array.into());
+        }
+        loop {
+            self.skip_space()?;
+            if self.peek() != Some(b'"') {
+                return None;
+            }
+            let key = Key::from(self.string()?.as_slice());
+            self.skip_space()?;
+            if !self.take(b':') {
+                return None;
+            }
+            let value = self.value(depth)?;
+            array.insert(key, value);
+            self.skip_space()?;
+            if self.take(b'}') {
+                return Some(array.into());
+            }
+            if !self.take(b',') {
+                return None;
+            }
+        }
+    }
+
+    fn list(&mut self, depth: usize) -> Option<Value> {
+        let mut items = Vec::new();
+        self.at += 1;
+        self.skip_space()?;
+        if self.take(b']') {
+            return Some(Value::list(items));
+        }
+        loop {
+            items.push(self.value(depth)?);
+            self.skip_space()?;
+            if self.take(b']') {
+                return Some(Value::list(items));
+            }
+            if !self.take(b',') {
+                return None;
+            }
+        }
+    }
+
+    /// Reads a string, whose opening quote is next.
+    fn string(&mut self) -> Option<Text<'a>> {
+        self.at += 1;
+        let start = self.at;
+        let rest = self.text.get(start..)?;
+        let end = rest.iter().position(|&byte| byte < 0x20 || matches!(byte, b'"' | b'\\'))?;
+        let plain = rest.get(..end)?;
+        self.at += end;
+        if self.take(b'"') {
+            return Some(Text::Plain(plain));
+        }
+        let mut text = plain.to_vec();
+        loop {
+            match self.next()? {
+                b'"' => return Some(Text::Escaped(text)),
+                b'\\' => self.escape(&mut text)?,
+                byte if byte >= 0x20 => text.push(byte),
+                _ => return None,
+            }
+        }
+    }
+
+    fn escape(&mut self, text: &mut Vec<u8>) -> Option<()> {
+        let byte = match self.next()? {
+            b'b' => 0x08,
+            b'f' => 0x0c,
+            b'n' => b'\n',
+            b'r' => b'\r',
+            b't' => b'\t',
+            byte @ (b'"' | b'\\' | b'/') => byte,
+            b'u' => {
+                let character = self.unicode_escape()?;
+                let mut buffer = [0; 4];
+                text.extend_from_slice(character.encode_utf8(&mut buffer).as_bytes());
+                return Some(());
+            }
+            _ => return None,
+        };
+        text.push(byte);
+        Some(())
+    }
+
+    /// The character of `\uXXXX`, or of a surrogate pair of two; half a pair is no JSON text.
+    fn unicode_escape(&mut self) -> Option<char> {
+        let unit = self.hex_unit()?;
+        let code = if (0xd800..0xdc00).contains(&unit) {
+            if !(self.take(b'\\') && self.take(b'u')) {
+                return None;
+            }
+            let low = self.hex_unit()?;
+            if !(0xdc00..0xe000).contains(&low) {
+                return None;
+            }
+            0x1_0000 + ((unit - 0xd800) << 10) + (low - 0xdc00)
+        } else {
+            unit
+        };
+        char::from_u32(code)
+    }
+
+    fn hex_unit(&mut self) -> Option<u32> {
+        let mut unit = 0;
+        for _ in 0..4 {
+            unit = unit << 4 | u32::from(super::base::hex_value(self.next()?)?);
+        }
+        Some(unit)
+    }
+
+    fn number(&mut self) -> Option<Value> {
+        let start = self.at;
+        self.take(b'-');
+        if !self.take(b'0') {
+            self.digits()?;
+        }
+        if self.take(b'.') {
+            self.digits()?;
+        }
+        if self.take(b'e') || self.take(b'E') {
+            let _ = self.take(b'+') || self.take(b'-');
+            self.digits()?;
+        }
+        let text = str::from_utf8(self.text.get(start..self.at)?).ok()?;
+        let number: f64 = text.parse().ok()?;
+        number.is_finite().then_some(Value::Number(number))
+    }
+
+    fn digits(&mut self) -> Option<()> {
+        let start = self.at;
+        while self.peek().is_some_and(|byte| byte.is_ascii_digit()) {
+            self.at += 1;
+        }
+        (self.at > start).then_some(())
+    }
+
+    fn word(&mut self, word: &[u8], value: Value) -> Option<Value> {
+        let rest = self.text.get(self.at..)?;
+        rest.starts_with(word).then(|| self.at += word.len())?;
+        Some(value)
+    }
+
+    fn skip_space(&mut self) -> Option<()> {
+        loop {
+            match self.peek() {
+                Some(b' ' | b'\t' | b'\r' | b'\n') => self.at += 1,
+                Some(b'/') if self.allow_comments => {
+                    let rest = self.text.get(self.at..)?;
+                    let (end, mark) = if rest.starts_with(b"//") {
+                        (memchr::memchr(b'\n', rest).unwrap_or(rest.len()), 0)
+                    } else if rest.starts_with(b"/*") {
+                        (memmem::find(rest.get(2..)?, b"*/")? + 2, 2)
+                    } else {
+                        return None;
+                    };
+                    self.at += end + mark;
+                }
+                _ => return Some(()),
+            }
+        }
+    }
+
+    fn peek(&self) -> Option<u8> {
+        self.text.get(self.at).copied()
+    }
+
+    fn next(&mut self) -> Option<u8> {
+        let byte = self.peek()?;
+        self.at += 1;
+        Some(byte)
+    }
+
+    fn take(&mut self, byte: u8) -> bool {
+        let found = self.peek() == Some(byte);
+        if found {
+            self.at += 1;
+        }
+        found
+    }
+}
+
+/// The text of a string: a part of the input, unless an escape was undone.
+enum Text<'a> {
+    Plain(&'a [u8]),
+    Escaped(Vec<u8>),
+}
+
+impl Text<'_> {
+    fn as_slice(&self) -> &[u8] {
+        match self {
+            Self::Plain(text) => text,
+            Self::Escaped(text) => text,
+        }
+    }
+}
+
+impl From<Text<'_>> for Value {
+    fn from(text: Text<'_>) -> Self {
+        match text {
+            Text::Plain(text) => Self::from(text),
+            Text::Escaped(text) => Self::from(text),
+        }
+    }
+}
+
+/// Arrays inside arrays, in either direction.
+pub(crate) const MAX_DEPTH: usize = 512;
+/// Spaces per level of `pretty_print`.
+const INDENT: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const COMPACT: Style = Style { ensure_ascii: true, pretty_print: false };
+
+    fn again(text: &str) -> Option<String> {
+        let value = decode(text.as_bytes(), false)?;
+        let style = Style { ensure_ascii: false, pretty_print: false };
+        Some(String::from_utf8(encode(&value, style)?).unwrap())
+    }
+
+    #[test]
+    fn reads_json_and_nothing_else() {
+        for text in ["[]", "null", "-0.5", "\"a\"", "{\"a\":[1,true,false,null]}", "1e+21"] {
+            assert_eq!(again(text).as_deref(), Some(text), "{text}");
+        }
+        let bad = [
+            "",
+            "[",
+            "[1,]",
+            "{a:1}",
+            "{\"a\":1,}",
+            "01",
+            "1.",
+            ".5",
+            "+1",
+            "'a'",
+            "\"a",
+            "nul",
+            "\"\\x\"",
+            "\"\\ud800\"",
+            "\"\\udc00\"",
+            "\"\n\"",
+            "1 2",
+            "[1 2]",
+            "1e999",
+            "//\n1",
+            "\"\\u12g4\"",
+            "tru",
+            "{\"a\" 1}",
+            "NaN",
+        ];
+        for text in bad {
+            assert!(decode(text.as_bytes(), false).is_none(), "{text}");
+        }
+        assert!(decode(b"\"\xff\"", false).is_none());
+    }
+
+    #[test]
+    fn escapes_are_undone_and_made() {
+        let text = "\"\\u00e5\\ud83d\\ude00\\n\\/\\u0001\"";
+        assert_eq!(decode(text.as_bytes(), false), Some(Value::from("å😀\n/\u{1}")));
+        let encoded = encode(&Value::from("å😀\n/\"\\\u{1}\u{7f}"), COMPACT).unwrap();
+        assert_eq!(encoded, b"\"\\u00e5\\ud83d\\ude00\\n/\\\"\\\\\\u0001\x7f\"");
+    }
+
+    #[test]
+    fn comments_are_space_where_they_are_allowed() {
+        let text = b"// one\n[1, /* two */ 2] // three";
+        assert_eq!(decode(text, true), Some(Value::list([1.into(), 2.into()])));
+        assert!(decode(b"[1] /* open", true).is_none());
+        assert!(decode(b"/ 1", true).is_none());
+    }
+
+    #[test]
+    fn depth_is_bounded_both_ways() {
+        let nested = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
+        assert!(decode(nested(MAX_DEPTH).as_bytes(), false).is_some());
+        assert!(decode(nested(MAX_DEPTH + 1).as_bytes(), false).is_none());
+        assert!(decode("[".repeat(1_000_000).as_bytes(), false).is_none());
+        let mut value = Value::from(1);
+        for _ in 0..=MAX_DEPTH {
+            value = Value::list([value]);
+        }
+        assert!(encode(&value, COMPACT).is_none());
+    }
+
+    #[test]
+    fn pretty_print_indents_by_four() {
+        let value = Value::map([("a", Value::list([1.into()])), ("b", Value::list([]))]);
+        let style = Style { ensure_ascii: true, pretty_print: true };
+        let expected = "{\n    \"a\": [\n        1\n    ],\n    \"b\": []\n}";
+        assert_eq!(encode(&value, style).unwrap(), expected.as_bytes());
+    }
+
+    proptest! {
+        #[test]
+        fn decoding_undoes_encoding(text: String, number: f64, flag: bool) {
+            prop_assume!(number.is_finite());
+            let value = Value::map([
+                ("text", Value::from(text.as_str())),
+                ("list", Value::list([number.into(), flag.into(), Value::None])),
+            ]);
+            for ensure_ascii in [true, false] {
+                for pretty_print in [true, false] {
+                    let encoded = encode(&value, Style { ensure_ascii, pretty_print }).unwrap();
+                    prop_assert_eq!(decode(&encoded, false), Some(value.clone()));
+                }
+            }
+        }
+
+        #[test]
+        fn any_octets_are_read_or_refused(text: Vec<u8>) {
+            decode(&text, true);
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! Encodings and JSON chapter.
+//!
+//! The codecs themselves are plain functions over octets in the files below; this one registers
+//! them. `mimeword_*` is registered here as in the manual and lives with the mail chapter.
+
+pub(crate) mod base;
+pub(crate) mod csv;
+mod csv_records;
+pub(crate) mod json;
+mod pack;
+pub(crate) mod yaml;
+
+use hsl::host::{CallContext, Registry, Thrown};
+use hsl::value::Value;
+
+use crate::args::{self, Options};
+
+/// Registers the chapter.
+pub(crate) fn register(registry: &mut Registry) {
+    type Codec = fn(&[u8]) -> Vec<u8>;
+    let codecs: [(&str, &str, Codec); 8] = [
+        ("base64_encode(string string) -> string", "as base64", base::base64_encode),
+        ("base64_decode(string string) -> string", "out of base64", base::base64_decode),
+        ("base64url_encode(string string) -> string", "as base64url", base::base64url_encode),
+        ("base64url_decode(string string) -> string", "out of base64url", base::base64url_decode),
+        ("base32_encode(string string) -> string", "as base32", base::base32_encode),
+        ("base32_decode(string string) -> string", "out of base32", base::base32_decode),
+        ("url_encode(string string) -> string", "percent-encoded", base::url_encode),
+        ("url_decode(string string) -> string", "percent-decoded", base::url_decode),
+    ];
+    for (signature, doc, codec) in codecs {
+        registry.pure_function(signature, doc, move |ctx, args| {
+            let text = args::bytes(args, 0);
+            ctx.charge_memory(text.len().saturating_mul(2))?;
+            Ok::<_, Thrown>(codec(text))
+        });
+    }
+    registry
+        .pure_function(
+            "csv_encode(array values [, array options]) -> string",
+            "one record; option delimiter",
+            |_, args| {
+                let delimiter = Options::new(args, 1).bytes("delimiter")?.unwrap_or(b",").to_vec();
+                csv::encode(&args::take_array(args, 0), &delimiter)
+            },
+        )
+        .pure_function(
+            "csv_decode(string string [, array options]) -> array or none",
+            "the rows of a CSV text; options delimiter, header, schema",
+            csv_decode,
+        )
+        .pure_function(
+            "json_encode(any value [, array options]) -> string or none",
+            "as JSON; options ensure_ascii, pretty_print",
+            |_, args| {
+                let options = Options::new(args, 1);
+                let style = json::Style {
+                    ensure_ascii: options.boolean("ensure_ascii", true)?,
+                    pretty_print: options.boolean("pretty_print", false)?,
+                };
+                Ok::<_, Thrown>(args.first().and_then(|value| json::encode(value, style)))
+            },
+        )
+        .pure_function(
+            "json_decode(string string [, array options]) -> any",
+            "out of JSON, none if it is not JSON; option allow_comments",
+            |ctx, args| {
+                let allow_comments = Options::new(args, 1).boolean("allow_comments", false)?;
+                let text = args::bytes(args, 0);
+                args::charge_decoding(ctx, text, *b",[{")?;
+                Ok::<_, Thrown>(json::decode(text, allow_comments))
+            },
+        )
+        .pure_function(
+            "yaml_decode(string string) -> any",
+            "out of YAML, none if it is not YAML",
+            |ctx, args| {
+                let text = args::bytes(args, 0);
+                args::charge_decoding(ctx, text, *b"\n,[")?;
+                Ok::<_, Thrown>(yaml::decode(text).ok())
+            },
+        )
+        .pure_function(
+            "pack(string format, any ...args) -> string or none",
+            "values as octets of a binary format",
+            |_, args| {
+                let values = args.get(1..).unwrap_or_default();
+                pack::pack(args::bytes(args, 0), values)
+            },
+        )
+        .pure_function(
+            "unpack(string format, string data, number offset = 0) -> array or none",
+            "values out of octets of a binary format",
+            |ctx, args| {
+                let data = args::bytes(args, 1);
+                ctx.charge_memory(data.len().saturating_mul(size_of::<Value>()))?;
+                let offset = usize::try_from(args::integer(args, 2)).ok();
+                let values =
+                    offset.and_then(|offset| pack::unpack(args::bytes(args, 0), data, offset));
+                Ok::<_, Thrown>(values.map(Value::list))
+            },
+        );
+}
+
+fn csv_decode(ctx: &mut CallContext<'_>, args: &mut [Value]) -> Result<Value, Thrown> {
+    let format = csv::Format::new(Options::new(args, 1))?;
+    let text = args::bytes(args, 0);
+    args::charge_decoding(ctx, text, [format.last_of_delimiter(), b'\n', b'\n'])?;
+    Ok(format.decode(text).unwrap_or_default())
+}

@@ -1,0 +1,248 @@
+//! Where `include` and `import` find files: the configuration's files, and a directory on disk.
+//!
+//! A file has one identity however it is written: `file:<id>` for a configured file, `path:<path>`
+//! for one on disk. Paths that begin with `./` or `../` are relative to the importing file, of
+//! either kind; they may not leave the configured files, or the root directory, they started in.
+
+use std::collections::HashMap;
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+
+use hsl::module::{ImportKind, ImportRequest, Loaded, ModuleLoader};
+
+use super::{decode, kind_of};
+use crate::services::RootFiles;
+
+/// Finds and reads the files of scripts.
+#[derive(Default)]
+pub struct FileLoader {
+    files: HashMap<String, Source>,
+    root: Option<RootFiles>,
+    /// Whether files on disk may name neighbours outside of the root, as in a shell.
+    free_paths: bool,
+}
+
+enum Source {
+    Data(Arc<[u8]>),
+    Path(PathBuf),
+}
+
+/// A file that was found, before it is read.
+enum Place {
+    Configured(String),
+    Disk(PathBuf),
+}
+
+impl FileLoader {
+    /// A loader that finds nothing yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a configured file with its content.
+    #[must_use]
+    pub fn with_data(mut self, id: &str, data: Arc<[u8]>) -> Self {
+        self.files.insert(id.to_owned(), Source::Data(data));
+        self
+    }
+
+    /// Adds a configured file whose content is at `path`.
+    #[must_use]
+    pub fn with_path(mut self, id: &str, path: PathBuf) -> Self {
+        self.files.insert(id.to_owned(), Source::Path(path));
+        self
+    }
+
+    /// Sets the directory of `file://`.
+    #[must_use]
+    pub fn with_root(mut self, root: impl Into<PathBuf>) -> Self {
+        let root = root.into();
+        // Found files are compared by their true paths.
+        self.root = Some(RootFiles::new(root.canonicalize().unwrap_or(root)));
+        self
+    }
+
+    /// Lets files on disk name their neighbours, with or without `./`, wherever they are. For
+    /// programs that run with the rights of who started them.
+    #[must_use]
+    pub fn with_free_paths(mut self) -> Self {
+        self.free_paths = true;
+        self
+    }
+
+    /// The identity of a script on disk, for the compiler.
+    pub fn identity_of(path: &Path) -> String {
+        format!("path:{}", path.display())
+    }
+
+    fn find(&self, path: &str, importer: &str) -> Option<Place> {
+        if path.starts_with("file://") {
+            let found = self.root.as_ref()?.path(path.as_bytes())?;
+            return on_disk(found).map(Place::Disk);
+        }
+        if path.starts_with("./") || path.starts_with("../") {
+            return self.find_relative(path, importer);
+        }
+        let id = path.strip_prefix("file:").unwrap_or(path);
+        self.configured(id)
+            .or_else(|| if self.free_paths { self.find_relative(id, importer) } else { None })
+    }
+
+    fn find_relative(&self, path: &str, importer: &str) -> Option<Place> {
+        if let Some(importer) = importer.strip_prefix("file:") {
+            let folder = importer.rsplit_once('/').map_or("", |(folder, _)| folder);
+            let id = normalize(Path::new(folder), Path::new(path))?;
+            return self.configured(id.to_str()?);
+        }
+        let importer = Path::new(importer.strip_prefix("path:")?);
+        let folder = importer.parent()?;
+        let found = if self.free_paths {
+            folder.join(path)
+        } else {
+            normalize(folder, Path::new(path)).filter(|found| self.is_below_root(found))?
+        };
+        on_disk(found).map(Place::Disk)
+    }
+
+    fn configured(&self, id: &str) -> Option<Place> {
+        let main = format!("{id}/main.hsl");
+        [id, main.as_str()]
+            .into_iter()
+            .find(|id| self.files.contains_key(*id))
+            .map(|id| Place::Configured(id.to_owned()))
+    }
+
+    fn is_below_root(&self, path: &Path) -> bool {
+        self.root.as_ref().is_some_and(|root| path.starts_with(root.root()))
+    }
+
+    fn read(&self, place: &Place) -> Result<Vec<u8>, String> {
+        let path = match place {
+            Place::Configured(id) => match self.files.get(id) {
+                Some(Source::Data(data)) => return Ok(data.to_vec()),
+                Some(Source::Path(path)) => path,
+                None => return Err("not found".to_owned()),
+            },
+            Place::Disk(path) => path,
+        };
+        let metadata = std::fs::metadata(path).map_err(|error| error.to_string())?;
+        if metadata.len() > MAX_FILE_OCTETS {
+            return Err(format!("the file is larger than {MAX_FILE_OCTETS} bytes"));
+        }
+        std::fs::read(path).map_err(|error| error.to_string())
+    }
+}
+
+impl ModuleLoader for FileLoader {
+    fn load(&self, request: &ImportRequest<'_>) -> Result<Loaded, String> {
+        let path = str::from_utf8(request.path).map_err(|_| "the path is no UTF-8".to_owned())?;
+        let (kind, bare) = match request.kind {
+            ImportKind::Data => {
+                let (kind, bare) = kind_of(path).ok_or("the path has no extension")?;
+                (Some(kind), bare)
+            }
+            ImportKind::Include | ImportKind::Module => (None, path),
+        };
+        let place = self.find(bare, request.importer).ok_or("there is no such file")?;
+        let content = self.read(&place)?;
+        if let Some(kind) = kind {
+            return decode(kind, &content, request.options).map(Loaded::Data);
+        }
+        Ok(match place {
+            Place::Configured(id) => {
+                Loaded::Script { identity: format!("file:{id}"), name: id, text: content }
+            }
+            Place::Disk(path) => Loaded::Script {
+                identity: Self::identity_of(&path),
+                name: path.display().to_string(),
+                text: content,
+            },
+        })
+    }
+}
+
+/// `folder` and `path` put together without `.` and `..`; `None` when that leads out of it all.
+fn normalize(folder: &Path, path: &Path) -> Option<PathBuf> {
+    let mut out = PathBuf::new();
+    for part in folder.join(path).components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir => {
+                if !out.pop() {
+                    return None;
+                }
+            }
+            part => out.push(part),
+        }
+    }
+    Some(out)
+}
+
+/// The file at `path`, or `main.hsl` in the directory there, by its one true path.
+fn on_disk(path: PathBuf) -> Option<PathBuf> {
+    let path = if path.is_dir() { path.join("main.hsl") } else { path };
+    let path = path.canonicalize().ok()?;
+    path.is_file().then_some(path)
+}
+
+/// A data file of a script is a table, not a mailbox.
+const MAX_FILE_OCTETS: u64 = 256 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(loader: &FileLoader, path: &str, importer: &str, kind: ImportKind) -> Option<String> {
+        let request = ImportRequest { path: path.as_bytes(), importer, kind, options: None };
+        match loader.load(&request).ok()? {
+            Loaded::Script { identity, .. } => Some(identity),
+            Loaded::Data(value) => {
+                Some(String::from_utf8_lossy(&hsl::ops::to_text(&value)).into_owned())
+            }
+        }
+    }
+
+    #[test]
+    fn configured_files_are_found_by_every_spelling() {
+        let loader = FileLoader::new()
+            .with_data("lib/a.hsl", Arc::from(&b""[..]))
+            .with_data("dir/main.hsl", Arc::from(&b""[..]))
+            .with_data("t.csv", Arc::from(&b"a\n1\n"[..]));
+        let module = |path| load(&loader, path, "file:lib/b.hsl", ImportKind::Module);
+        for path in ["lib/a.hsl", "file:lib/a.hsl", "./a.hsl", "../lib/a.hsl"] {
+            assert_eq!(module(path).as_deref(), Some("file:lib/a.hsl"), "{path}");
+        }
+        assert_eq!(module("dir").as_deref(), Some("file:dir/main.hsl"));
+        for path in ["a.hsl", "../../lib/a.hsl", "file://lib/a.hsl", "/lib/a.hsl"] {
+            assert_eq!(module(path), None, "{path}");
+        }
+        let data = |path| load(&loader, path, "file:x", ImportKind::Data);
+        assert_eq!(data("t.csv").as_deref(), Some("[0=>[\"a\"=>\"1\"]]"));
+        assert_eq!(data("txt!t.csv").as_deref(), Some("a\n1\n"));
+        assert_eq!(data("lib/a.hsl"), None);
+    }
+
+    #[test]
+    fn disk_files_stay_below_the_root_unless_paths_are_free() {
+        let dir = tempfile::tempdir().unwrap();
+        let base = dir.path().canonicalize().unwrap();
+        std::fs::create_dir_all(base.join("root/sub")).unwrap();
+        for file in ["root/a.hsl", "root/sub/main.hsl", "outside.hsl"] {
+            std::fs::write(base.join(file), "").unwrap();
+        }
+        let importer = FileLoader::identity_of(&base.join("root/sub/main.hsl"));
+        let found = |loader: &FileLoader, path: &str| {
+            load(loader, path, &importer, ImportKind::Module).is_some()
+        };
+        let bound = FileLoader::new().with_root(base.join("root"));
+        assert!(found(&bound, "file://a.hsl"));
+        assert!(found(&bound, "file://sub"));
+        assert!(found(&bound, "../a.hsl"));
+        assert!(!found(&bound, "../../outside.hsl"));
+        assert!(!found(&bound, "file://../outside.hsl"));
+        assert!(!found(&bound, "a.hsl"));
+        let free = FileLoader::new().with_free_paths();
+        assert!(found(&free, "../../outside.hsl"));
+        assert!(found(&free, "main.hsl"));
+    }
+}

@@ -1,0 +1,148 @@
+//! Mail chapter: addresses, header values, encoded words, xtext.
+//!
+//! SPF needs the mail authentication of the daemon and is registered with it.
+
+mod address;
+mod dkim_tags;
+mod encoded_word;
+mod xtext;
+
+use hsl::host::{Registry, Thrown};
+use hsl::value::{Array, Key, Value};
+
+use crate::args::{self, Options};
+use crate::old_names::Renamed;
+
+/// Registers the chapter.
+pub(crate) fn register(registry: &mut Registry) {
+    registry
+        .pure_function(
+            "envelope_address_parse(string address) -> array or none",
+            "local part and domain of an envelope address",
+            |_, args| {
+                let (local, domain) = address::parse_envelope(args::bytes(args, 0))?;
+                let parts = [("localpart", Value::from(local)), ("domain", Value::from(domain))];
+                Some(Value::map(parts))
+            },
+        )
+        .pure_function(
+            "envelope_localpart_escape(string localpart) -> string",
+            "quoted where an envelope needs it",
+            |_, args| address::escape_localpart(args::bytes(args, 0)),
+        )
+        .renamed(
+            &["GetAddressList"],
+            "header_addresslist_extract(string value [, array options]) -> array or none",
+            "the addresses of a header value; options field, name",
+            |_, args| {
+                let options = Options::new(args, 1);
+                let value = header_value(args::bytes(args, 0), options)?;
+                Ok::<_, Thrown>(extract(value, options.boolean("name", false)?))
+            },
+        )
+        .pure_function(
+            "header_addresslist_compile(array addresses) -> string",
+            "a header value out of names and addresses",
+            |_, args| compile(&args::take_array(args, 0)),
+        )
+        .pure_function(
+            "header_dkim_decode(string value [, array options]) -> array or none",
+            "the tags of a header value, sorted; option field",
+            |_, args| {
+                let value = header_value(args::bytes(args, 0), Options::new(args, 1))?;
+                let tags = value.and_then(dkim_tags::parse);
+                Ok::<_, Thrown>(tags.map(|tags| {
+                    let tags = tags.into_iter();
+                    Value::map(tags.map(|(tag, text)| (Key::from(tag.as_slice()), text.into())))
+                }))
+            },
+        );
+    type Codec = fn(&[u8]) -> Vec<u8>;
+    let codecs: [(&str, &str, Codec); 4] = [
+        ("xtext_encode(string string) -> string", "as xtext", xtext::encode),
+        ("xtext_decode(string string) -> string", "out of xtext", xtext::decode),
+        (
+            "mimeword_encode(string string) -> string",
+            "as encoded words, where a header needs them",
+            encoded_word::encode,
+        ),
+        (
+            "mimeword_decode(string string) -> string",
+            "with encoded words replaced by their text",
+            encoded_word::decode,
+        ),
+    ];
+    for (signature, doc, codec) in codecs {
+        registry.pure_function(signature, doc, move |ctx, args| {
+            let text = args::bytes(args, 0);
+            ctx.charge_memory(text.len().saturating_mul(3))?;
+            Ok::<_, Thrown>(codec(text))
+        });
+    }
+}
+
+/// The value of a header: with the option `field`, what follows the first colon.
+fn header_value<'a>(text: &'a [u8], options: Options<'_>) -> Result<Option<&'a [u8]>, Thrown> {
+    if !options.boolean("field", false)? {
+        return Ok(Some(text));
+    }
+    let colon = memchr::memchr(b':', text);
+    Ok(colon.and_then(|colon| text.get(colon + 1..)))
+}
+
+fn extract(value: Option<&[u8]>, with_names: bool) -> Option<Value> {
+    let list = address::parse_list(value?)?;
+    Some(Value::list(list.into_iter().map(|mailbox| {
+        if !with_names {
+            return Value::from(mailbox.address);
+        }
+        let name = Value::from(encoded_word::decode(&mailbox.name));
+        Value::map([("name", name), ("address", Value::from(mailbox.address))])
+    })))
+}
+
+fn compile(addresses: &Array) -> Result<Value, Thrown> {
+    let mut out = Vec::new();
+    for item in addresses.values() {
+        if !out.is_empty() {
+            out.extend_from_slice(b", ");
+        }
+        let (name, address) = match item {
+            Value::String(address) => (None, Some(address.as_bytes())),
+            Value::Array(item) => {
+                let item = Options::of(Some(item));
+                (item.bytes("name")?, item.bytes("address")?)
+            }
+            _ => (None, None),
+        };
+        let Some(address) = address else {
+            let message = "header_addresslist_compile() needs items with an address";
+            return Err(Thrown::new(message));
+        };
+        if [name.unwrap_or_default(), address].iter().any(|text| has_line_end(text)) {
+            // A line end would begin a header field of the writer's choice.
+            let message = "header_addresslist_compile() takes no line ends";
+            return Err(Thrown::new(message));
+        }
+        match name.filter(|name| !name.is_empty()) {
+            None => out.extend_from_slice(address),
+            Some(name) => {
+                if address::is_plain_phrase(name) {
+                    out.extend_from_slice(name);
+                } else if name.is_ascii() {
+                    out.extend(address::quoted_string(name));
+                } else {
+                    out.extend(encoded_word::encode(name));
+                }
+                out.extend_from_slice(b" <");
+                out.extend_from_slice(address);
+                out.push(b'>');
+            }
+        }
+    }
+    Ok(out.into())
+}
+
+fn has_line_end(text: &[u8]) -> bool {
+    memchr::memchr2(b'\r', b'\n', text).is_some()
+}

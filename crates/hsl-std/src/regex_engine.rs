@@ -1,0 +1,341 @@
+//! PCRE2 as scripts use it: pattern texts, modifiers, limits, and a cache of compiled patterns.
+//!
+//! Subjects are octets; UTF-8 rules apply with the modifier `u` only. Every pattern is compiled with
+//! limits in front of it which the pattern itself can lower but not raise, so that no pattern holds
+//! a thread for long: a match that runs into them is an error, not "no match".
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use pcre2::bytes::{Regex, RegexBuilder};
+
+/// A pattern that is no regular expression, or a match that was given up.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RegexError {
+    /// The pattern does not compile.
+    #[error("bad regular expression: {0}")]
+    Compile(String),
+    /// The match needs more steps or memory than is allowed.
+    #[error("regular expression exceeds its match limit")]
+    Limit,
+}
+
+/// A compiled pattern.
+#[derive(Debug)]
+pub struct Pattern {
+    regex: Regex,
+    /// Empty matches move on by characters, not octets.
+    utf: bool,
+}
+
+/// The spans of one match: the whole match first, then each group that took part.
+pub(crate) type Spans = Vec<Option<(usize, usize)>>;
+
+impl Pattern {
+    /// Compiles `text`: a bare pattern or `/pattern/modifiers`.
+    ///
+    /// # Errors
+    ///
+    /// [`RegexError::Compile`].
+    pub fn compile(text: &[u8]) -> Result<Self, RegexError> {
+        let (pattern, modifiers) = split_delimited(text).unwrap_or((text, &[]));
+        Self::with_modifiers(pattern, modifiers)
+    }
+
+    /// Compiles the two halves of a literal `#/pattern/modifiers`.
+    ///
+    /// # Errors
+    ///
+    /// [`RegexError::Compile`], also for a modifier that is none of `imusxUX`.
+    pub fn with_modifiers(pattern: &[u8], modifiers: &[u8]) -> Result<Self, RegexError> {
+        let pattern = utf8_pattern(pattern);
+        let mut builder = RegexBuilder::new();
+        builder.jit_if_available(true).max_jit_stack_size(Some(MAX_JIT_STACK_BYTES));
+        let mut ungreedy = false;
+        for modifier in modifiers {
+            match modifier {
+                b'i' => drop(builder.caseless(true)),
+                b'm' => drop(builder.multi_line(true)),
+                b's' => drop(builder.dotall(true)),
+                b'x' => drop(builder.extended(true)),
+                b'u' => drop(builder.utf(true)),
+                b'U' => ungreedy = true,
+                // Compat: EXTRA made unknown escapes an error; PCRE2 always does.
+                b'X' => {}
+                other => {
+                    let message = format!("unknown modifier {:?}", char::from(*other));
+                    return Err(RegexError::Compile(message));
+                }
+            }
+        }
+        // Start-of-pattern items such as (*UCP) must stay in front of (?U).
+        let (items, body) = pattern.split_at(leading_items(&pattern));
+        let mut text = String::with_capacity(LIMITS.len() + pattern.len() + 4);
+        text.push_str(LIMITS);
+        text.push_str(items);
+        if ungreedy {
+            text.push_str("(?U)");
+        }
+        text.push_str(body);
+        let regex = builder.build(&text).map_err(|error| {
+            // The engine counts from the start of our text; scripts know theirs only.
+            let added = text.len() - pattern.len();
+            let at = error.offset().map_or(0, |offset| offset.saturating_sub(added));
+            let message = error.to_string();
+            let reason = message.rsplit_once(": ").map_or(message.as_str(), |(_, reason)| reason);
+            RegexError::Compile(format!("{reason} at offset {at}"))
+        })?;
+        Ok(Self { regex, utf: modifiers.contains(&b'u') || items.contains("(*UTF") })
+    }
+
+    /// Says whether `subject` matches anywhere.
+    ///
+    /// Subjects that are no UTF-8 do not match patterns with the modifier `u`.
+    ///
+    /// # Errors
+    ///
+    /// [`RegexError::Limit`].
+    pub fn is_match(&self, subject: &[u8]) -> Result<bool, RegexError> {
+        or_no_match(self.regex.is_match(subject), false)
+    }
+
+    /// The first match at or after `from`.
+    ///
+    /// # Errors
+    ///
+    /// [`RegexError::Limit`].
+    pub(crate) fn spans_from(
+        &self,
+        subject: &[u8],
+        from: usize,
+    ) -> Result<Option<Spans>, RegexError> {
+        let mut locations = self.regex.capture_locations();
+        let found = self.regex.captures_read_at(&mut locations, subject, from).map(|m| m.is_some());
+        if !or_no_match(found, false)? {
+            return Ok(None);
+        }
+        Ok(Some((0..self.regex.captures_len()).map(|group| locations.get(group)).collect()))
+    }
+
+    /// Where to look for the match after one that spanned `start..end`.
+    ///
+    /// `None` when the subject is used up. An empty match moves on by one character.
+    pub(crate) fn next_from(&self, subject: &[u8], (start, end): (usize, usize)) -> Option<usize> {
+        if end > start {
+            return Some(end);
+        }
+        let next = end + 1;
+        let rest = subject.get(next..)?;
+        if !self.utf {
+            return Some(next);
+        }
+        Some(next + rest.iter().take(3).take_while(|&&byte| byte & 0xc0 == 0x80).count())
+    }
+
+    /// The name of each group, by number; group 0 has none.
+    pub(crate) fn names(&self) -> &[Option<String>] {
+        self.regex.capture_names()
+    }
+}
+
+/// Puts a backslash before every character that means something in a pattern.
+pub(crate) fn quote(text: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len() + 8);
+    for &byte in text {
+        if byte == 0 {
+            out.extend_from_slice(b"\\x00");
+            continue;
+        }
+        if b".\\+*?[^]$(){}=!<>|:-#/".contains(&byte) {
+            out.push(b'\\');
+        }
+        out.push(byte);
+    }
+    out
+}
+
+/// Compiled patterns by text, so that a pattern in a loop or in a hook is compiled once.
+///
+/// Holds two generations of at most [`GENERATION`] patterns: when the young one is full it becomes
+/// the old one, and what the old one held is dropped unless it was used again.
+#[derive(Debug, Default)]
+pub(crate) struct PatternCache {
+    generations: Mutex<(Generation, Generation)>,
+}
+
+type Generation = HashMap<Box<[u8]>, Arc<Pattern>>;
+
+impl PatternCache {
+    /// The compiled pattern of `text`.
+    ///
+    /// # Errors
+    ///
+    /// [`RegexError::Compile`].
+    pub(crate) fn compile(&self, text: &[u8]) -> Result<Arc<Pattern>, RegexError> {
+        if let Some(pattern) = self.lookup(text) {
+            return Ok(pattern);
+        }
+        let pattern = Arc::new(Pattern::compile(text)?);
+        self.insert(text.into(), &pattern);
+        Ok(pattern)
+    }
+
+    fn lookup(&self, text: &[u8]) -> Option<Arc<Pattern>> {
+        let mut generations = self.generations.lock();
+        if let Some(pattern) = generations.0.get(text) {
+            return Some(Arc::clone(pattern));
+        }
+        let (key, pattern) = generations.1.remove_entry(text)?;
+        generations.0.insert(key, Arc::clone(&pattern));
+        Some(pattern)
+    }
+
+    fn insert(&self, text: Box<[u8]>, pattern: &Arc<Pattern>) {
+        let mut generations = self.generations.lock();
+        if generations.0.len() >= GENERATION {
+            generations.1 = std::mem::take(&mut generations.0);
+        }
+        generations.0.insert(text, Arc::clone(pattern));
+    }
+}
+
+/// Splits `/pattern/modifiers`; `None` for a bare pattern.
+fn split_delimited(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let inner = text.strip_prefix(b"/")?;
+    let close = memchr::memrchr(b'/', inner)?;
+    let (pattern, rest) = inner.split_at(close);
+    let modifiers = rest.get(1..)?;
+    modifiers.iter().all(|byte| b"imusxUX".contains(byte)).then_some((pattern, modifiers))
+}
+
+/// The length of the `(*…)` items at the start of a pattern.
+fn leading_items(pattern: &str) -> usize {
+    let mut at = 0;
+    while let Some(rest) = pattern.get(at..)
+        && rest.starts_with("(*")
+        && rest[2..].starts_with(|c: char| c.is_ascii_uppercase())
+        && let Some(close) = rest.find(')')
+    {
+        at += close + 1;
+    }
+    at
+}
+
+/// The pattern as text: octets that are no UTF-8 become `\xhh`, which matches the same octet.
+fn utf8_pattern(pattern: &[u8]) -> String {
+    let mut text = String::with_capacity(pattern.len());
+    for chunk in pattern.utf8_chunks() {
+        text.push_str(chunk.valid());
+        for byte in chunk.invalid() {
+            text.push_str(&format!("\\x{byte:02x}"));
+        }
+    }
+    text
+}
+
+fn or_no_match<T>(result: Result<T, pcre2::Error>, no_match: T) -> Result<T, RegexError> {
+    match result {
+        Ok(value) => Ok(value),
+        Err(error) if BAD_UTF.contains(&error.code()) => Ok(no_match),
+        Err(_) => Err(RegexError::Limit),
+    }
+}
+
+/// Steps and KiB of heap one match may take: some milliseconds, and enough for `.*?` over a large
+/// message. They stand in front of the pattern, where PCRE2 lets later ones only lower them.
+const LIMITS: &str = "(*LIMIT_MATCH=1000000)(*LIMIT_HEAP=16384)";
+/// PCRE2's own 32 KiB are too few for alternations in long repeats.
+const MAX_JIT_STACK_BYTES: usize = 1 << 20;
+/// Patterns per generation of the cache.
+const GENERATION: usize = 512;
+/// PCRE2_ERROR_UTF8_ERR1 … ERR21, and PCRE2_ERROR_BADUTFOFFSET.
+const BAD_UTF: [i32; 22] = [
+    -3, -4, -5, -6, -7, -8, -9, -10, -11, -12, -13, -14, -15, -16, -17, -18, -19, -20, -21, -22,
+    -23, -36,
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn find(pattern: &str, subject: &[u8]) -> Option<(usize, usize)> {
+        let pattern = Pattern::compile(pattern.as_bytes()).unwrap();
+        pattern.spans_from(subject, 0).unwrap().and_then(|spans| spans[0])
+    }
+
+    #[test]
+    fn a_text_is_delimited_only_when_modifiers_end_it() {
+        assert_eq!(split_delimited(b"/a/i"), Some((&b"a"[..], &b"i"[..])));
+        assert_eq!(split_delimited(b"/[\r\n]/"), Some((&b"[\r\n]"[..], &b""[..])));
+        assert_eq!(split_delimited(b"/usr/bin"), None);
+        assert_eq!(split_delimited(b"/"), None);
+        assert_eq!(split_delimited(b"a/b"), None);
+    }
+
+    #[test]
+    fn modifiers_mean_what_the_manual_says() {
+        type Row<'a> = (&'a str, &'a [u8], Option<(usize, usize)>);
+        let table: [Row<'_>; 10] = [
+            ("/B/i", b"ab", Some((1, 2))),
+            ("/^b/m", b"a\nb", Some((2, 3))),
+            ("^b", b"a\nb", None),
+            ("/a.b/s", b"a\nb", Some((0, 3))),
+            ("/a b/x", b"ab", Some((0, 2))),
+            ("/a+/U", b"aaa", Some((0, 1))),
+            ("/(*UCP)a+/U", b"aaa", Some((0, 1))),
+            ("/^.$/u", "å".as_bytes(), Some((0, 2))),
+            ("^.$", "å".as_bytes(), None),
+            ("/^.$/u", b"\xff", None),
+        ];
+        for (pattern, subject, expected) in table {
+            assert_eq!(find(pattern, subject), expected, "{pattern}");
+        }
+        assert!(Pattern::with_modifiers(b"a", b"q").is_err());
+    }
+
+    #[test]
+    fn octets_that_are_no_utf8_are_matched_as_they_are() {
+        let pattern = Pattern::compile(b"[\xe5\xe4]+").unwrap();
+        assert_eq!(pattern.spans_from(b"a\xe4\xe5", 0).unwrap().unwrap()[0], Some((1, 3)));
+    }
+
+    #[test]
+    fn a_catastrophic_pattern_is_given_up() {
+        let pattern = Pattern::compile(b"^(a+)+$").unwrap();
+        let mut subject = vec![b'a'; 64];
+        subject.push(b'!');
+        assert_eq!(pattern.is_match(&subject), Err(RegexError::Limit));
+        let raised = Pattern::compile(b"(*LIMIT_MATCH=4000000000)^(a+)+$").unwrap();
+        assert_eq!(raised.is_match(&subject), Err(RegexError::Limit));
+    }
+
+    #[test]
+    fn compile_errors_count_from_the_start_of_the_script_s_pattern() {
+        let error = Pattern::compile(b"a(b").unwrap_err().to_string();
+        assert!(error.ends_with("at offset 3"), "{error}");
+    }
+
+    #[test]
+    fn quoted_text_matches_itself() {
+        let text = b"a.b[c](d)*\\/\x00-$^";
+        let mut pattern = b"^".to_vec();
+        pattern.extend_from_slice(&quote(text));
+        pattern.push(b'$');
+        assert!(Pattern::compile(&pattern).unwrap().is_match(text).unwrap());
+    }
+
+    #[test]
+    fn the_cache_forgets_what_is_not_used() {
+        let cache = PatternCache::default();
+        let kept = cache.compile(b"kept").unwrap();
+        for at in 0..3 * GENERATION {
+            cache.compile(format!("p{at}").as_bytes()).unwrap();
+            if at % 100 == 0 {
+                assert!(Arc::ptr_eq(&kept, &cache.compile(b"kept").unwrap()));
+            }
+        }
+        let generations = cache.generations.lock();
+        assert!(generations.0.len() + generations.1.len() <= 2 * GENERATION);
+    }
+}

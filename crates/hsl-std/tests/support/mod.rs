@@ -1,0 +1,174 @@
+//! A small world for scripts: a clock that only waits move, a resolver with a fixed zone, a log
+//! that echoes.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use hsl::host::{Clock, HostSet, Limits, Registry};
+use hsl::{Compiler, Setup, Vm};
+use hsl_std::import::FileLoader;
+use hsl_std::services::{
+    BoxFuture, DnsAnswer, DnsQuery, DnsRecord, FileContent, Files, LogSink, RecordData, RecordType,
+    Resolver, Services, Timer,
+};
+use hsl_std::{Outcome, drive};
+use jiff::tz::TimeZone;
+use parking_lot::Mutex;
+
+/// How a script went.
+pub(crate) struct Report {
+    /// One text per `echo`.
+    pub(crate) echoed: Vec<u8>,
+    /// The compile error, or the uncaught one.
+    pub(crate) error: Option<String>,
+}
+
+/// Runs a script to its end.
+pub(crate) fn run(text: &[u8], limits: Limits) -> Report {
+    let output = Arc::new(Mutex::new(Vec::new()));
+    let clock = Arc::new(StillClock::default());
+    let host = host(&clock, &output);
+    let loader = FileLoader::new()
+        .with_data("people.csv", Arc::from(&b"id,on\n1,y\n2,n\n"[..]))
+        .with_data("data.json", Arc::from(&b"{\"a\": [1, 2]} // comment\n"[..]))
+        .with_data("data.yaml", Arc::from(&b"a: 1\nb: [x, y]\n"[..]))
+        .with_data("text.txt", Arc::from(&b"one\ntwo\n"[..]));
+    let compiler = Compiler::new(&host).with_loader(&loader);
+    let program = match compiler.compile("file:test.hsl", "test.hsl", text) {
+        Ok(program) => program,
+        Err(error) => {
+            let error = error.diagnostics.iter().map(|d| d.message().to_owned()).collect();
+            return Report { echoed: Vec::new(), error: Some(error) };
+        }
+    };
+    let echo = Arc::clone(&output);
+    let setup = Setup {
+        limits,
+        echo: Box::new(move |text: &[u8]| write_line(&echo, text)),
+        clock,
+        ..Setup::default()
+    };
+    let mut vm = Vm::new(&program, setup);
+    let error = match block_on(drive(&mut vm, 1000, || {})) {
+        Outcome::Done(_) | Outcome::Exited(_) => None,
+        Outcome::Failed(error) => Some(error.diagnostic().message().to_owned()),
+    };
+    let echoed = std::mem::take(&mut *output.lock());
+    Report { echoed, error }
+}
+
+/// The library with the services of this world.
+pub(crate) fn host(clock: &Arc<StillClock>, output: &Arc<Mutex<Vec<u8>>>) -> Arc<HostSet> {
+    let services = Services {
+        timer: Arc::new(StillTimer(Arc::clone(clock))),
+        resolver: Arc::new(Zone),
+        log: Arc::new(EchoLog(Arc::clone(output))),
+        files: Arc::new(OneFile),
+        hostname: "mx.example.org".to_owned(),
+        time_zone: TimeZone::get("Europe/Stockholm").unwrap_or(TimeZone::UTC),
+        ..Services::default()
+    };
+    let mut registry = Registry::new();
+    hsl_std::register(&mut registry, &services);
+    registry.freeze()
+}
+
+/// Polls until ready; nothing here waits for the outside.
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    let mut future = pin!(future);
+    let mut context = Context::from_waker(Waker::noop());
+    loop {
+        if let Poll::Ready(value) = future.as_mut().poll(&mut context) {
+            return value;
+        }
+    }
+}
+
+fn write_line(output: &Mutex<Vec<u8>>, text: &[u8]) {
+    let mut output = output.lock();
+    output.extend_from_slice(text);
+    output.push(b'\n');
+}
+
+/// Starts at 2021-03-21 13:05:09 UTC; `sleep` moves it.
+#[derive(Default)]
+pub(crate) struct StillClock {
+    milliseconds: AtomicU64,
+}
+
+impl Clock for StillClock {
+    fn unix_time(&self) -> Duration {
+        Duration::from_secs(1_616_331_909) + self.monotonic()
+    }
+
+    fn monotonic(&self) -> Duration {
+        Duration::from_millis(self.milliseconds.load(Ordering::Relaxed))
+    }
+}
+
+struct StillTimer(Arc<StillClock>);
+
+impl Timer for StillTimer {
+    fn sleep(&self, duration: Duration) -> BoxFuture<()> {
+        let clock = Arc::clone(&self.0);
+        Box::pin(async move {
+            let milliseconds = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+            clock.milliseconds.fetch_add(milliseconds, Ordering::Relaxed);
+        })
+    }
+}
+
+struct EchoLog(Arc<Mutex<Vec<u8>>>);
+
+impl LogSink for EchoLog {
+    fn syslog(&self, facility: Option<u8>, severity: u8, message: &[u8]) {
+        let text = format!("syslog {facility:?} {severity} {}", String::from_utf8_lossy(message));
+        write_line(&self.0, text.as_bytes());
+    }
+}
+
+struct OneFile;
+
+impl Files for OneFile {
+    fn open(&self, name: &[u8]) -> Option<Arc<dyn FileContent>> {
+        (name == b"file://lines.txt").then(|| Arc::new(b"one\r\ntwo\n\nlast".to_vec()) as _)
+    }
+}
+
+/// Knows `example.org`; everything else does not exist.
+struct Zone;
+
+impl Resolver for Zone {
+    fn query(&self, query: DnsQuery) -> BoxFuture<DnsAnswer> {
+        let record = |data| DnsRecord { ttl: 300, data };
+        let address = |text: &str| text.parse().map(|ip| record(RecordData::Address(ip)));
+        let mx = |preference, exchange: &str| {
+            record(RecordData::Mx { preference, exchange: exchange.to_owned() })
+        };
+        let result = match (query.host.as_str(), query.record) {
+            ("example.org", RecordType::A) => Ok(address("192.0.2.1").into_iter().collect()),
+            ("example.org", RecordType::Aaaa) => Ok(address("2001:db8::1").into_iter().collect()),
+            ("example.org", RecordType::Mx) => {
+                Ok(vec![mx(20, "b.example.org"), mx(10, "a.example.org")])
+            }
+            ("example.org", RecordType::Txt) => {
+                Ok(vec![record(RecordData::Txt(b"v=spf1 -all".to_vec()))])
+            }
+            ("1.2.0.192.in-addr.arpa", RecordType::Ptr) => {
+                Ok(vec![record(RecordData::Name("example.org".to_owned()))])
+            }
+            ("example.org", _) => Err("NO_DATA".to_owned()),
+            ("slow.example.org", _) => Err(format!(
+                "TRY_AGAIN after {} of {}:{}",
+                query.timeout.as_secs_f64(),
+                query.servers.first().map(ToString::to_string).unwrap_or_default(),
+                query.port
+            )),
+            _ => Err("NXDOMAIN".to_owned()),
+        };
+        Box::pin(std::future::ready(DnsAnswer { result, dnssec: query.host == "example.org" }))
+    }
+}

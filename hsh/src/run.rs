@@ -1,0 +1,133 @@
+//! Compiles and runs one script.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use hsl::diagnostic::{Diagnostic, Style};
+use hsl::host::{HostSet, Limits, Registry};
+use hsl::source::SourceMap;
+use hsl::{CompileError, Compiler, Program, Setup, Vm};
+use hsl_std::import::FileLoader;
+use hsl_std::{DEFAULT_FUEL, Outcome, Services, SystemClock, drive};
+
+use crate::settings::Settings;
+
+/// The text of a script and what it is called.
+pub(crate) struct Script {
+    identity: String,
+    name: String,
+    text: Vec<u8>,
+}
+
+impl Script {
+    /// The script in a file.
+    pub(crate) fn from_file(path: &Path, text: Vec<u8>) -> Self {
+        let identity = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
+        Self {
+            identity: FileLoader::identity_of(&identity),
+            name: path.display().to_string(),
+            text: without_interpreter(text),
+        }
+    }
+
+    /// The script on standard input; its neighbours are those of the current directory.
+    pub(crate) fn from_stdin(text: Vec<u8>) -> Self {
+        let folder = std::env::current_dir().unwrap_or_default();
+        Self {
+            identity: FileLoader::identity_of(&folder.join("stdin")),
+            name: "stdin".to_owned(),
+            text: without_interpreter(text),
+        }
+    }
+}
+
+/// The functions and classes that scripts see here.
+pub(crate) fn library(services: &Services) -> Arc<HostSet> {
+    let mut registry = Registry::new();
+    hsl_std::register(&mut registry, services);
+    registry.freeze()
+}
+
+/// Compiles a script and says what is wrong with it.
+pub(crate) fn check(script: &Script, settings: &Settings) -> ExitCode {
+    match compile(script, settings) {
+        Ok(_) => ExitCode::SUCCESS,
+        Err(error) => {
+            report_compile_error(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs a script; an error that nobody catches goes to standard error.
+pub(crate) async fn run(script: &Script, settings: &Settings) -> ExitCode {
+    let program = match compile(script, settings) {
+        Ok(program) => program,
+        Err(error) => {
+            report_compile_error(&error);
+            return ExitCode::FAILURE;
+        }
+    };
+    let mut vm = Vm::new(&program, setup(settings));
+    let outcome = drive(&mut vm, DEFAULT_FUEL, || settings.output.flush()).await;
+    settings.output.flush();
+    match outcome {
+        Outcome::Done(_) | Outcome::Exited(_) => ExitCode::SUCCESS,
+        Outcome::Failed(error) => {
+            report(error.diagnostic(), error.sources());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What every execution starts with.
+pub(crate) fn setup(settings: &Settings) -> Setup {
+    Setup {
+        limits: Limits::default(),
+        echo: Box::new(settings.output.clone()),
+        clock: Arc::new(SystemClock),
+        ..Setup::default()
+    }
+}
+
+/// Shows what is wrong with a script that does not compile.
+pub(crate) fn report_compile_error(error: &CompileError) {
+    for diagnostic in &error.diagnostics {
+        report(diagnostic, &error.sources);
+    }
+}
+
+/// Shows one error with the line it is about.
+pub(crate) fn report(diagnostic: &Diagnostic, sources: &SourceMap) {
+    eprintln!("{}", diagnostic.render(sources, Style::Plain).trim_end());
+}
+
+fn compile(script: &Script, settings: &Settings) -> Result<Arc<Program>, CompileError> {
+    let host = library(&settings.services);
+    let compiler = Compiler::new(&host).with_loader(&settings.loader);
+    compiler.compile(&script.identity, &script.name, &script.text)
+}
+
+/// Hides a first line `#!/…/hsh`, which is the shell's; the line itself stays, so that places in
+/// errors are right.
+fn without_interpreter(mut text: Vec<u8>) -> Vec<u8> {
+    if text.starts_with(b"#!")
+        && let Some(mark) = text.get_mut(..2)
+    {
+        mark.copy_from_slice(b"//");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_interpreter_line_becomes_a_comment() {
+        let text = without_interpreter(b"#!/usr/bin/hsh\necho 1;".to_vec());
+        assert_eq!(text, b"///usr/bin/hsh\necho 1;");
+        assert_eq!(without_interpreter(b"#/a/;".to_vec()), b"#/a/;");
+    }
+}

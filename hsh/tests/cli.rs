@@ -1,0 +1,119 @@
+//! The program as the shell sees it: output, errors, exit codes.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+fn hsh(folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hsh"));
+    command.current_dir(folder).args(["-c", "/dev/null"]);
+    command
+}
+
+fn script(text: &str) -> (tempfile::TempDir, Output) {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("t.hsl"), text).unwrap();
+    let output = hsh(folder.path()).arg("t.hsl").output().unwrap();
+    (folder, output)
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn each_echo_is_a_line() {
+    let (_folder, output) = script("#!/usr/bin/env hsh\necho 1 + 2;\necho \"å\\x00\";");
+    assert_eq!(text(&output.stdout), "3\nå\0\n");
+    assert_eq!(output.status.code(), Some(0));
+}
+
+#[test]
+fn an_uncaught_error_shows_its_place_and_fails() {
+    let (_folder, output) = script("echo 1;\nthrow \"broken\";");
+    assert_eq!(text(&output.stdout), "1\n");
+    let error = text(&output.stderr);
+    assert!(error.contains("broken") && error.contains("t.hsl:2"), "{error}");
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
+fn a_syntax_error_fails_without_running() {
+    let (folder, output) = script("echo 1;\necho (;");
+    assert_eq!(text(&output.stdout), "");
+    assert!(text(&output.stderr).contains("t.hsl:2"));
+    assert_eq!(output.status.code(), Some(1));
+    let checked = hsh(folder.path()).args(["-s", "t.hsl"]).output().unwrap();
+    assert_eq!(checked.status.code(), Some(1));
+    std::fs::write(folder.path().join("t.hsl"), "echo 1;").unwrap();
+    let checked = hsh(folder.path()).args(["-s", "t.hsl"]).output().unwrap();
+    assert_eq!((checked.status.code(), text(&checked.stdout)), (Some(0), String::new()));
+}
+
+#[test]
+fn a_script_on_standard_input_ends_with_eot() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut child =
+        hsh(folder.path()).arg("-").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(b"echo 7;\n\x04").unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(text(&output.stdout), "7\n");
+}
+
+#[test]
+fn imports_come_from_the_root_from_neighbours_and_from_the_configuration() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    std::fs::create_dir(path.join("root")).unwrap();
+    std::fs::write(path.join("root/a.hsl"), "function a() { return \"root\"; }").unwrap();
+    std::fs::write(path.join("b.hsl"), "function b() { return \"neighbour\"; }").unwrap();
+    std::fs::write(path.join("d.csv"), "n\n5\n").unwrap();
+    std::fs::write(
+        path.join("app.yaml"),
+        "version: \"5.6\"\nscripting:\n  files:\n    - id: lib/c.hsl\n      \
+         data: 'function c() { return \"configured\"; }'\n",
+    )
+    .unwrap();
+    std::fs::write(
+        path.join("t.hsl"),
+        "import { a } from \"file://a.hsl\";\nimport { b } from \"./b.hsl\";\n\
+         import { c } from \"lib/c.hsl\";\n\
+         import $d from \"./d.csv\" with [\"schema\" => [\"n\" => [\"type\" => \"number\"]]];\n\
+         echo a() . \" \" . b() . \" \" . c();\necho $d;\necho File::read(\"file://a.hsl\")[0:8];",
+    )
+    .unwrap();
+    let output = hsh(path).args(["-R", "root", "-A", "app.yaml", "t.hsl"]).output().unwrap();
+    assert_eq!(text(&output.stderr), "");
+    assert_eq!(text(&output.stdout), "root neighbour configured\n[0=>[\"n\"=>5]]\nfunction\n");
+}
+
+#[test]
+fn sleeping_waits_on_the_runtime() {
+    let (_folder, output) = script("$t = sleep(0.01);\necho $t >= 0.01 and $t < 5;");
+    assert_eq!(text(&output.stdout), "true\n");
+}
+
+#[test]
+fn a_configuration_that_is_named_and_missing_is_an_error() {
+    let output = Command::new(env!("CARGO_BIN_EXE_hsh"))
+        .args(["-c", "/nonexistent/smtpd.yaml", "-"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(3));
+    assert!(text(&output.stderr).contains("/nonexistent/smtpd.yaml"));
+}
+
+#[test]
+fn functions_are_listed_as_json() {
+    let output = Command::new(env!("CARGO_BIN_EXE_hsh")).arg("--json-functions").output().unwrap();
+    let listed = text(&output.stdout);
+    assert!(listed.contains("\"name\": \"array_sort\"") && listed.contains("\"name\": \"File\""));
+}
+
+#[test]
+fn the_version_is_printed() {
+    for option in ["-v", "--version"] {
+        let output = Command::new(env!("CARGO_BIN_EXE_hsh")).arg(option).output().unwrap();
+        assert_eq!(text(&output.stdout), format!("hsh {}\n", env!("CARGO_PKG_VERSION")));
+    }
+}
