@@ -4,6 +4,7 @@
 //! converted as array keys are: in a `Map("any", …)` the string `"1"` and the number 1 differ.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use hsl::host::{CallContext, ClassBuilder, Registry, Thrown};
 use hsl::value::{Key, Object, Str, Type, Value};
@@ -22,15 +23,14 @@ fn map_class(class: &mut ClassBuilder) {
         .constructor("Map(string keytype, string valuetype) -> Map", "an empty map", |ctx, args| {
             let keys = Kind::parse(args::bytes(args, 0))?;
             let values = Kind::parse(args::bytes(args, 1))?;
-            ctx.new_object(MapState { keys, values, entries: Mutex::default() })
+            ctx.new_object(MapState::new(keys, values))
         })
         .method("set(any key, any value) -> boolean", "adds or replaces a value", |ctx, args| {
             let map = ctx.state_of_this::<MapState>()?;
             let key = map.key(&args::take(args, 0))?;
             let value = args::take(args, 1);
             map.values.check("value", &value)?;
-            ctx.charge_memory(ENTRY_OCTETS)?;
-            map.entries.lock().insert(key, value);
+            map.insert(ctx, key, value)?;
             Ok::<_, Thrown>(true)
         })
         .method("has(any key) -> boolean", "true if there is a value for the key", |ctx, args| {
@@ -49,8 +49,7 @@ fn map_class(class: &mut ClassBuilder) {
             |ctx, args| {
                 let map = ctx.state_of_this::<MapState>()?;
                 let key = map.key(&args::take(args, 0))?;
-                let removed = map.entries.lock().remove(&key);
-                Ok::<_, Thrown>(removed.is_some())
+                Ok::<_, Thrown>(map.remove(&key))
             },
         )
         .method("merge(any key, any value) -> boolean", "adds to the value of the key", merge)
@@ -60,9 +59,7 @@ fn map_class(class: &mut ClassBuilder) {
         })
         .method("clear() -> none", "removes all values", |ctx, _| {
             let map = ctx.state_of_this::<MapState>()?;
-            // Dropped after the lock: values may hold the map itself.
-            let old = std::mem::take(&mut *map.entries.lock());
-            drop(old);
+            map.clear();
             Ok::<_, Thrown>(())
         })
         .method("entries() -> Iterator", "all keys and values, in no order", |ctx, _| {
@@ -81,14 +78,12 @@ fn set_class(class: &mut ClassBuilder) {
     class
         .constructor("Set(string keytype) -> Set", "an empty set", |ctx, args| {
             let keys = Kind::parse(args::bytes(args, 0))?;
-            let map = MapState { keys, values: Kind::Any, entries: Mutex::default() };
-            ctx.new_object(map)
+            ctx.new_object(MapState::new(keys, Kind::Any))
         })
         .method("add(any key) -> boolean", "adds a member; true if it is new", |ctx, args| {
             let set = ctx.state_of_this::<MapState>()?;
             let key = set.key(&args::take(args, 0))?;
-            ctx.charge_memory(ENTRY_OCTETS)?;
-            Ok::<_, Thrown>(set.entries.lock().insert(key, Value::None).is_none())
+            set.insert(ctx, key, Value::None)
         })
         .method("has(any key) -> boolean", "true if it is a member", |ctx, args| {
             let set = ctx.state_of_this::<MapState>()?;
@@ -101,7 +96,7 @@ fn set_class(class: &mut ClassBuilder) {
             |ctx, args| {
                 let set = ctx.state_of_this::<MapState>()?;
                 let key = set.key(&args::take(args, 0))?;
-                Ok::<_, Thrown>(set.entries.lock().remove(&key).is_some())
+                Ok::<_, Thrown>(set.remove(&key))
             },
         )
         .method("size() -> number", "how many members there are", |ctx, _| {
@@ -110,8 +105,7 @@ fn set_class(class: &mut ClassBuilder) {
         })
         .method("clear() -> none", "removes all members", |ctx, _| {
             let set = ctx.state_of_this::<MapState>()?;
-            let old = std::mem::take(&mut *set.entries.lock());
-            drop(old);
+            set.clear();
             Ok::<_, Thrown>(())
         })
         .method("values() -> Iterator", "all members, in no order", |ctx, _| {
@@ -132,15 +126,36 @@ fn merge(ctx: &mut CallContext<'_>, args: &mut [Value]) -> Result<bool, Thrown> 
     let map = ctx.state_of_this::<MapState>()?;
     let key = map.key(&args::take(args, 0))?;
     let value = args::take(args, 1);
-    ctx.charge_memory(ENTRY_OCTETS)?;
-    let mut entries = map.entries.lock();
-    let Some(stored) = entries.get_mut(&key) else {
-        map.values.check("value", &value)?;
-        entries.insert(key, value);
-        return Ok(true);
+    let (added, removed, len) = {
+        let mut entries = map.entries.lock();
+        match entries.get_mut(&key) {
+            Some(stored) => {
+                let removed = weight(stored);
+                match sum(stored.take(), value) {
+                    Ok(sum) => *stored = sum,
+                    Err((old, thrown)) => {
+                        *stored = old;
+                        return Err(thrown);
+                    }
+                }
+                (weight(stored), removed, entries.len())
+            }
+            None => {
+                map.values.check("value", &value)?;
+                let added = weight(&value);
+                entries.insert(key, value);
+                (added, 0, entries.len())
+            }
+        }
     };
-    // In place where it can be: an array that is taken out is not shared.
-    let sum = match (stored.take(), value) {
+    map.account(ctx, added, removed, len)?;
+    Ok(true)
+}
+
+/// `stored + value`, in place where it can be: an array that was taken out is not shared. Gives the
+/// stored value back when they cannot be added.
+fn sum(stored: Value, value: Value) -> Result<Value, (Value, Thrown)> {
+    match (stored, value) {
         (Value::Array(mut array), Value::Array(more)) => {
             for (key, value) in &more {
                 match key {
@@ -152,31 +167,76 @@ fn merge(ctx: &mut CallContext<'_>, args: &mut [Value]) -> Result<bool, Thrown> 
                     }
                 }
             }
-            Value::Array(array)
+            Ok(Value::Array(array))
         }
         (Value::Array(mut array), value) => {
             array.push(value);
-            Value::Array(array)
+            Ok(Value::Array(array))
         }
-        (Value::Number(a), Value::Number(b)) => Value::Number(a + b),
+        (Value::Number(a), Value::Number(b)) => Ok(Value::Number(a + b)),
         (old, value) => {
             let (a, b) = (old.type_of().name(), value.type_of().name());
-            let message = format!("merge() cannot add {b} to {a}");
-            *stored = old;
-            return Err(Thrown::new(message));
+            let thrown = Thrown::new(format!("merge() cannot add {b} to {a}"));
+            Err((old, thrown))
         }
-    };
-    *stored = sum;
-    Ok(true)
+    }
 }
 
 struct MapState {
     keys: Kind,
     values: Kind,
     entries: Mutex<HashMap<MapKey, Value>>,
+    /// About what the values occupy, keys and table aside. The machine does not see into objects of
+    /// the host, so the container holds itself against the memory limit.
+    octets: AtomicUsize,
 }
 
 impl MapState {
+    fn new(keys: Kind, values: Kind) -> Self {
+        Self { keys, values, entries: Mutex::default(), octets: AtomicUsize::new(0) }
+    }
+
+    /// Sets a value; true if the key is new.
+    fn insert(&self, ctx: &mut CallContext<'_>, key: MapKey, value: Value) -> Result<bool, Thrown> {
+        let added = weight(&value);
+        let (old, len) = {
+            let mut entries = self.entries.lock();
+            (entries.insert(key, value), entries.len())
+        };
+        self.account(ctx, added, old.as_ref().map_or(0, weight), len)?;
+        Ok(old.is_none())
+    }
+
+    /// Takes note of a change, and holds the whole against the memory limit.
+    fn account(
+        &self,
+        ctx: &mut CallContext<'_>,
+        added: usize,
+        removed: usize,
+        len: usize,
+    ) -> Result<(), Thrown> {
+        self.octets.fetch_add(added, Ordering::Relaxed);
+        let total = self.octets.fetch_sub(removed, Ordering::Relaxed).saturating_sub(removed);
+        let total = total.saturating_add(len.saturating_mul(ENTRY_OCTETS));
+        args::charge_growth(ctx, added.saturating_sub(removed) + ENTRY_OCTETS, total)
+    }
+
+    /// Removes a value; true if there was one.
+    fn remove(&self, key: &MapKey) -> bool {
+        let old = self.entries.lock().remove(key);
+        if let Some(old) = &old {
+            self.octets.fetch_sub(weight(old), Ordering::Relaxed);
+        }
+        old.is_some()
+    }
+
+    fn clear(&self) {
+        // Dropped after the lock: values may hold the container itself.
+        let old = std::mem::take(&mut *self.entries.lock());
+        let octets = old.values().map(weight).sum();
+        self.octets.fetch_sub(octets, Ordering::Relaxed);
+    }
+
     fn key(&self, key: &Value) -> Result<MapKey, Thrown> {
         self.keys.check("key", key)?;
         MapKey::of(key)
@@ -256,5 +316,14 @@ impl MapKey {
     }
 }
 
+/// About what a value occupies beyond its place in the table.
+fn weight(value: &Value) -> usize {
+    match value {
+        Value::String(text) => text.len(),
+        Value::Array(array) => array.len() * size_of::<Value>(),
+        _ => 0,
+    }
+}
+
 /// About what an entry occupies: key, value, and its share of the table.
-const ENTRY_OCTETS: usize = 64;
+const ENTRY_OCTETS: usize = 96;
