@@ -12,6 +12,14 @@ pub enum WordEncoding {
     B,
 }
 
+impl WordEncoding {
+    /// Returns the encoding that makes `text` shorter.
+    pub fn shorter(text: &[u8]) -> Self {
+        let q_octets: usize = text.iter().map(|&byte| q_len(byte)).sum();
+        if text.len().div_ceil(3) * 4 < q_octets { Self::B } else { Self::Q }
+    }
+}
+
 /// Writes `text` (UTF-8) so that a header field may carry it.
 ///
 /// Text that is printable ASCII and cannot be taken for an encoded word stays as it is. Words are
@@ -21,9 +29,7 @@ pub fn encode(text: &[u8]) -> Vec<u8> {
     if is_plain(text) {
         return text.to_vec();
     }
-    let q_octets: usize = text.iter().map(|&byte| q_len(byte)).sum();
-    let is_shorter = text.len().div_ceil(3) * 4 < q_octets;
-    encode_words(text, if is_shorter { WordEncoding::B } else { WordEncoding::Q })
+    encode_words(text, WordEncoding::shorter(text))
 }
 
 /// Says whether `text` can stand in a header field as it is and is read as it is.

@@ -199,7 +199,11 @@ fn quoted_printable_encode(data: &[u8], kind: BodyKind, line_ending: LineEnding)
             continue;
         }
         rest = tail;
-        let is_last = matches!(tail, [] | [b'\n', ..] | [b'\r', b'\n', ..]);
+        let is_last = match tail {
+            [] | [b'\r', b'\n', ..] => true,
+            [b'\n', ..] => kind == BodyKind::Text,
+            _ => false,
+        };
         let literal = match byte {
             b'=' => false,
             // White space at the end of a line gets lost on the way.
@@ -375,7 +379,11 @@ mod tests {
             (b"plain\r\ntext\n", BodyKind::Text, SevenBit),
             (b"", BodyKind::Binary, SevenBit),
             (long.as_bytes(), BodyKind::Text, QuotedPrintable),
-            ("mostly plain åäö text and more".as_bytes(), BodyKind::Text, QuotedPrintable),
+            (
+                "mostly plain text with å, ä and ö in a few places".as_bytes(),
+                BodyKind::Text,
+                QuotedPrintable,
+            ),
             ("åäö".as_bytes(), BodyKind::Text, Base64),
             (b"a\nb", BodyKind::Binary, Base64),
             (b"\0\x01\x02", BodyKind::Binary, Base64),
