@@ -149,9 +149,8 @@ impl HeaderState {
     }
 
     /// Returns the fields that describe the content (`Content-…`) as they are now, with line ends.
-    pub(super) fn content_fields(&self, view: View<'_>) -> Vec<u8> {
+    pub(super) fn content_fields(&self, view: View<'_>, line_ending: &[u8]) -> Vec<u8> {
         let mut out = Vec::new();
-        let line_ending = view.header.line_ending().as_bytes();
         for field in self.top.iter().rev().filter(|field| is_content(&field.name)) {
             out.extend_from_slice(&field.raw);
         }

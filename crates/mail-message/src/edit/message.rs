@@ -400,8 +400,8 @@ impl Message {
         value: &[u8],
         options: WriteOptions,
     ) -> Result<NewField, EditError> {
-        let view = self.view(id).ok_or(EditError::NoPart)?;
-        let raw = header::write_field(name, value, options, view.header.line_ending())?;
+        self.view(id).ok_or(EditError::NoPart)?;
+        let raw = header::write_field(name, value, options, self.header.line_ending())?;
         Ok(NewField { name: Bytes::copy_from_slice(name), raw: raw.into() })
     }
 }

@@ -35,8 +35,8 @@ impl Message {
         let is_text = kind.is_some_and(|kind| kind.is_text());
         let kind = if is_text { BodyKind::Text } else { BodyKind::Binary };
         let encoding = encoding.unwrap_or_else(|| TransferEncoding::choose(data, kind));
-        let view = self.view(id).ok_or(EditError::NoPart)?;
-        let body = encoding.encode(data, kind, view.header.line_ending());
+        self.view(id).ok_or(EditError::NoPart)?;
+        let body = encoding.encode(data, kind, self.header().line_ending());
         let field = b"Content-Transfer-Encoding";
         if encoding != TransferEncoding::SevenBit || self.has_header(id, field) {
             let count = self.state().count;

@@ -39,6 +39,11 @@ struct Renderer<'a> {
 }
 
 impl Renderer<'_> {
+    /// What ends new lines: as the first of the message does.
+    fn line_ending(&self) -> &'static [u8] {
+        self.message.header().line_ending().as_bytes()
+    }
+
     fn push(&mut self, range: Range<usize>, data: impl Into<Bytes>) {
         self.push_wide(range.start as u64..range.end as u64, data);
     }
@@ -53,7 +58,7 @@ impl Renderer<'_> {
     /// Writes a part. `next` is the delimiter behind it, if there is one.
     fn part(&mut self, tree: &Tree, id: PartId, next: Option<Range<usize>>) {
         let Some(part) = tree.part(id) else { return };
-        let (text, line_ending) = (self.message.text(), part.header.line_ending().as_bytes());
+        let (text, line_ending) = (self.message.text(), self.line_ending());
         let starts_line = |range: &Range<usize>| starts_with_line_end(text, range);
         let next_starts_line = next.as_ref().is_none_or(starts_line);
         let Some(state) = self.state.parts.get(&id) else {
@@ -86,7 +91,7 @@ impl Renderer<'_> {
                     // An attached message may have changes of its own, between those around it.
                     self.content_start(id, state, part.range.end as u64);
                     self.children(tree, part);
-                    self.content_end(id, state, part.range.end as u64);
+                    self.content_end(state, part.range.end as u64);
                 } else {
                     self.content(id, state, part.range.end as u64);
                 }
@@ -111,12 +116,12 @@ impl Renderer<'_> {
     /// Writes the changes of a part that is no multipart and holds no changes further in.
     fn content(&mut self, id: PartId, state: &PartState, end: u64) {
         self.content_start(id, state, end);
-        self.content_end(id, state, end);
+        self.content_end(state, end);
     }
 
     fn content_start(&mut self, id: PartId, state: &PartState, end: u64) {
         let Some(view) = self.message.view(id) else { return };
-        let line_ending = view.header.line_ending().as_bytes();
+        let line_ending = self.line_ending();
         let body_start = (view.start + view.header.body_start()) as u64;
         if let Fate::Replaced(new) = &state.fate {
             let section = HeaderSection::parse(new);
@@ -142,7 +147,7 @@ impl Renderer<'_> {
             return;
         };
         let mut outer = state.clone();
-        let inner = outer.header.content_fields(view);
+        let inner = outer.header.content_fields(view, line_ending);
         outer.header.delete_content_fields(view);
         let mut value = wrap.media_type.clone().into_bytes();
         write_parameter("boundary", wrap.boundary.as_bytes(), &mut value);
@@ -166,12 +171,12 @@ impl Renderer<'_> {
         }
     }
 
-    fn content_end(&mut self, id: PartId, state: &PartState, end: u64) {
-        let (Some(wrap), Some(view)) = (&state.wrap, self.message.view(id)) else { return };
+    fn content_end(&mut self, state: &PartState, end: u64) {
+        let Some(wrap) = &state.wrap else { return };
         if !matches!(state.fate, Fate::Kept) {
             return;
         }
-        let line_ending = view.header.line_ending().as_bytes();
+        let line_ending = self.line_ending();
         let mut tail = line_ending.to_vec();
         for new in &state.after {
             push_delimiter(&mut tail, &wrap.boundary, b"", line_ending);
@@ -184,7 +189,7 @@ impl Renderer<'_> {
 
     fn multipart_start(&mut self, part: &Part, state: &PartState) {
         let Some(multipart) = &part.multipart else { return };
-        let line_ending = part.header.line_ending().as_bytes();
+        let line_ending = self.line_ending();
         let first = multipart.preamble.end;
         let has_line_end = starts_with_line_end(self.message.text(), &(first..part.range.end));
         if let Some(preamble) = &state.preamble {
@@ -203,7 +208,7 @@ impl Renderer<'_> {
 
     fn multipart_end(&mut self, part: &Part, state: &PartState) {
         let Some(multipart) = &part.multipart else { return };
-        let line_ending = part.header.line_ending().as_bytes();
+        let line_ending = self.line_ending();
         let close = &multipart.close;
         let is_closed = !close.is_empty();
         let has_line_end = !is_closed || starts_with_line_end(self.message.text(), close);
@@ -229,7 +234,7 @@ impl Renderer<'_> {
     /// Writes the changes of a header. `is_body_new` says that a body will follow.
     fn header(&mut self, id: PartId, state: &PartState, is_body_new: bool) {
         let Some(view) = self.message.view(id) else { return };
-        let line_ending = view.header.line_ending().as_bytes();
+        let line_ending = self.line_ending();
         let mut header = Cow::Borrowed(&state.header);
         if state.has_date_later && !self.date.is_empty() {
             let field = plain_field("Date", self.date.as_bytes(), line_ending);
