@@ -104,7 +104,7 @@ pub(super) fn class(class: &mut ClassBuilder, services: &Services) {
                 Ok(())
             })
         })
-        .method("toString() -> string", "the message", |ctx, _| Ok::<_, Thrown>(written(ctx)?))
+        .method("toString() -> string", "the message", |ctx, _| written(ctx))
         .method("toFile() -> File", "the message as a file", |ctx, _| {
             let text = written(ctx)?;
             file_object(ctx, Arc::new(text))
