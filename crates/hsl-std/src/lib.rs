@@ -23,6 +23,7 @@ pub mod import;
 mod inet;
 mod mail;
 mod math;
+pub mod mime;
 mod misc;
 mod old_names;
 mod random;
@@ -52,6 +53,7 @@ pub fn register(registry: &mut Registry, services: &Services) {
     file_http::register(registry, services);
     mail::register(registry);
     math::register(registry);
+    mime::register(registry, services);
     misc::register(registry, services);
     regex::register(registry);
     shared_memory::register(registry);

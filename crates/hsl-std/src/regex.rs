@@ -293,7 +293,7 @@ fn charge(ctx: &mut CallContext<'_>, subject: &[u8]) {
     ctx.charge_fuel((subject.len() / OCTETS_PER_STEP) as u64);
 }
 
-fn thrown(error: RegexError) -> Thrown {
+pub(crate) fn thrown(error: RegexError) -> Thrown {
     Thrown::new(error.to_string())
 }
 

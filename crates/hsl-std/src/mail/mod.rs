@@ -1,14 +1,14 @@
 //! Mail chapter: addresses, header values, encoded words, xtext.
 //!
-//! SPF needs the mail authentication of the daemon and is registered with it.
+//! Addresses and encoded words are read and written by `mail-message`. SPF needs the mail authentication of the daemon and is registered with it.
 
-mod address;
 mod dkim_tags;
-mod encoded_word;
 mod xtext;
 
 use hsl::host::{Registry, Thrown};
 use hsl::value::{Array, Key, Value};
+use mail_message::address_list as address;
+use mail_message::encoded_word::{self, WordEncoding};
 
 use crate::args::{self, Options};
 use crate::old_names::Renamed;
@@ -124,21 +124,8 @@ fn compile(addresses: &Array) -> Result<Value, Thrown> {
             let message = "header_addresslist_compile() takes no line ends";
             return Err(Thrown::new(message));
         }
-        match name.filter(|name| !name.is_empty()) {
-            None => out.extend_from_slice(address),
-            Some(name) => {
-                if address::is_plain_phrase(name) {
-                    out.extend_from_slice(name);
-                } else if name.is_ascii() {
-                    out.extend(address::quoted_string(name));
-                } else {
-                    out.extend(encoded_word::encode(name));
-                }
-                out.extend_from_slice(b" <");
-                out.extend_from_slice(address);
-                out.push(b'>');
-            }
-        }
+        let name = name.unwrap_or_default();
+        out.extend(address::write_mailbox(name, address, WordEncoding::shorter(name)));
     }
     Ok(out.into())
 }

@@ -1,12 +1,16 @@
-//! Addresses: the envelope's (RFC 5321 §4.1.2) and the header's lists (RFC 5322 §3.4).
+//! Addresses: the header's lists (RFC 5322 §3.4) and single ones of the envelope (RFC 5321 §4.1.2).
 //!
+//! Scripts work with octets, so an envelope address is split here leniently and as octets; what the
+//! server itself keeps is `mta_types::address`.
 //! Octets above ASCII are letters (RFC 6531 §3.3, RFC 6532 §3.2). Header lists are read leniently:
 //! comments, groups, source routes and dots where they do not belong are all seen in real mail.
+
+use crate::encoded_word::{WordEncoding, encode_words};
 
 /// Splits an envelope address into its unquoted local part and its domain.
 ///
 /// The null sender (empty text) has two empty parts. `None` when the text is no address.
-pub(super) fn parse_envelope(text: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
+pub fn parse_envelope(text: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
     if text.is_empty() {
         return Some((Vec::new(), Vec::new()));
     }
@@ -39,14 +43,14 @@ pub(super) fn parse_envelope(text: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
 }
 
 /// Writes a local part as the envelope wants it: quoted when it is no dot-string.
-pub(super) fn escape_localpart(local: &[u8]) -> Vec<u8> {
+pub fn escape_localpart(local: &[u8]) -> Vec<u8> {
     let is_dot_string =
         local.split(|&byte| byte == b'.').all(|atom| !atom.is_empty() && atom.iter().all(is_atom));
     if is_dot_string { local.to_vec() } else { quoted_string(local) }
 }
 
 /// Writes `text` as a quoted string (RFC 5322 §3.2.4).
-pub(super) fn quoted_string(text: &[u8]) -> Vec<u8> {
+pub fn quoted_string(text: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len() + 2);
     out.push(b'"');
     for &byte in text {
@@ -60,22 +64,40 @@ pub(super) fn quoted_string(text: &[u8]) -> Vec<u8> {
 }
 
 /// Says whether `text` is a phrase that needs no quotes: atoms and single spaces.
-pub(super) fn is_plain_phrase(text: &[u8]) -> bool {
+pub fn is_plain_phrase(text: &[u8]) -> bool {
     text.split(|&byte| byte == b' ')
         .all(|word| !word.is_empty() && word.iter().all(|byte| byte.is_ascii() && is_atom(byte)))
 }
 
+/// Writes an entry of an address list: the name as atoms, quoted, or as encoded words.
+pub fn write_mailbox(name: &[u8], address: &[u8], encoding: WordEncoding) -> Vec<u8> {
+    if name.is_empty() {
+        return address.to_vec();
+    }
+    let mut out = if is_plain_phrase(name) {
+        name.to_vec()
+    } else if name.is_ascii() {
+        quoted_string(name)
+    } else {
+        encode_words(name, encoding)
+    };
+    out.extend_from_slice(b" <");
+    out.extend_from_slice(address);
+    out.push(b'>');
+    out
+}
+
 /// One entry of an address list.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Mailbox {
+pub struct Mailbox {
     /// The display name, or else the last comment; quotes undone, encoded words not.
-    pub(super) name: Vec<u8>,
+    pub name: Vec<u8>,
     /// `local@domain`, the local part quoted where it has to be.
-    pub(super) address: Vec<u8>,
+    pub address: Vec<u8>,
 }
 
 /// Reads an address list; groups are flattened. `None` when it is none.
-pub(super) fn parse_list(text: &[u8]) -> Option<Vec<Mailbox>> {
+pub fn parse_list(text: &[u8]) -> Option<Vec<Mailbox>> {
     let mut scanner = Scanner { rest: text };
     let mut list = Vec::new();
     let mut entry = Entry::default();

@@ -1,24 +1,47 @@
 //! Encoded words (RFC 2047): text of any charset inside header fields.
 
-use encoding_rs::Encoding;
+use crate::charset;
+use crate::transfer_encoding::{base64_decode, base64_encode, hex_upper, hex_value};
 
-use crate::encoding::base::{base64_decode, base64_encode, hex_upper, hex_value};
+/// How the text of an encoded word is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WordEncoding {
+    /// `Q`: ASCII stays legible.
+    Q,
+    /// `B`: base64.
+    B,
+}
+
+impl WordEncoding {
+    /// Returns the encoding that makes `text` shorter.
+    pub fn shorter(text: &[u8]) -> Self {
+        let q_octets: usize = text.iter().map(|&byte| q_len(byte)).sum();
+        if text.len().div_ceil(3) * 4 < q_octets { Self::B } else { Self::Q }
+    }
+}
 
 /// Writes `text` (UTF-8) so that a header field may carry it.
 ///
 /// Text that is printable ASCII and cannot be taken for an encoded word stays as it is. Words are
 /// at most 75 octets (RFC 2047 §2) with a space between, and no character is split. The shorter of
 /// the two encodings is taken.
-pub(super) fn encode(text: &[u8]) -> Vec<u8> {
-    let is_plain =
-        text.iter().all(|&byte| byte == b' ' || byte == b'\t' || byte.is_ascii_graphic())
-            && memchr::memmem::find(text, b"=?").is_none();
-    if is_plain {
+pub fn encode(text: &[u8]) -> Vec<u8> {
+    if is_plain(text) {
         return text.to_vec();
     }
-    let q_octets: usize = text.iter().map(|&byte| q_len(byte)).sum();
-    let as_base64 = text.len().div_ceil(3) * 4 < q_octets;
-    let mut out = Vec::with_capacity(q_octets.min(text.len() * 2) + 32);
+    encode_words(text, WordEncoding::shorter(text))
+}
+
+/// Says whether `text` can stand in a header field as it is and is read as it is.
+pub fn is_plain(text: &[u8]) -> bool {
+    text.iter().all(|&byte| byte == b' ' || byte == b'\t' || byte.is_ascii_graphic())
+        && memchr::memmem::find(text, b"=?").is_none()
+}
+
+/// Writes all of `text` (UTF-8) as encoded words, a space between two of them.
+pub fn encode_words(text: &[u8], encoding: WordEncoding) -> Vec<u8> {
+    let as_base64 = encoding == WordEncoding::B;
+    let mut out = Vec::with_capacity(text.len() * 2 + 32);
     let mut rest = text;
     while !rest.is_empty() {
         let (word, tail) = rest.split_at_checked(word_len(rest, as_base64)).unwrap_or((rest, &[]));
@@ -47,11 +70,11 @@ pub(super) fn encode(text: &[u8]) -> Vec<u8> {
 /// Replaces every encoded word by its text in UTF-8; white space between two of them goes.
 ///
 /// Words with an unknown charset or encoding stay as they are.
-pub(super) fn decode(text: &[u8]) -> Vec<u8> {
+pub fn decode(text: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());
     // Octets of neighbouring words of one charset are put together before they are converted:
     // some writers split a character between two words.
-    let mut pending: Option<(&'static Encoding, Vec<u8>)> = None;
+    let mut pending: Option<(&[u8], Vec<u8>)> = None;
     let mut rest = text;
     while !rest.is_empty() {
         let start = memchr::memmem::find(rest, b"=?").unwrap_or(rest.len());
@@ -64,7 +87,7 @@ pub(super) fn decode(text: &[u8]) -> Vec<u8> {
         match word {
             Some(word) => {
                 match &mut pending {
-                    Some((charset, octets)) if *charset == word.charset => {
+                    Some((charset, octets)) if charset::is_same(charset, word.charset) => {
                         octets.extend_from_slice(&word.octets);
                     }
                     _ => {
@@ -88,7 +111,7 @@ pub(super) fn decode(text: &[u8]) -> Vec<u8> {
 }
 
 struct Word<'a> {
-    charset: &'static Encoding,
+    charset: &'a [u8],
     octets: Vec<u8>,
     rest: &'a [u8],
 }
@@ -97,9 +120,10 @@ fn parse_word(text: &[u8]) -> Option<Word<'_>> {
     let inner = text.strip_prefix(b"=?")?;
     let (charset, inner) = until(inner, b'?')?;
     let (encoding, inner) = until(inner, b'?')?;
-    let end = memchr::memmem::find(inner, b"?=")?;
-    let (data, rest) = inner.split_at_checked(end)?;
-    if data.iter().any(|byte| matches!(byte, b'\r' | b'\n' | b'?')) {
+    // The data ends at the first question mark: looking further would make hostile texts quadratic.
+    let (data, rest) = until(inner, b'?')?;
+    let rest = rest.strip_prefix(b"=")?;
+    if data.iter().any(|byte| matches!(byte, b'\r' | b'\n')) {
         return None;
     }
     // RFC 2231 §5: a language may follow the charset.
@@ -109,12 +133,15 @@ fn parse_word(text: &[u8]) -> Option<Word<'_>> {
         b"Q" | b"q" => q_decode(data),
         _ => return None,
     };
-    Some(Word { charset: Encoding::for_label(label)?, octets, rest: rest.get(2..)? })
+    charset::decode(label, b"")?;
+    Some(Word { charset: label, octets, rest })
 }
 
-fn flush(pending: &mut Option<(&'static Encoding, Vec<u8>)>, out: &mut Vec<u8>) {
-    if let Some((charset, octets)) = pending.take() {
-        out.extend_from_slice(charset.decode_without_bom_handling(&octets).0.as_bytes());
+fn flush(pending: &mut Option<(&[u8], Vec<u8>)>, out: &mut Vec<u8>) {
+    if let Some((charset, octets)) = pending.take()
+        && let Some(text) = charset::decode(charset, &octets)
+    {
+        out.extend_from_slice(text.as_bytes());
     }
 }
 
@@ -203,7 +230,7 @@ mod tests {
             ("=?nowhere?Q?a?= =? =?utf-8?X?a?=", "=?nowhere?Q?a?= =? =?utf-8?X?a?="),
         ];
         for (text, expected) in table {
-            assert_eq!(String::from_utf8_lossy(&decode(text.as_bytes())), expected, "{text}");
+            assert_eq!(decode(text.as_bytes()), expected.as_bytes(), "{text}");
         }
     }
 

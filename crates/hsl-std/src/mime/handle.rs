@@ -1,0 +1,175 @@
+//! A message that several objects share: the top, its parts, and whoever delivers it.
+
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hsl::host::{CallContext, Thrown};
+use mail_message::{Message, Output, PartId};
+use parking_lot::Mutex;
+
+use crate::services::FileContent;
+
+/// A message that objects share. The lock is held for the time of one method.
+pub type MessageHandle = Arc<Mutex<SharedMessage>>;
+
+/// A message with its changes, and where its octets are.
+pub struct SharedMessage {
+    message: Message,
+    content: Arc<dyn FileContent>,
+}
+
+/// A part of a message: the state of `MIMEPart` and `MailMessage` objects.
+#[derive(Clone)]
+pub struct PartRef {
+    /// The message.
+    pub message: MessageHandle,
+    /// The part; [`PartId::TOP`] for the message itself.
+    pub part: PartId,
+}
+
+impl PartRef {
+    /// The message itself.
+    pub fn top(message: MessageHandle) -> Self {
+        Self { message, part: PartId::TOP }
+    }
+}
+
+impl SharedMessage {
+    /// Makes a message of all its octets.
+    pub fn from_octets(octets: Bytes) -> Self {
+        let content = Arc::new(Octets(octets.clone()));
+        Self { message: Message::new(octets), content }
+    }
+
+    /// Makes a message of a file. Only the header is read, until something asks for more.
+    ///
+    /// # Errors
+    ///
+    /// Those of the file.
+    pub fn from_content(content: Arc<dyn FileContent>) -> io::Result<Self> {
+        let mut wanted = FIRST_READ;
+        loop {
+            let head = read(&*content, wanted)?;
+            let is_all = head.len() < wanted;
+            let len = if is_all { head.len() as u64 } else { content.len() };
+            match Message::from_head(head, len) {
+                Ok(message) => return Ok(Self { message, content }),
+                Err(needed) => wanted = needed.given.saturating_mul(2),
+            }
+        }
+    }
+
+    /// Makes a message of its start that was read already, and of all of it.
+    pub fn from_message(message: Message, content: Arc<dyn FileContent>) -> Self {
+        Self { message, content }
+    }
+
+    /// The message.
+    pub fn message(&self) -> &Message {
+        &self.message
+    }
+
+    /// The message, to be changed.
+    pub fn message_mut(&mut self) -> &mut Message {
+        &mut self.message
+    }
+
+    /// The original.
+    pub fn content(&self) -> &Arc<dyn FileContent> {
+        &self.content
+    }
+
+    /// The changed message as something to read from. It keeps the changes of this moment.
+    pub fn output(&self, date: &str) -> Arc<dyn FileContent> {
+        if self.message.is_unchanged() {
+            return Arc::clone(&self.content);
+        }
+        let content = Arc::clone(&self.content);
+        Arc::new(Changed { output: self.message.output(date), content })
+    }
+
+    /// The changed message in one piece.
+    ///
+    /// # Errors
+    ///
+    /// When the original cannot be read.
+    pub fn to_octets(&self, date: &str) -> io::Result<Bytes> {
+        if self.message.is_unchanged() && self.message.is_complete() {
+            return Ok(self.message.text().clone());
+        }
+        let output = self.output(date);
+        let len = usize::try_from(output.len()).map_err(|_| io::ErrorKind::FileTooLarge)?;
+        read(&*output, len)
+    }
+
+    /// The message with all octets in memory, as parts and bodies need it.
+    ///
+    /// # Errors
+    ///
+    /// When the original cannot be read, or is more than the script may use.
+    pub(super) fn complete(&mut self, ctx: &mut CallContext<'_>) -> Result<&mut Message, Thrown> {
+        if !self.message.is_complete() {
+            let len = usize::try_from(self.message.len()).unwrap_or(usize::MAX);
+            ctx.charge_memory(len)?;
+            let octets = read(&*self.content, len).map_err(unreadable)?;
+            if !self.message.complete(octets) {
+                return Err(Thrown::new("the message changed while it was read"));
+            }
+        }
+        Ok(&mut self.message)
+    }
+}
+
+pub(super) fn unreadable(error: io::Error) -> Thrown {
+    Thrown::new(format!("the message cannot be read: {error}"))
+}
+
+/// The first octets of `content`, at most `wanted`.
+fn read(content: &dyn FileContent, wanted: usize) -> io::Result<Bytes> {
+    let len = usize::try_from(content.len()).unwrap_or(usize::MAX).min(wanted);
+    let mut octets = vec![0; len];
+    let count = content.read_at(0, &mut octets)?;
+    octets.truncate(count);
+    Ok(octets.into())
+}
+
+/// More than nearly all headers are long.
+const FIRST_READ: usize = 32 << 10;
+
+struct Octets(Bytes);
+
+impl FileContent for Octets {
+    fn len(&self) -> u64 {
+        self.0.len() as u64
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        let start = usize::try_from(offset).unwrap_or(usize::MAX);
+        let rest = self.0.get(start..).unwrap_or_default();
+        let count = rest.len().min(buffer.len());
+        if let (Some(to), Some(from)) = (buffer.get_mut(..count), rest.get(..count)) {
+            to.copy_from_slice(from);
+        }
+        Ok(count)
+    }
+}
+
+/// A message with changes: pieces of the original and new octets.
+struct Changed {
+    output: Output,
+    content: Arc<dyn FileContent>,
+}
+
+impl FileContent for Changed {
+    fn len(&self) -> u64 {
+        self.output.len()
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        self.output.read_at(offset, buffer, |at, target| {
+            let count = self.content.read_at(at, target)?;
+            if count == target.len() { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+        })
+    }
+}

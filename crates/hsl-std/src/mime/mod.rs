@@ -1,0 +1,70 @@
+//! MIME chapter: the classes `MIMEPart`, `MailMessage` and `MIME`.
+//!
+//! [`handle`] is a message that several objects share, [`part`] and [`message`] are the methods of
+//! the classes over it, [`builder`] is the class `MIME`. What needs keys, network or a queue
+//! (`signDKIM`, `verifyDKIM`, `send`, `queue`) is added by the daemon, which also makes classes of
+//! its own out of the same methods with [`mail_message_methods`].
+
+mod builder;
+mod handle;
+mod message;
+mod options;
+mod part;
+
+use hsl::host::{CallContext, ClassBuilder, Registry, Thrown};
+use hsl::value::Value;
+
+use crate::services::Services;
+
+pub use builder::builder_of_object;
+pub use handle::{MessageHandle, PartRef, SharedMessage};
+pub use options::date_of_now;
+
+/// Registers the chapter.
+pub(crate) fn register(registry: &mut Registry, services: &Services) {
+    registry
+        .class("MIMEPart", "a part of a message", |class| {
+            part::methods(class, of_this);
+        })
+        .class("MailMessage", "a message, its top part", |class| {
+            message::statics(class);
+            mail_message_methods(class, services, of_this);
+        })
+        .class("MIME", "a message or part to be composed", |class| {
+            builder::class(class, services);
+        });
+}
+
+/// Finds the message, and the part in it, of the object whose method is called.
+pub trait Access:
+    Fn(&CallContext<'_>) -> Result<PartRef, Thrown> + Clone + Send + Sync + 'static
+{
+}
+
+impl<F> Access for F where
+    F: Fn(&CallContext<'_>) -> Result<PartRef, Thrown> + Clone + Send + Sync + 'static
+{
+}
+
+/// Adds all methods of `MailMessage` (those of `MIMEPart` among them) to a class.
+///
+/// `access` finds the message of the object. Where the state of the objects is a [`PartRef`] itself,
+/// [`of_this`] does; such objects are also accepted where a part is an argument.
+pub fn mail_message_methods(class: &mut ClassBuilder, services: &Services, access: impl Access) {
+    part::methods(class, access.clone());
+    message::methods(class, services, access);
+}
+
+/// The message of an object whose state is a [`PartRef`].
+///
+/// # Errors
+///
+/// When the object has another state.
+pub fn of_this(ctx: &CallContext<'_>) -> Result<PartRef, Thrown> {
+    ctx.state_of_this::<PartRef>().map(|part| PartRef::clone(&part))
+}
+
+/// The message of a `MailMessage` object, or of another one whose state is a [`PartRef`].
+pub fn message_of_object(value: &Value) -> Option<MessageHandle> {
+    Some(value.as_object()?.state::<PartRef>()?.message.clone())
+}

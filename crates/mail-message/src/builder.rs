@@ -1,0 +1,204 @@
+//! New messages and parts, as scripts and reports compose them.
+
+use crate::date;
+use crate::header::{HeaderError, LineEnding, WriteOptions, write_field};
+use crate::mime::{ContentType, write_parameter};
+use crate::transfer_encoding::{BodyKind, TransferEncoding};
+
+/// A message or part under construction.
+///
+/// Fields are written in the order they were added, then those about the content. As a message it
+/// says `MIME-Version: 1.0`; as a part of another it does not.
+#[derive(Clone, Debug)]
+pub struct Builder {
+    fields: Vec<u8>,
+    media_type: Option<String>,
+    disposition: Option<String>,
+    file_name: Option<Vec<u8>>,
+    boundary: String,
+    body: Vec<u8>,
+    parts: Vec<Vec<u8>>,
+    /// The encoding that an added field names: `Some(None)` for one nobody knows.
+    encoding: Option<Option<TransferEncoding>>,
+    has_content_type: bool,
+    /// Whether the type is one of text, which decides what line ends of the body mean.
+    is_text: bool,
+    has_disposition: bool,
+    has_mime_version: bool,
+}
+
+impl Builder {
+    /// Starts an empty part; `boundary` separates its children, should it get any.
+    pub fn new(boundary: impl Into<String>) -> Self {
+        Self {
+            fields: Vec::new(),
+            media_type: None,
+            disposition: None,
+            file_name: None,
+            boundary: boundary.into(),
+            body: Vec::new(),
+            parts: Vec::new(),
+            encoding: None,
+            has_content_type: false,
+            is_text: true,
+            has_disposition: false,
+            has_mime_version: false,
+        }
+    }
+
+    /// Adds a field below the others. A `Content-Type` makes [`Self::set_type`] void, a
+    /// `Content-Transfer-Encoding` is what the body gets encoded with.
+    ///
+    /// # Errors
+    ///
+    /// [`HeaderError`] when the name cannot be one.
+    pub fn add_header(
+        &mut self,
+        name: &[u8],
+        value: &[u8],
+        options: WriteOptions,
+    ) -> Result<(), HeaderError> {
+        let field = write_field(name, value, options, LineEnding::CrLf)?;
+        let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
+        if is("content-type") {
+            self.has_content_type = true;
+            self.is_text = ContentType::parse(value).is_none_or(|kind| kind.is_text());
+        }
+        self.has_disposition |= is("content-disposition");
+        self.has_mime_version |= is("mime-version");
+        if is("content-transfer-encoding") {
+            self.encoding = Some(TransferEncoding::parse(value));
+        }
+        self.fields.extend(field);
+        Ok(())
+    }
+
+    /// Adds a child: its header and body as they are to be written.
+    pub fn append_part(&mut self, part: Vec<u8>) {
+        self.parts.push(part);
+    }
+
+    /// Sets the body; with children it is what stands before the first.
+    pub fn set_body(&mut self, body: Vec<u8>) {
+        self.body = body;
+    }
+
+    /// Sets the media type. Without, it is `text/plain`; the charset of text is always UTF-8.
+    pub fn set_type(&mut self, media_type: impl Into<String>) {
+        let media_type = media_type.into();
+        if !self.has_content_type {
+            self.is_text =
+                media_type.get(..5).is_some_and(|kind| kind.eq_ignore_ascii_case("text/"));
+        }
+        self.media_type = Some(media_type);
+    }
+
+    /// Sets what separates the children. `false`, and nothing happens, when RFC 2046 §5.1.1 does
+    /// not allow it.
+    pub fn set_boundary(&mut self, boundary: &[u8]) -> bool {
+        let is_good = |byte: &u8| byte.is_ascii_alphanumeric() || b"'()+_,-./:=? ".contains(byte);
+        let is_allowed = matches!(boundary.len(), 1..=70)
+            && boundary.last() != Some(&b' ')
+            && boundary.iter().all(is_good);
+        if is_allowed {
+            self.boundary = boundary.iter().map(|&byte| char::from(byte)).collect();
+        }
+        is_allowed
+    }
+
+    /// Adds a `Date` field; see [`date::format`].
+    pub fn set_date(&mut self, seconds: i64, offset_minutes: i32) {
+        let value = date::format(seconds, offset_minutes);
+        self.fields.extend(format!("Date: {value}\r\n").into_bytes());
+    }
+
+    /// Sets the disposition, such as `inline`.
+    pub fn set_disposition(&mut self, disposition: impl Into<String>) {
+        self.disposition = Some(disposition.into());
+    }
+
+    /// Sets the file name (UTF-8); without a disposition the part is an attachment.
+    pub fn set_file_name(&mut self, name: Vec<u8>) {
+        self.file_name = Some(name);
+    }
+
+    /// Returns about how many octets the part occupies.
+    pub fn size(&self) -> usize {
+        let parts: usize = self.parts.iter().map(Vec::len).sum();
+        self.fields.len() + self.body.len() + parts
+    }
+
+    /// Writes the message.
+    pub fn to_message(&self) -> Vec<u8> {
+        let mut out = self.fields.clone();
+        if !self.has_mime_version {
+            out.extend_from_slice(b"MIME-Version: 1.0\r\n");
+        }
+        self.write_content(&mut out);
+        out
+    }
+
+    /// Writes it as a part of another message.
+    pub fn to_part(&self) -> Vec<u8> {
+        let mut out = self.fields.clone();
+        self.write_content(&mut out);
+        out
+    }
+
+    fn write_content(&self, out: &mut Vec<u8>) {
+        let media_type = self.media_type.as_deref().unwrap_or("text/plain");
+        if !self.has_content_type {
+            let mut value = media_type.as_bytes().to_vec();
+            if self.is_text {
+                write_parameter("charset", b"utf-8", &mut value);
+            }
+            if !self.parts.is_empty() {
+                write_parameter("boundary", self.boundary.as_bytes(), &mut value);
+            }
+            push_field(out, b"Content-Type", &value);
+        }
+        if !self.has_disposition && (self.disposition.is_some() || self.file_name.is_some()) {
+            let disposition = self.disposition.as_deref().unwrap_or("attachment");
+            let mut value = disposition.as_bytes().to_vec();
+            if let Some(name) = &self.file_name {
+                write_parameter("filename", name, &mut value);
+            }
+            push_field(out, b"Content-Disposition", &value);
+        }
+        if !self.parts.is_empty() {
+            self.write_parts(out);
+            return;
+        }
+        let kind = if self.is_text { BodyKind::Text } else { BodyKind::Binary };
+        let encoding = match self.encoding {
+            Some(encoding) => encoding.unwrap_or(TransferEncoding::Binary),
+            None => {
+                let encoding = TransferEncoding::choose(&self.body, kind);
+                push_field(out, b"Content-Transfer-Encoding", encoding.name().as_bytes());
+                encoding
+            }
+        };
+        out.extend_from_slice(b"\r\n");
+        out.extend(encoding.encode(&self.body, kind, LineEnding::CrLf));
+    }
+
+    fn write_parts(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"\r\n");
+        if !self.body.is_empty() {
+            out.extend_from_slice(&self.body);
+            out.extend_from_slice(b"\r\n");
+        }
+        for part in &self.parts {
+            out.extend_from_slice(format!("--{}\r\n", self.boundary).as_bytes());
+            out.extend_from_slice(part);
+            out.extend_from_slice(b"\r\n");
+        }
+        out.extend_from_slice(format!("--{}--\r\n", self.boundary).as_bytes());
+    }
+}
+
+/// Writes a field folded, or raw if the value cannot be one of words (it always can be one field).
+fn push_field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    let field = write_field(name, value, WriteOptions::default(), LineEnding::CrLf);
+    out.extend(field.unwrap_or_default());
+}
