@@ -1,0 +1,95 @@
+//! From source text to a program.
+
+use std::sync::Arc;
+
+use crate::diagnostic::Diagnostic;
+use crate::host::HostSet;
+use crate::module::{ModuleLoader, NoModules};
+use crate::program::Program;
+use crate::source::SourceMap;
+
+/// Compiles scripts against what the host offers.
+pub struct Compiler<'a> {
+    host: Arc<HostSet>,
+    loader: &'a dyn ModuleLoader,
+    variables: Vec<ContextVariable>,
+}
+
+struct ContextVariable {
+    name: String,
+    is_read_only: bool,
+}
+
+impl<'a> Compiler<'a> {
+    /// Makes a compiler without files and context variables.
+    pub fn new(host: &Arc<HostSet>) -> Self {
+        Self { host: Arc::clone(host), loader: &NoModules, variables: Vec::new() }
+    }
+
+    /// Sets what finds included and imported files.
+    #[must_use]
+    pub fn with_loader(mut self, loader: &'a dyn ModuleLoader) -> Self {
+        self.loader = loader;
+        self
+    }
+
+    /// Declares a context variable that scripts can only read, such as `transaction`.
+    #[must_use]
+    pub fn with_read_only(mut self, name: &str) -> Self {
+        self.variables.push(ContextVariable { name: name.to_owned(), is_read_only: true });
+        self
+    }
+
+    /// Declares a context variable that scripts can write, such as `context`.
+    #[must_use]
+    pub fn with_writable(mut self, name: &str) -> Self {
+        self.variables.push(ContextVariable { name: name.to_owned(), is_read_only: false });
+        self
+    }
+
+    /// Compiles a script and everything it includes and imports.
+    ///
+    /// `identity` tells files apart (see [`crate::module::Loaded::Script`]), `name` is shown in
+    /// errors.
+    ///
+    /// # Errors
+    ///
+    /// [`CompileError`] with the first error of each stage.
+    pub fn compile(
+        &self,
+        identity: &str,
+        name: &str,
+        text: &[u8],
+    ) -> Result<Arc<Program>, CompileError> {
+        let _ = (identity, name, text, &self.host, self.loader);
+        for variable in &self.variables {
+            let _ = (&variable.name, variable.is_read_only);
+        }
+        todo!()
+    }
+}
+
+/// A script could not be compiled.
+#[derive(Debug)]
+pub struct CompileError {
+    /// What is wrong; at least one.
+    pub diagnostics: Vec<Diagnostic>,
+    /// The sources that the places lie in.
+    pub sources: SourceMap,
+}
+
+impl std::fmt::Display for CompileError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (at, diagnostic) in self.diagnostics.iter().enumerate() {
+            let plain = diagnostic.plain(&self.sources);
+            let separator = if at == 0 { "" } else { "\n" };
+            write!(f, "{separator}{}", plain.message)?;
+            if let Some(file) = &plain.file {
+                write!(f, " in {file} on line {}, column {}", plain.line, plain.column)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for CompileError {}

@@ -1,0 +1,96 @@
+//! The class `Exception`: what `catch` gets for a builtin error, and what scripts throw.
+
+use std::sync::LazyLock;
+
+use crate::host::ClassBuilder;
+use crate::value::{Class, Object, Str, Value};
+
+/// The state of an `Exception` object.
+#[derive(Clone, Debug)]
+pub struct Exception {
+    /// What went wrong.
+    pub message: Str,
+    /// Where; only builtin exceptions know.
+    pub place: Option<Place>,
+}
+
+/// A place in a script.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The name of the file.
+    pub file: String,
+    /// The line, from 1.
+    pub line: u32,
+    /// The octet within the line, from 1.
+    pub column: u32,
+}
+
+impl Exception {
+    /// Makes an exception object.
+    pub fn object(message: impl Into<Str>, place: Option<Place>) -> Object {
+        Object::new(class(), Self { message: message.into(), place })
+    }
+
+    /// Returns the message with file, line and column, where they are known.
+    pub fn text(&self) -> Vec<u8> {
+        let mut text = self.message.to_vec();
+        if let Some(place) = &self.place {
+            let place =
+                format!(" in {} on line {}, column {}", place.file, place.line, place.column);
+            text.extend_from_slice(place.as_bytes());
+        }
+        text
+    }
+}
+
+/// Returns the class `Exception`.
+pub fn class() -> &'static Class {
+    static CLASS: LazyLock<Class> = LazyLock::new(|| {
+        let mut builder = ClassBuilder::new("Exception", "an error, to throw and to catch");
+        builder
+            .constructor(
+                "Exception(string message) -> Exception",
+                "makes an exception",
+                |ctx, args| {
+                    let message = args.first().and_then(Value::as_bytes).unwrap_or_default();
+                    ctx.new_object(Exception { message: message.into(), place: None })
+                },
+            )
+            .method("toString() -> string", "the message with its place", |ctx, _| {
+                Ok(Value::from(ctx.state_of_this::<Exception>()?.text()))
+            })
+            .method("message() -> string", "the message", |ctx, _| {
+                Ok(Value::String(ctx.state_of_this::<Exception>()?.message.clone()))
+            })
+            .method("file() -> string or none", "the file it happened in", |ctx, _| {
+                let exception = ctx.state_of_this::<Exception>()?;
+                Ok(Value::from(exception.place.as_ref().map(|place| place.file.clone())))
+            })
+            .method("line() -> number or none", "the line it happened in", |ctx, _| {
+                let exception = ctx.state_of_this::<Exception>()?;
+                Ok(Value::from(exception.place.as_ref().map(|place| place.line)))
+            })
+            .method("column() -> number or none", "the column it happened in", |ctx, _| {
+                let exception = ctx.state_of_this::<Exception>()?;
+                Ok(Value::from(exception.place.as_ref().map(|place| place.column)))
+            });
+        builder.build()
+    });
+    &CLASS
+}
+
+/// Returns the text of a thrown value, for error messages.
+pub(crate) fn describe(value: &Value) -> String {
+    let text = match value {
+        Value::Object(object) => {
+            object.state::<Exception>().map(|exception| exception.message.to_vec())
+        }
+        _ => None,
+    };
+    let text = text.unwrap_or_else(|| {
+        let mut out = Vec::new();
+        crate::ops::write_text(value, &mut out);
+        out
+    });
+    String::from_utf8_lossy(&text).into_owned()
+}

@@ -1,0 +1,398 @@
+//! Where functions, classes and modules of the host are registered.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::step::NativeFn;
+use super::{CallContext, NativeStep, Signature, SignatureError, Thrown};
+use crate::value::{Class, ClassKind, NativeClass, Str, Value};
+
+/// A function of the host with its signature.
+pub struct NativeFunction {
+    signature: Signature,
+    doc: String,
+    is_pure: bool,
+    min: usize,
+    max: usize,
+    fixed: usize,
+    call: Box<NativeFn>,
+}
+
+impl NativeFunction {
+    /// Makes a function from its parts.
+    pub fn new<F, R>(signature: Signature, doc: &str, body: F) -> Self
+    where
+        F: Fn(&mut CallContext<'_>, &mut [Value]) -> R + Send + Sync + 'static,
+        R: Into<NativeStep>,
+    {
+        let fixed = signature.parameters.iter().filter(|parameter| !parameter.is_rest).count();
+        Self {
+            min: signature.min_arguments(),
+            max: signature.max_arguments().unwrap_or(usize::MAX),
+            fixed,
+            signature,
+            doc: doc.to_owned(),
+            is_pure: false,
+            call: Box::new(move |context, arguments| body(context, arguments).into()),
+        }
+    }
+
+    /// Returns the name.
+    pub fn name(&self) -> &str {
+        &self.signature.name
+    }
+
+    /// Returns the signature.
+    pub fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    /// Returns the one-line description.
+    pub fn doc(&self) -> &str {
+        &self.doc
+    }
+
+    /// Returns whether equal arguments always give equal values, without effects.
+    pub fn is_pure(&self) -> bool {
+        self.is_pure
+    }
+
+    /// Returns how many parameters there are, a rest parameter aside.
+    #[inline]
+    pub(crate) fn fixed(&self) -> usize {
+        self.fixed
+    }
+
+    /// Checks the number of arguments.
+    pub(crate) fn check_count(&self, given: usize) -> Result<(), Thrown> {
+        if given >= self.min && given <= self.max {
+            return Ok(());
+        }
+        Err(Thrown::new(count_message(self.name(), given, self.min, self.max)))
+    }
+
+    /// Checks the number and types of arguments. Optional ones may be none.
+    #[inline]
+    pub(crate) fn check(&self, arguments: &[Value]) -> Result<(), Thrown> {
+        self.check_count(arguments.len())?;
+        let mut parameters = self.signature.parameters.iter();
+        let mut current = parameters.next();
+        for (at, argument) in arguments.iter().enumerate() {
+            let Some(parameter) = current else { break };
+            let kind = argument.type_of();
+            if !parameter.types.contains(kind) && !(parameter.is_optional && argument.is_none()) {
+                return Err(Thrown::new(format!(
+                    "{}() expects parameter {} ({}) to be {}, {} given",
+                    self.name(),
+                    at + 1,
+                    parameter.name,
+                    parameter.type_text,
+                    kind.name()
+                )));
+            }
+            if !parameter.is_rest {
+                current = parameters.next();
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the value of parameter `at` when it is not given.
+    pub(crate) fn default(&self, at: usize) -> Value {
+        self.signature.parameters.get(at).map_or(Value::None, |p| p.default.clone())
+    }
+
+    /// Runs the function; the caller has checked and completed the arguments.
+    #[inline]
+    pub(crate) fn invoke(
+        &self,
+        context: &mut CallContext<'_>,
+        arguments: &mut [Value],
+    ) -> NativeStep {
+        (self.call)(context, arguments)
+    }
+}
+
+/// Says that the number of arguments does not fit.
+pub(crate) fn count_message(name: &str, given: usize, min: usize, max: usize) -> String {
+    let name = if name.is_empty() { "function" } else { name };
+    let wanted = if min == max {
+        format!("{min}")
+    } else if given < min {
+        format!("at least {min}")
+    } else {
+        format!("at most {max}")
+    };
+    let noun = if wanted.ends_with(" 1") || wanted == "1" { "argument" } else { "arguments" };
+    format!("{name}() expects {wanted} {noun}, {given} given")
+}
+
+/// Collects what the host offers to scripts.
+#[derive(Default)]
+pub struct Registry {
+    set: HostSet,
+}
+
+/// A frozen registry: what a script is compiled against.
+#[derive(Clone, Default)]
+pub struct HostSet {
+    functions: BTreeMap<String, Arc<NativeFunction>>,
+    classes: BTreeMap<String, Class>,
+    modules: BTreeMap<String, Arc<BTreeMap<String, ModuleEntry>>>,
+}
+
+/// A name that a module of the host exports.
+#[derive(Clone)]
+pub enum ModuleEntry {
+    /// A function.
+    Function(Arc<NativeFunction>),
+    /// A class.
+    Class(Class),
+}
+
+impl Registry {
+    /// Makes a registry with what belongs to the language: `Exception` and `Iterator`.
+    pub fn new() -> Self {
+        let mut registry = Self::default();
+        registry.add_class(crate::exception::class().clone());
+        registry.add_class(crate::value::iterator_class().clone());
+        registry
+    }
+
+    /// Registers a function under the name in its signature, replacing an earlier one.
+    ///
+    /// `body` gives a value, a `Result` of one, or a [`NativeStep`].
+    ///
+    /// # Panics
+    ///
+    /// If the text of the signature cannot be read; signatures are written by us, not by users. Use
+    /// [`Self::add_function`] for names that come from outside.
+    pub fn function<F, R>(&mut self, signature: &str, doc: &str, body: F) -> &mut Self
+    where
+        F: Fn(&mut CallContext<'_>, &mut [Value]) -> R + Send + Sync + 'static,
+        R: Into<NativeStep>,
+    {
+        self.add_function(NativeFunction::new(read(signature), doc, body))
+    }
+
+    /// Registers a function whose value depends on its arguments alone. The compiler may call it.
+    ///
+    /// # Panics
+    ///
+    /// As [`Self::function`].
+    pub fn pure_function<F, R>(&mut self, signature: &str, doc: &str, body: F) -> &mut Self
+    where
+        F: Fn(&mut CallContext<'_>, &mut [Value]) -> R + Send + Sync + 'static,
+        R: Into<NativeStep>,
+    {
+        let mut function = NativeFunction::new(read(signature), doc, body);
+        function.is_pure = true;
+        self.add_function(function)
+    }
+
+    /// Registers a function made by [`NativeFunction::new`].
+    pub fn add_function(&mut self, function: NativeFunction) -> &mut Self {
+        self.set.functions.insert(function.name().to_owned(), Arc::new(function));
+        self
+    }
+
+    /// Registers a class, filled in by `fill`.
+    pub fn class(
+        &mut self,
+        name: &str,
+        doc: &str,
+        fill: impl FnOnce(&mut ClassBuilder),
+    ) -> &mut Self {
+        let mut builder = ClassBuilder::new(name, doc);
+        fill(&mut builder);
+        self.add_class(builder.build())
+    }
+
+    /// Registers a finished class.
+    pub fn add_class(&mut self, class: Class) -> &mut Self {
+        let name = String::from_utf8_lossy(class.name()).into_owned();
+        self.set.classes.insert(name, class);
+        self
+    }
+
+    /// Registers a module that scripts import by `path`, such as `extras://id`. What is registered
+    /// under a path that is known already joins it.
+    pub fn module(&mut self, path: &str, fill: impl FnOnce(&mut ModuleBuilder)) -> &mut Self {
+        let known = self.set.modules.get(path).map(|module| BTreeMap::clone(module));
+        let mut builder = ModuleBuilder { entries: known.unwrap_or_default() };
+        fill(&mut builder);
+        self.set.modules.insert(path.to_owned(), Arc::new(builder.entries));
+        self
+    }
+
+    /// Adds everything of another set; its names win.
+    pub fn include(&mut self, other: &HostSet) -> &mut Self {
+        let add = |map: &BTreeMap<String, Arc<NativeFunction>>| map.clone();
+        self.set.functions.extend(add(&other.functions));
+        self.set.classes.extend(other.classes.clone());
+        for (path, module) in &other.modules {
+            let mut entries =
+                self.set.modules.get(path).map(|known| BTreeMap::clone(known)).unwrap_or_default();
+            entries.extend(BTreeMap::clone(module));
+            self.set.modules.insert(path.clone(), Arc::new(entries));
+        }
+        self
+    }
+
+    /// Ends registration.
+    pub fn freeze(self) -> Arc<HostSet> {
+        Arc::new(self.set)
+    }
+}
+
+impl HostSet {
+    /// Returns the function `name`.
+    pub fn function(&self, name: &str) -> Option<&Arc<NativeFunction>> {
+        self.functions.get(name)
+    }
+
+    /// Returns the class `name`.
+    pub fn class(&self, name: &str) -> Option<&Class> {
+        self.classes.get(name)
+    }
+
+    /// Returns the module that `path` names.
+    pub fn module(&self, path: &str) -> Option<&BTreeMap<String, ModuleEntry>> {
+        self.modules.get(path).map(|module| &**module)
+    }
+
+    /// Returns all functions, sorted by name.
+    pub fn functions(&self) -> impl Iterator<Item = &Arc<NativeFunction>> {
+        self.functions.values()
+    }
+
+    /// Returns all classes, sorted by name.
+    pub fn classes(&self) -> impl Iterator<Item = &Class> {
+        self.classes.values()
+    }
+
+    /// Returns all modules, sorted by path.
+    pub fn modules(&self) -> impl Iterator<Item = (&str, &BTreeMap<String, ModuleEntry>)> {
+        self.modules.iter().map(|(path, module)| (path.as_str(), &**module))
+    }
+}
+
+/// Collects the members of a class of the host.
+pub struct ClassBuilder {
+    class: NativeClass,
+}
+
+impl ClassBuilder {
+    pub(crate) fn new(name: &str, doc: &str) -> Self {
+        Self {
+            class: NativeClass {
+                name: Str::from(name),
+                doc: doc.to_owned(),
+                constructor: None,
+                methods: Default::default(),
+                statics: Default::default(),
+            },
+        }
+    }
+
+    /// Sets the constructor. Its value is the object: make it with [`CallContext::new_object`].
+    ///
+    /// # Panics
+    ///
+    /// As [`Registry::function`].
+    pub fn constructor<F, R>(&mut self, signature: &str, doc: &str, body: F) -> &mut Self
+    where
+        F: Fn(&mut CallContext<'_>, &mut [Value]) -> R + Send + Sync + 'static,
+        R: Into<NativeStep>,
+    {
+        self.class.constructor = Some(Arc::new(NativeFunction::new(read(signature), doc, body)));
+        self
+    }
+
+    /// Adds a method. It finds its object by [`CallContext::state_of_this`].
+    ///
+    /// # Panics
+    ///
+    /// As [`Registry::function`].
+    pub fn method<F, R>(&mut self, signature: &str, doc: &str, body: F) -> &mut Self
+    where
+        F: Fn(&mut CallContext<'_>, &mut [Value]) -> R + Send + Sync + 'static,
+        R: Into<NativeStep>,
+    {
+        self.add_method(NativeFunction::new(read(signature), doc, body))
+    }
+
+    /// Adds a method made by [`NativeFunction::new`].
+    pub fn add_method(&mut self, function: NativeFunction) -> &mut Self {
+        self.class.methods.insert(Str::from(function.name()), Arc::new(function));
+        self
+    }
+
+    /// Adds a static function.
+    ///
+    /// # Panics
+    ///
+    /// As [`Registry::function`].
+    pub fn static_function<F, R>(&mut self, signature: &str, doc: &str, body: F) -> &mut Self
+    where
+        F: Fn(&mut CallContext<'_>, &mut [Value]) -> R + Send + Sync + 'static,
+        R: Into<NativeStep>,
+    {
+        self.add_static_function(NativeFunction::new(read(signature), doc, body))
+    }
+
+    /// Adds a static function made by [`NativeFunction::new`].
+    pub fn add_static_function(&mut self, function: NativeFunction) -> &mut Self {
+        self.class.statics.insert(Str::from(function.name()), Arc::new(function));
+        self
+    }
+
+    /// Sets a constructor made by [`NativeFunction::new`].
+    pub fn add_constructor(&mut self, function: NativeFunction) -> &mut Self {
+        self.class.constructor = Some(Arc::new(function));
+        self
+    }
+
+    /// Ends the class.
+    pub fn build(self) -> Class {
+        Class::new(ClassKind::Native(self.class))
+    }
+}
+
+/// Collects the names that a module of the host exports.
+pub struct ModuleBuilder {
+    entries: BTreeMap<String, ModuleEntry>,
+}
+
+impl ModuleBuilder {
+    /// Exports a function.
+    ///
+    /// # Panics
+    ///
+    /// As [`Registry::function`].
+    pub fn function<F, R>(&mut self, signature: &str, doc: &str, body: F) -> &mut Self
+    where
+        F: Fn(&mut CallContext<'_>, &mut [Value]) -> R + Send + Sync + 'static,
+        R: Into<NativeStep>,
+    {
+        self.add_function(NativeFunction::new(read(signature), doc, body))
+    }
+
+    /// Exports a function made by [`NativeFunction::new`].
+    pub fn add_function(&mut self, function: NativeFunction) -> &mut Self {
+        let name = function.name().to_owned();
+        self.entries.insert(name, ModuleEntry::Function(Arc::new(function)));
+        self
+    }
+
+    /// Exports a class.
+    pub fn add_class(&mut self, class: Class) -> &mut Self {
+        let name = String::from_utf8_lossy(class.name()).into_owned();
+        self.entries.insert(name, ModuleEntry::Class(class));
+        self
+    }
+}
+
+fn read(signature: &str) -> Signature {
+    Signature::parse(signature).unwrap_or_else(|error: SignatureError| panic!("{error}"))
+}

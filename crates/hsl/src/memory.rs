@@ -1,0 +1,130 @@
+//! The memory limit: a budget that allocations draw on, refilled after measuring what is alive.
+//!
+//! Operations that make values take their size from the budget. When it is used up, the machine
+//! walks everything reachable from its stack and variables; if that is more than the limit the script
+//! ends, else the budget is what is left. Garbage costs nothing but the walk, and the walks are as
+//! rare as the limit is large.
+
+use std::collections::HashSet;
+
+use crate::host::Thrown;
+use crate::value::{FunctionKind, Value};
+
+/// Octets that may be allocated before the next walk.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Budget {
+    left: i64,
+}
+
+impl Budget {
+    pub(crate) fn new(limit: usize) -> Self {
+        Self { left: i64::try_from(limit).unwrap_or(i64::MAX) }
+    }
+
+    /// Takes octets; the machine looks at the budget at calls and loops.
+    #[inline]
+    pub(crate) fn charge(&mut self, octets: usize) {
+        self.left = self.left.saturating_sub(octets as i64);
+    }
+
+    /// Takes octets for one large value that is about to be made.
+    pub(crate) fn charge_large(&mut self, octets: usize, limit: usize) -> Result<(), Thrown> {
+        if octets > limit {
+            return Err(exceeded(limit));
+        }
+        self.charge(octets);
+        Ok(())
+    }
+
+    /// Returns what is left; negative if a walk is due.
+    #[inline]
+    pub(crate) fn left(&self) -> i64 {
+        self.left
+    }
+
+    /// Sets the budget after a walk that found `live` octets.
+    pub(crate) fn refill(&mut self, live: usize, limit: usize) -> Result<(), Thrown> {
+        if live > limit {
+            return Err(exceeded(limit));
+        }
+        // A sixteenth of the limit at least: close to the limit, walks must not follow one another.
+        self.left = i64::try_from((limit - live).max(limit / 16).max(4096)).unwrap_or(i64::MAX);
+        Ok(())
+    }
+}
+
+#[cold]
+fn exceeded(limit: usize) -> Thrown {
+    Thrown::limit(format!("memory limit of {limit} bytes exceeded"))
+}
+
+/// Measures values reachable from `roots`, each shared one once, in octets.
+pub(crate) fn measure<'a>(roots: impl Iterator<Item = &'a Value>) -> usize {
+    let mut seen = HashSet::new();
+    let mut work: Vec<Value> = Vec::new();
+    let mut total = 0_usize;
+    let mut visit = |value: &Value, work: &mut Vec<Value>| {
+        let address = match value {
+            Value::String(text) => text.address(),
+            Value::Array(array) => array.address(),
+            Value::Function(function) => function.allocation(),
+            Value::Object(object) => object.address(),
+            Value::Resource(resource) => resource.address(),
+            Value::Cell(cell) => std::sync::Arc::as_ptr(&cell.0) as usize,
+            _ => return,
+        };
+        if seen.insert(address) {
+            total = total.saturating_add(64 + value.shallow_size());
+            if value.is_container() {
+                work.push(value.clone());
+            }
+        }
+    };
+    for root in roots {
+        visit(root, &mut work);
+        while let Some(value) = work.pop() {
+            each_child(&value, |child| visit(child, &mut work));
+        }
+    }
+    total
+}
+
+/// Returns whether functions or objects of a script are reachable from `value` without passing
+/// through one.
+pub(crate) fn holds_references(value: &Value) -> bool {
+    let mut work = vec![value.clone()];
+    while let Some(value) = work.pop() {
+        match &value {
+            Value::Function(_) | Value::Object(_) => return true,
+            Value::Array(_) => each_child(&value, |child| {
+                if child.is_container() {
+                    work.push(child.clone());
+                }
+            }),
+            _ => {}
+        }
+    }
+    false
+}
+
+/// Shows what a container holds.
+fn each_child(value: &Value, mut visit: impl FnMut(&Value)) {
+    match value {
+        Value::Array(array) => array.values().for_each(visit),
+        Value::Object(object) => object.properties().lock().values().for_each(visit),
+        Value::Cell(cell) => visit(&cell.0.0.lock()),
+        Value::Function(function) => match function.kind() {
+            FunctionKind::Script(script) => {
+                for cell in &script.0.captures {
+                    visit(&Value::Cell(crate::value::SharedCell(std::sync::Arc::clone(cell))));
+                }
+                if let Some(this) = &script.0.this {
+                    visit(&Value::Object(this.clone()));
+                }
+            }
+            FunctionKind::Native { this: Some(this), .. } => visit(&Value::Object(this.clone())),
+            FunctionKind::Native { .. } => {}
+        },
+        _ => {}
+    }
+}

@@ -1,0 +1,160 @@
+//! Conversions between types, and equality.
+use crate::value::{Array, Type, Value, number};
+
+/// Appends the text of a value, as `echo` and `string()` show it.
+pub fn write_text(value: &Value, out: &mut Vec<u8>) {
+    match value {
+        Value::String(text) => out.extend_from_slice(text),
+        _ => dump(value, out),
+    }
+}
+
+/// Returns the text of a value.
+pub fn to_text(value: &Value) -> crate::value::Str {
+    match value {
+        Value::String(text) => text.clone(),
+        _ => {
+            let mut out = Vec::new();
+            dump(value, &mut out);
+            out.into()
+        }
+    }
+}
+
+/// Appends the form of a value inside of array dumps: strings in quotes, with `\`, `"`, `$` and
+/// control characters escaped as a literal needs it.
+pub fn dump(value: &Value, out: &mut Vec<u8>) {
+    // Arrays that are being written, each with the position of its next element.
+    let mut open: Vec<(Array, usize)> = Vec::new();
+    dump_one(value, out, &mut open);
+    while let Some((array, at)) = open.pop() {
+        let Some((next, key, value)) = array.walk(at) else {
+            out.push(b']');
+            continue;
+        };
+        if at > 0 {
+            out.push(b',');
+        }
+        dump_one(&key.to_value(), out, &mut Vec::new());
+        out.extend_from_slice(b"=>");
+        let value = value.clone();
+        drop(key);
+        open.push((array, next));
+        dump_one(&value, out, &mut open);
+    }
+}
+
+fn dump_one(value: &Value, out: &mut Vec<u8>, open: &mut Vec<(Array, usize)>) {
+    match value {
+        Value::None | Value::Unset | Value::Cell(_) => out.extend_from_slice(b"none"),
+        Value::Bool(true) => out.extend_from_slice(b"true"),
+        Value::Bool(false) => out.extend_from_slice(b"false"),
+        Value::Number(value) => number::write_number(*value, out),
+        Value::String(text) => quote(text, out),
+        Value::Array(array) => {
+            out.push(b'[');
+            open.push((array.clone(), 0));
+        }
+        Value::Function(function) => {
+            out.extend_from_slice(b"function");
+            if let Some(name) = function.name() {
+                out.push(b' ');
+                out.extend_from_slice(name.as_bytes());
+            }
+        }
+        Value::Object(object) => {
+            if let Some(exception) = object.state::<crate::exception::Exception>() {
+                out.extend_from_slice(&exception.text());
+            } else {
+                out.extend_from_slice(b"object ");
+                out.extend_from_slice(object.class().name());
+            }
+        }
+        Value::Resource(resource) => {
+            out.extend_from_slice(b"resource ");
+            out.extend_from_slice(resource.type_name().as_bytes());
+        }
+    }
+}
+
+fn quote(text: &[u8], out: &mut Vec<u8>) {
+    out.push(b'"');
+    for &byte in text {
+        match byte {
+            b'"' | b'\\' | b'$' => out.extend_from_slice(&[b'\\', byte]),
+            b'\n' => out.extend_from_slice(b"\\n"),
+            b'\r' => out.extend_from_slice(b"\\r"),
+            b'\t' => out.extend_from_slice(b"\\t"),
+            0..=0x1f | 0x7f => {
+                const HEX: &[u8; 16] = b"0123456789abcdef";
+                let digits = [HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]];
+                out.extend_from_slice(b"\\x");
+                out.extend_from_slice(&digits);
+            }
+            _ => out.push(byte),
+        }
+    }
+    out.push(b'"');
+}
+
+/// Converts to a number: decimal and `0x` hexadecimal text, booleans; anything else is 0.
+pub fn to_number(value: &Value) -> f64 {
+    match value {
+        Value::Number(value) => *value,
+        Value::Bool(value) => f64::from(u8::from(*value)),
+        Value::String(text) => number::parse_number(text),
+        _ => 0.0,
+    }
+}
+
+/// Compares type and value: arrays element by element whatever the order of their keys; functions,
+/// objects and resources by identity.
+pub fn strict_equal(a: &Value, b: &Value) -> bool {
+    match (a, b) {
+        (Value::None | Value::Unset, Value::None | Value::Unset) => true,
+        (Value::Bool(a), Value::Bool(b)) => a == b,
+        (Value::Number(a), Value::Number(b)) => a == b,
+        (Value::String(a), Value::String(b)) => a == b,
+        (Value::Array(a), Value::Array(b)) => arrays_equal(a, b),
+        (Value::Function(a), Value::Function(b)) => a.same(b),
+        (Value::Object(a), Value::Object(b)) => a.same(b),
+        (Value::Resource(a), Value::Resource(b)) => a.same(b),
+        _ => false,
+    }
+}
+
+fn arrays_equal(a: &Array, b: &Array) -> bool {
+    let mut work = vec![(a.clone(), b.clone())];
+    while let Some((a, b)) = work.pop() {
+        if a.ptr_eq(&b) {
+            continue;
+        }
+        if a.len() != b.len() {
+            return false;
+        }
+        for (key, x) in &a {
+            let Some(y) = b.get(&key) else { return false };
+            match (x, y) {
+                (Value::Array(x), Value::Array(y)) => work.push((x.clone(), y.clone())),
+                _ if !strict_equal(x, y) => return false,
+                _ => {}
+            }
+        }
+    }
+    true
+}
+
+/// Compares as `==` does, by the table of the manual.
+pub fn loose_equal(a: &Value, b: &Value) -> bool {
+    use Value::{Bool, None, Number, String};
+    match (a, b) {
+        (None, _) | (_, None) => a.type_of() == b.type_of(),
+        (Bool(x), Number(y)) | (Number(y), Bool(x)) => f64::from(u8::from(*x)) == *y,
+        (Bool(x), other) | (other, Bool(x)) => *x == other.is_truthy(),
+        (Number(x), String(y)) | (String(y), Number(x)) => *x == number::parse_number(y),
+        (Number(x), other) | (other, Number(x)) if other.type_of() != Type::Number => {
+            f64::from(u8::from(other.is_truthy())) == *x
+        }
+        _ => strict_equal(a, b),
+    }
+}

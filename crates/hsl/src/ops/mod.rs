@@ -1,0 +1,20 @@
+//! Conversions and operators of the manual, each written once.
+//!
+//! The compiler folds constants with the functions the machine runs, so both agree. Errors are
+//! builtin errors without a place; whoever calls knows it. Nothing here recurses with the depth of a
+//! value.
+
+mod arithmetic;
+mod convert;
+mod format;
+mod index;
+mod slice;
+
+pub use arithmetic::{BinaryFn, less};
+pub use convert::{dump, loose_equal, strict_equal, to_number, to_text, write_text};
+pub use format::format;
+pub use slice::{Bounds, slice};
+
+pub(crate) use arithmetic::*;
+pub(crate) use index::{contains, element};
+pub(crate) use slice::{remove_slice, replace_slice};

@@ -1,0 +1,857 @@
+//! Arrays: ordered maps that are lists most of the time.
+//!
+//! Keys 0..n in order live in a plain vector ("list"); any other shape switches to entries in
+//! insertion order with a hash index ("map"). Removed entries leave a gap that iteration skips; gaps
+//! are squeezed out when they outnumber what is left, so every operation is amortised O(1).
+//! Small maps have no index at all: comparing eight keys is cheaper than hashing one.
+
+use std::borrow::Cow;
+use std::hash::{BuildHasher, Hash, Hasher};
+use std::sync::{Arc, LazyLock};
+
+use hashbrown::HashTable;
+
+use super::{Str, Value, number, release};
+use crate::ops::strict_equal;
+
+/// Entries that are searched one by one rather than through the hash index.
+const UNINDEXED: usize = 8;
+
+/// A key of an array.
+#[derive(Clone, Debug)]
+pub enum Key {
+    /// A number, truncated to 32 bits; also booleans and strings that hold an integer.
+    Int(i32),
+    /// Any other string.
+    Str(Str),
+    /// Any other value, as it is. Never a boolean, number, string.
+    Other(Value),
+}
+
+impl Key {
+    /// Turns a value into the key it stands for.
+    #[inline]
+    pub fn from_value(value: &Value) -> Self {
+        match value {
+            Value::Number(number) => Self::Int(number::to_i32(*number)),
+            Value::String(text) => match integer_text(text) {
+                Some(number) => Self::Int(number),
+                None => Self::Str(text.clone()),
+            },
+            Value::Bool(value) => Self::Int(i32::from(*value)),
+            other => Self::Other(other.clone()),
+        }
+    }
+
+    /// Turns the key into a value.
+    #[inline]
+    pub fn to_value(&self) -> Value {
+        match self {
+            Self::Int(number) => Value::Number(f64::from(*number)),
+            Self::Str(text) => Value::String(text.clone()),
+            Self::Other(value) => value.clone(),
+        }
+    }
+
+    /// Returns the bytes of a string key.
+    pub fn as_bytes(&self) -> Option<&[u8]> {
+        match self {
+            Self::Str(text) => Some(text.as_bytes()),
+            _ => None,
+        }
+    }
+
+    fn hash(&self) -> u64 {
+        match self {
+            Self::Int(number) => hash_int(*number),
+            Self::Str(text) => hash_bytes(text),
+            Self::Other(value) => strict_hash(value),
+        }
+    }
+}
+
+impl PartialEq for Key {
+    #[inline]
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Int(a), Self::Int(b)) => a == b,
+            (Self::Str(a), Self::Str(b)) => a == b,
+            (Self::Other(a), Self::Other(b)) => a == b,
+            _ => false,
+        }
+    }
+}
+
+impl Eq for Key {}
+
+impl From<i32> for Key {
+    fn from(value: i32) -> Self {
+        Self::Int(value)
+    }
+}
+
+impl From<&str> for Key {
+    fn from(text: &str) -> Self {
+        Self::from(text.as_bytes())
+    }
+}
+
+impl From<String> for Key {
+    fn from(text: String) -> Self {
+        Self::from(text.as_bytes())
+    }
+}
+
+impl From<&[u8]> for Key {
+    fn from(text: &[u8]) -> Self {
+        integer_text(text).map_or_else(|| Self::Str(Str::new(text)), Self::Int)
+    }
+}
+
+impl From<Str> for Key {
+    fn from(text: Str) -> Self {
+        integer_text(&text).map_or_else(|| Self::Str(text), Self::Int)
+    }
+}
+
+impl From<&Value> for Key {
+    fn from(value: &Value) -> Self {
+        Self::from_value(value)
+    }
+}
+
+/// A key looked up without making one.
+#[derive(Clone, Copy)]
+enum Probe<'a> {
+    Int(i32),
+    Bytes(&'a [u8]),
+    Name(&'a Str),
+    Key(&'a Key),
+}
+
+impl Probe<'_> {
+    #[inline]
+    fn matches(self, key: &Key) -> bool {
+        match (self, key) {
+            (Self::Int(a), Key::Int(b)) => a == *b,
+            (Self::Bytes(a), Key::Str(b)) => a == b.as_bytes(),
+            (Self::Name(a), Key::Str(b)) => a == b,
+            (Self::Key(a), b) => a == b,
+            _ => false,
+        }
+    }
+
+    fn hash(self) -> u64 {
+        match self {
+            Self::Int(number) => hash_int(number),
+            Self::Bytes(text) => hash_bytes(text),
+            Self::Name(text) => hash_bytes(text),
+            Self::Key(key) => key.hash(),
+        }
+    }
+}
+
+/// An ordered map with cheap clones; copied when written to while shared.
+#[derive(Clone, Default)]
+pub struct Array(Arc<ArrayData>);
+
+#[derive(Clone)]
+enum ArrayData {
+    /// Keys 0..n in order.
+    List(Vec<Value>),
+    Map(Box<Map>),
+}
+
+impl Default for ArrayData {
+    fn default() -> Self {
+        Self::List(Vec::new())
+    }
+}
+
+#[derive(Clone, Default)]
+struct Map {
+    /// In insertion order; `None` where an entry was removed.
+    entries: Vec<Option<(Key, Value)>>,
+    index: MapIndex,
+    /// Entries that are there.
+    live: usize,
+    /// The highest numeric key plus one, at least 0; `None` if it must be looked for.
+    next: Option<i64>,
+}
+
+/// Positions by hash of their key; empty while there are at most [`UNINDEXED`] entries.
+type MapIndex = HashTable<u32>;
+
+impl Map {
+    #[inline]
+    fn find(&self, probe: Probe<'_>) -> Option<usize> {
+        if self.entries.len() <= UNINDEXED {
+            return self
+                .entries
+                .iter()
+                .position(|entry| entry.as_ref().is_some_and(|(key, _)| probe.matches(key)));
+        }
+        let entries = &self.entries;
+        self.index
+            .find(probe.hash(), |&at| {
+                entries
+                    .get(at as usize)
+                    .and_then(Option::as_ref)
+                    .is_some_and(|(key, _)| probe.matches(key))
+            })
+            .map(|&at| at as usize)
+    }
+
+    /// Adds an entry whose key is not there yet.
+    fn append(&mut self, key: Key, value: Value) -> usize {
+        if self.entries.len() > UNINDEXED && self.live * 2 < self.entries.len() {
+            self.squeeze();
+        }
+        let at = self.entries.len();
+        if let (Key::Int(number), Some(next)) = (&key, self.next) {
+            self.next = Some(next.max(i64::from(*number) + 1));
+        }
+        let hash = if at >= UNINDEXED { key.hash() } else { 0 };
+        self.entries.push(Some((key, value)));
+        self.live += 1;
+        if at == UNINDEXED {
+            self.build_index();
+        } else if at > UNINDEXED {
+            let entries = &self.entries;
+            // Four billion entries do not fit into memory.
+            self.index.insert_unique(hash, at as u32, |&at| entry_hash(entries, at));
+        }
+        at
+    }
+
+    fn build_index(&mut self) {
+        self.index.clear();
+        let entries = &self.entries;
+        self.index.reserve(entries.len() * 2, |&at| entry_hash(entries, at));
+        for (at, entry) in entries.iter().enumerate() {
+            if let Some((key, _)) = entry {
+                self.index.insert_unique(key.hash(), at as u32, |&at| entry_hash(entries, at));
+            }
+        }
+    }
+
+    /// Removes the gaps.
+    fn squeeze(&mut self) {
+        self.entries.retain(Option::is_some);
+        if self.entries.len() > UNINDEXED {
+            self.build_index();
+        } else {
+            self.index.clear();
+        }
+    }
+
+    fn remove(&mut self, probe: Probe<'_>) -> Option<Value> {
+        let at = self.find(probe)?;
+        if self.entries.len() > UNINDEXED {
+            let wanted = at as u32;
+            if let Ok(slot) = self.index.find_entry(probe.hash(), |&found| found == wanted) {
+                slot.remove();
+            }
+        }
+        let (key, value) = self.entries.get_mut(at)?.take()?;
+        self.live -= 1;
+        if let (Key::Int(number), Some(next)) = (&key, self.next)
+            && i64::from(*number) + 1 == next
+        {
+            self.next = None;
+        }
+        // Gaps at the end cost nothing to give up.
+        while self.entries.len() > UNINDEXED + 1 && matches!(self.entries.last(), Some(None)) {
+            self.entries.pop();
+        }
+        Some(value)
+    }
+
+    fn next_index(&mut self) -> i64 {
+        *self.next.get_or_insert_with(|| {
+            self.entries
+                .iter()
+                .flatten()
+                .filter_map(|(key, _)| match key {
+                    Key::Int(number) => Some(i64::from(*number) + 1),
+                    _ => None,
+                })
+                .fold(0, i64::max)
+        })
+    }
+}
+
+impl ArrayData {
+    /// Switches to the map shape and returns it.
+    fn map_mut(&mut self) -> &mut Map {
+        if let Self::List(items) = self {
+            let items = std::mem::take(items);
+            let mut map = Map { next: Some(0), ..Map::default() };
+            map.entries.reserve(items.len() + 1);
+            for (key, value) in (0_i32..).zip(items) {
+                map.append(Key::Int(key), value);
+            }
+            *self = Self::Map(Box::new(map));
+        }
+        match self {
+            Self::Map(map) => map,
+            Self::List(_) => unreachable!("the list was turned into a map above"),
+        }
+    }
+}
+
+impl Array {
+    /// Makes an empty array.
+    #[inline]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Makes an empty array with room for `items` list items.
+    pub fn with_capacity(items: usize) -> Self {
+        Self(Arc::new(ArrayData::List(Vec::with_capacity(items))))
+    }
+
+    /// Returns the number of elements.
+    #[inline]
+    pub fn len(&self) -> usize {
+        match &*self.0 {
+            ArrayData::List(items) => items.len(),
+            ArrayData::Map(map) => map.live,
+        }
+    }
+
+    /// Returns whether there are no elements.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Returns whether the keys are 0..n in order and the elements lie in one slice.
+    pub fn as_list(&self) -> Option<&[Value]> {
+        match &*self.0 {
+            ArrayData::List(items) => Some(items),
+            ArrayData::Map(_) => None,
+        }
+    }
+
+    /// Returns the element with this key.
+    pub fn get(&self, key: &Key) -> Option<&Value> {
+        match key {
+            Key::Int(number) => self.get_int(*number),
+            _ => self.probe(Probe::Key(key)),
+        }
+    }
+
+    /// Returns the element with this numeric key.
+    #[inline]
+    pub fn get_int(&self, key: i32) -> Option<&Value> {
+        match &*self.0 {
+            ArrayData::List(items) => usize::try_from(key).ok().and_then(|at| items.get(at)),
+            ArrayData::Map(_) => self.probe(Probe::Int(key)),
+        }
+    }
+
+    /// Returns the element with this text key; text that holds an integer finds the number.
+    #[inline]
+    pub fn get_text(&self, key: impl AsRef<[u8]>) -> Option<&Value> {
+        let key = key.as_ref();
+        match integer_text(key) {
+            Some(number) => self.get_int(number),
+            None => self.probe(Probe::Bytes(key)),
+        }
+    }
+
+    /// Returns the element with this text key. One allocation used as key and for the search makes
+    /// this a comparison of addresses.
+    #[inline]
+    pub(crate) fn get_name(&self, name: &Str) -> Option<&Value> {
+        match integer_text(name) {
+            Some(number) => self.get_int(number),
+            None => self.probe(Probe::Name(name)),
+        }
+    }
+
+    /// Returns the element with the key that `value` stands for.
+    #[inline]
+    pub fn get_value(&self, value: &Value) -> Option<&Value> {
+        match value {
+            Value::Number(number) => self.get_int(number::to_i32(*number)),
+            Value::String(text) => self.get_text(text),
+            Value::Bool(value) => self.get_int(i32::from(*value)),
+            other => self.probe(Probe::Key(&Key::Other(other.clone()))),
+        }
+    }
+
+    fn probe(&self, probe: Probe<'_>) -> Option<&Value> {
+        match &*self.0 {
+            ArrayData::List(_) => None,
+            ArrayData::Map(map) => {
+                let at = map.find(probe)?;
+                map.entries.get(at)?.as_ref().map(|(_, value)| value)
+            }
+        }
+    }
+
+    /// Returns whether there is an element with this key.
+    pub fn contains(&self, key: &Key) -> bool {
+        self.get(key).is_some()
+    }
+
+    /// Returns the place of the element with the key that `value` stands for, copying the array first
+    /// if it is shared. `None` leaves the array alone.
+    pub(crate) fn get_value_mut(&mut self, value: &Value) -> Option<&mut Value> {
+        self.get_value(value)?;
+        let key = Key::from_value(value);
+        self.get_mut(&key)
+    }
+
+    /// Returns the place of the element with this key, copying the array first if it is shared.
+    pub fn get_mut(&mut self, key: &Key) -> Option<&mut Value> {
+        match Arc::make_mut(&mut self.0) {
+            ArrayData::List(items) => match key {
+                Key::Int(number) => usize::try_from(*number).ok().and_then(|at| items.get_mut(at)),
+                _ => None,
+            },
+            ArrayData::Map(map) => {
+                let at = map.find(Probe::Key(key))?;
+                map.entries.get_mut(at)?.as_mut().map(|(_, value)| value)
+            }
+        }
+    }
+
+    /// Returns the place of the element with this key; a missing one is made and holds none.
+    #[inline]
+    pub fn entry(&mut self, key: Key) -> &mut Value {
+        let data = Arc::make_mut(&mut self.0);
+        let fits = match (&*data, &key) {
+            (ArrayData::List(items), Key::Int(number)) => usize::try_from(*number)
+                .ok()
+                .filter(|at| *at <= items.len() && i32::try_from(*at).is_ok()),
+            _ => None,
+        };
+        if let Some(at) = fits {
+            if let ArrayData::List(items) = data {
+                if at == items.len() {
+                    items.push(Value::None);
+                }
+                return &mut items[at]; // `at` is less than the length, grown above if needed
+            }
+            unreachable!("`fits` holds a position for lists only");
+        }
+        let map = data.map_mut();
+        let at = match map.find(Probe::Key(&key)) {
+            Some(at) => at,
+            None => map.append(key, Value::None),
+        };
+        match map.entries.get_mut(at) {
+            Some(Some((_, value))) => value,
+            _ => unreachable!("the entry was found or appended above"),
+        }
+    }
+
+    /// Sets an element and returns the value it replaces. A new key goes to the end.
+    #[inline]
+    pub fn insert(&mut self, key: Key, value: Value) -> Option<Value> {
+        let before = self.len();
+        let slot = self.entry(key);
+        let old = std::mem::replace(slot, value);
+        (self.len() == before).then_some(old)
+    }
+
+    /// Appends behind the highest numeric key. Returns false, and drops the value, if that key is
+    /// the largest there is.
+    #[inline]
+    pub fn push(&mut self, value: Value) -> bool {
+        match Arc::make_mut(&mut self.0) {
+            ArrayData::List(items) => {
+                if items.len() > i32::MAX as usize {
+                    return false;
+                }
+                items.push(value);
+                true
+            }
+            ArrayData::Map(map) => {
+                let Ok(next) = i32::try_from(map.next_index()) else { return false };
+                map.append(Key::Int(next), value);
+                true
+            }
+        }
+    }
+
+    /// Removes an element and returns it. The other elements keep their keys and their order.
+    pub fn remove(&mut self, key: &Key) -> Option<Value> {
+        if !self.contains(key) {
+            return None;
+        }
+        let data = Arc::make_mut(&mut self.0);
+        if let (ArrayData::List(items), Key::Int(number)) = (&mut *data, key)
+            && usize::try_from(*number).is_ok_and(|at| at + 1 == items.len())
+        {
+            return items.pop();
+        }
+        data.map_mut().remove(Probe::Key(key))
+    }
+
+    /// Returns the elements in order.
+    pub fn iter(&self) -> ArrayIter<'_> {
+        ArrayIter { array: self, at: 0 }
+    }
+
+    /// Returns the values in order.
+    pub fn values(&self) -> impl Iterator<Item = &Value> {
+        let (list, map) = match &*self.0 {
+            ArrayData::List(items) => (Some(items), None),
+            ArrayData::Map(map) => (None, Some(map)),
+        };
+        list.into_iter()
+            .flatten()
+            .chain(map.into_iter().flat_map(|map| map.entries.iter().flatten().map(|(_, v)| v)))
+    }
+
+    /// Returns the keys in order.
+    pub fn keys(&self) -> impl Iterator<Item = Key> {
+        self.iter().map(|(key, _)| key)
+    }
+
+    /// Returns the element at or behind the internal position `at`, and the position to go on with.
+    #[inline]
+    pub(crate) fn walk(&self, at: usize) -> Option<(usize, Cow<'_, Key>, &Value)> {
+        match &*self.0 {
+            ArrayData::List(items) => {
+                items.get(at).map(|value| (at + 1, Cow::Owned(Key::Int(at as i32)), value))
+            }
+            ArrayData::Map(map) => {
+                let rest = map.entries.get(at..)?;
+                let skip = rest.iter().position(Option::is_some)?;
+                let (key, value) = rest.get(skip)?.as_ref()?;
+                Some((at + skip + 1, Cow::Borrowed(key), value))
+            }
+        }
+    }
+
+    /// Returns the places of all values, copying the array first if it is shared.
+    pub fn values_mut(&mut self) -> impl Iterator<Item = &mut Value> {
+        let (list, map) = match Arc::make_mut(&mut self.0) {
+            ArrayData::List(items) => (Some(items), None),
+            ArrayData::Map(map) => (None, Some(map)),
+        };
+        list.into_iter()
+            .flatten()
+            .chain(map.into_iter().flat_map(|map| map.entries.iter_mut().flatten().map(|(_, v)| v)))
+    }
+
+    /// Returns whether both are the same allocation.
+    pub fn ptr_eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// Returns an address that identifies the allocation while it lives.
+    pub(crate) fn address(&self) -> usize {
+        Arc::as_ptr(&self.0) as usize
+    }
+
+    pub(crate) fn shallow_size(&self) -> usize {
+        match &*self.0 {
+            ArrayData::List(items) => 48 + items.len() * 16,
+            ArrayData::Map(map) => 96 + map.entries.len() * 40,
+        }
+    }
+
+    /// Moves nested containers out of an unshared array; see [`release`].
+    pub(super) fn unlink(&mut self, work: &mut Vec<Value>) {
+        if let Some(data) = Arc::get_mut(&mut self.0) {
+            data.unlink(work);
+        }
+    }
+}
+
+impl ArrayData {
+    fn unlink(&mut self, work: &mut Vec<Value>) {
+        match self {
+            Self::List(items) => {
+                work.extend(items.iter_mut().filter(|v| v.is_container()).map(std::mem::take));
+            }
+            Self::Map(map) => {
+                for (key, value) in map.entries.iter_mut().flatten() {
+                    if let Key::Other(value) = key
+                        && value.is_container()
+                    {
+                        work.push(std::mem::take(value));
+                    }
+                    if value.is_container() {
+                        work.push(std::mem::take(value));
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Drop for ArrayData {
+    fn drop(&mut self) {
+        let mut work = Vec::new();
+        self.unlink(&mut work);
+        if !work.is_empty() {
+            release(work);
+        }
+    }
+}
+
+/// A set of values by `===`, for searching many in many.
+pub(crate) struct ValueSet<'a>(HashTable<&'a Value>);
+
+impl<'a> ValueSet<'a> {
+    /// Makes the set of the values of `array`.
+    pub(crate) fn new(array: &'a Array) -> Self {
+        let mut table: HashTable<&'a Value> = HashTable::with_capacity(array.len());
+        for value in array.values() {
+            table
+                .entry(strict_hash(value), |known| strict_equal(known, value), |known| {
+                    strict_hash(known)
+                })
+                .or_insert(value);
+        }
+        Self(table)
+    }
+
+    /// Returns whether an equal value is in the set.
+    pub(crate) fn contains(&self, value: &Value) -> bool {
+        self.0.find(strict_hash(value), |known| strict_equal(known, value)).is_some()
+    }
+}
+
+fn strict_hash(value: &Value) -> u64 {
+    let mut hasher = SEED.build_hasher();
+    hash_value(value, &mut hasher, 0);
+    hasher.finish()
+}
+
+/// The elements of an array in order.
+pub struct ArrayIter<'a> {
+    array: &'a Array,
+    at: usize,
+}
+
+impl<'a> Iterator for ArrayIter<'a> {
+    type Item = (Key, &'a Value);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (next, key, value) = self.array.walk(self.at)?;
+        self.at = next;
+        Some((key.into_owned(), value))
+    }
+}
+
+impl<'a> IntoIterator for &'a Array {
+    type Item = (Key, &'a Value);
+    type IntoIter = ArrayIter<'a>;
+
+    fn into_iter(self) -> ArrayIter<'a> {
+        self.iter()
+    }
+}
+
+impl FromIterator<Value> for Array {
+    fn from_iter<I: IntoIterator<Item = Value>>(items: I) -> Self {
+        Self(Arc::new(ArrayData::List(items.into_iter().collect())))
+    }
+}
+
+impl FromIterator<(Key, Value)> for Array {
+    fn from_iter<I: IntoIterator<Item = (Key, Value)>>(items: I) -> Self {
+        let mut array = Self::new();
+        array.extend(items);
+        array
+    }
+}
+
+impl Extend<(Key, Value)> for Array {
+    fn extend<I: IntoIterator<Item = (Key, Value)>>(&mut self, items: I) {
+        for (key, value) in items {
+            self.insert(key, value);
+        }
+    }
+}
+
+/// Returns the integer that `text` is the canonical decimal form of.
+#[inline]
+fn integer_text(text: &[u8]) -> Option<i32> {
+    let digits = match text {
+        [b'-', rest @ ..] => rest,
+        _ => text,
+    };
+    // Most keys are words: one look at the first octet settles it.
+    let first = *digits.first()?;
+    if !first.is_ascii_digit() || digits.len() > 10 || (first == b'0' && text.len() > 1) {
+        return None;
+    }
+    let mut sum: i64 = 0;
+    for byte in digits {
+        if !byte.is_ascii_digit() {
+            return None;
+        }
+        sum = sum * 10 + i64::from(byte - b'0');
+    }
+    i32::try_from(if digits.len() < text.len() { -sum } else { sum }).ok()
+}
+
+/// Keys come from peers (header names, addresses), so the hash is seeded per process.
+static SEED: LazyLock<hashbrown::DefaultHashBuilder> =
+    LazyLock::new(hashbrown::DefaultHashBuilder::default);
+
+fn hash_int(number: i32) -> u64 {
+    SEED.hash_one(number)
+}
+
+fn hash_bytes(text: &[u8]) -> u64 {
+    SEED.hash_one(text)
+}
+
+fn entry_hash(entries: &[Option<(Key, Value)>], at: u32) -> u64 {
+    entries.get(at as usize).and_then(Option::as_ref).map_or(0, |(key, _)| key.hash())
+}
+
+/// Hashes by what `===` compares. Deep levels are left out: equal values still hash alike.
+fn hash_value(value: &Value, hasher: &mut impl Hasher, depth: u32) {
+    value.type_of().hash(hasher);
+    match value {
+        Value::Bool(value) => value.hash(hasher),
+        Value::Number(value) => (value + 0.0).to_bits().hash(hasher), // -0 equals 0
+        Value::String(value) => value.hash(hasher),
+        Value::Array(array) => {
+            array.len().hash(hasher);
+            if depth < 4 {
+                // Equality does not look at the order, so neither does the sum.
+                let sum = array.iter().fold(0_u64, |sum, (key, value)| {
+                    let mut inner = SEED.build_hasher();
+                    if !matches!(key, Key::Other(_)) {
+                        key.hash().hash(&mut inner);
+                    }
+                    hash_value(value, &mut inner, depth + 1);
+                    sum.wrapping_add(inner.finish())
+                });
+                sum.hash(hasher);
+            }
+        }
+        Value::Function(function) => function.address().hash(hasher),
+        Value::Object(object) => object.address().hash(hasher),
+        Value::Resource(resource) => resource.address().hash(hasher),
+        Value::None | Value::Unset | Value::Cell(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn keys_follow_the_rules_of_the_manual() {
+        let key = |value: Value| Key::from_value(&value);
+        assert_eq!(key(Value::from("1")), Key::Int(1));
+        assert_eq!(key(Value::from("1.9")), Key::Str("1.9".into()));
+        assert_eq!(key(Value::from("01")), Key::Str("01".into()));
+        assert_eq!(key(Value::from("-1")), Key::Int(-1));
+        assert_eq!(key(Value::from("-0")), Key::Str("-0".into()));
+        assert_eq!(key(Value::Number(1.9)), Key::Int(1));
+        assert_eq!(key(Value::Bool(true)), Key::Int(1));
+        assert_eq!(key(Value::None), Key::Other(Value::None));
+        assert_eq!(key(Value::from("2147483648")), Key::Str("2147483648".into()));
+    }
+
+    #[test]
+    fn removing_from_the_front_keeps_order_and_stays_fast() {
+        let mut array: Array = (0..100_000).map(Value::from).collect();
+        for key in 0..99_990 {
+            assert_eq!(array.remove(&Key::Int(key)), Some(Value::from(key)));
+        }
+        let keys: Vec<_> = array.keys().collect();
+        assert_eq!(keys, (99_990..100_000).map(Key::Int).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn appending_continues_behind_the_highest_numeric_key() {
+        let mut array = Array::new();
+        array.insert(Key::Int(7), Value::None);
+        array.push(Value::Bool(true));
+        assert!(array.contains(&Key::Int(8)));
+        array.remove(&Key::Int(8));
+        array.push(Value::Bool(true));
+        assert!(array.contains(&Key::Int(8)));
+        array.insert(Key::Int(i32::MAX), Value::None);
+        assert!(!array.push(Value::None));
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Insert(i32, i32),
+        InsertText(u8, i32),
+        Push(i32),
+        Remove(i32),
+        RemoveText(u8),
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let step = prop_oneof![
+            (0..24, 0..100).prop_map(|(k, v)| Step::Insert(k, v)),
+            (0..24_u8, 0..100).prop_map(|(k, v)| Step::InsertText(k, v)),
+            (0..100).prop_map(Step::Push),
+            (0..24).prop_map(Step::Remove),
+            (0..24_u8).prop_map(Step::RemoveText),
+        ];
+        prop::collection::vec(step, 0..200)
+    }
+
+    proptest! {
+        #[test]
+        fn an_array_is_a_list_of_pairs(steps in steps()) {
+            let mut array = Array::new();
+            let mut model: Vec<(Key, i32)> = Vec::new();
+            let set = |model: &mut Vec<(Key, i32)>, key: Key, value: i32| {
+                match model.iter_mut().find(|(known, _)| *known == key) {
+                    Some(entry) => entry.1 = value,
+                    None => model.push((key, value)),
+                }
+            };
+            for step in steps {
+                match step {
+                    Step::Insert(key, value) => {
+                        array.insert(Key::Int(key), Value::from(value));
+                        set(&mut model, Key::Int(key), value);
+                    }
+                    Step::InsertText(key, value) => {
+                        let key = Key::from(format!("k{key}"));
+                        array.insert(key.clone(), Value::from(value));
+                        set(&mut model, key, value);
+                    }
+                    Step::Push(value) => {
+                        array.push(Value::from(value));
+                        let next = model.iter().filter_map(|(key, _)| match key {
+                            Key::Int(key) => Some(key + 1),
+                            _ => None,
+                        }).fold(0, i32::max);
+                        model.push((Key::Int(next), value));
+                    }
+                    Step::Remove(key) => {
+                        array.remove(&Key::Int(key));
+                        model.retain(|(known, _)| *known != Key::Int(key));
+                    }
+                    Step::RemoveText(key) => {
+                        let key = Key::from(format!("k{key}"));
+                        array.remove(&key);
+                        model.retain(|(known, _)| *known != key);
+                    }
+                }
+                prop_assert_eq!(array.len(), model.len());
+            }
+            let found: Vec<_> = array.iter().map(|(k, v)| (k, v.clone())).collect();
+            let wanted: Vec<_> = model.into_iter().map(|(k, v)| (k, Value::from(v))).collect();
+            for (key, value) in &wanted {
+                prop_assert_eq!(array.get(key), Some(value));
+            }
+            prop_assert_eq!(found, wanted);
+        }
+    }
+}
