@@ -12,8 +12,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hsl::value::Resource;
 use hsl::Value;
+use hsl::value::Resource;
 use openssl::pkey::{Id, PKey, Private};
 use openssl::x509::X509;
 
