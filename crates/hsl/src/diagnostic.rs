@@ -37,6 +37,7 @@ struct Parts {
     notes: Vec<(Span, String)>,
     hints: Vec<String>,
     stack: Vec<StackFrame>,
+    is_incomplete: bool,
 }
 
 /// One step of the way to the error: a call, or an include or import.
@@ -112,6 +113,7 @@ impl Diagnostic {
             notes: Vec::new(),
             hints: Vec::new(),
             stack: Vec::new(),
+            is_incomplete: false,
         }))
     }
 
@@ -141,6 +143,19 @@ impl Diagnostic {
     pub fn with_frame(mut self, what: impl Into<String>, span: Option<Span>) -> Self {
         self.0.stack.push(StackFrame { what: what.into(), span });
         self
+    }
+
+    /// Says that the text ended too early, and nothing else is known to be wrong.
+    #[must_use]
+    pub fn because_text_ends(mut self) -> Self {
+        self.0.is_incomplete = true;
+        self
+    }
+
+    /// Returns whether more text at the end could mend this: a prompt then asks for another line.
+    #[must_use]
+    pub const fn is_incomplete(&self) -> bool {
+        self.0.is_incomplete
     }
 
     /// Returns how bad it is.
@@ -191,6 +206,10 @@ impl Diagnostic {
         } else {
             title.elements(excerpts.iter().map(Excerpt::snippet))
         };
+        let column = excerpts.first().and_then(Excerpt::hidden_column);
+        if let Some(column) = &column {
+            group = group.element(Level::NOTE.message(column.as_str()));
+        }
         for hint in &self.0.hints {
             group = group.element(Level::HELP.message(hint.as_str()));
         }
@@ -199,7 +218,7 @@ impl Diagnostic {
             .stack
             .iter()
             .map(|frame| match sources.place(frame.span) {
-                Some(place) => format!("in {}, called at {place}", frame.what),
+                Some(place) => format!("in {}, entered at {place}", frame.what),
                 None => format!("in {}", frame.what),
             })
             .collect();
@@ -216,7 +235,7 @@ impl Diagnostic {
         PlainDiagnostic {
             line: place.line,
             column: place.column,
-            message: self.0.message.clone(),
+            message: self.0.message.replace(['\r', '\n'], " "),
             file: place.file,
             path: self.0.stack.iter().map(|frame| PlainFrame::at(frame.span, sources)).collect(),
         }
@@ -285,8 +304,10 @@ impl SourceMap {
 struct Excerpt<'a> {
     file: &'a crate::source::SourceFile,
     line: u32,
-    /// Offset of the line in the file, plus what was cut from its front.
+    /// Offset of what is shown of the line.
     start: u32,
+    /// The column of the mark, if it cannot be counted because the front of the line was cut off.
+    column: Option<u32>,
     /// Bytes of the line that are shown.
     length: u32,
     text: String,
@@ -300,9 +321,11 @@ impl<'a> Excerpt<'a> {
         let file = sources.file(span.file)?;
         let location = file.location(span.start);
         let mut line = file.line(location.line)?;
-        let mut start = span.start - (location.column - 1);
+        let end = u32::try_from(file.text().len()).ok()?;
+        let mut start = span.start.min(end) - (location.column - 1);
         // A file without line ends must not fill the log: show what is near the mark.
         let before = location.column as usize - 1;
+        let is_cut = line.len() > MAX_EXCERPT_BYTES && before > MAX_EXCERPT_BYTES / 2;
         if line.len() > MAX_EXCERPT_BYTES {
             let cut = before.saturating_sub(MAX_EXCERPT_BYTES / 2).min(line.len());
             line = line.get(cut..).unwrap_or_default();
@@ -313,6 +336,7 @@ impl<'a> Excerpt<'a> {
             file,
             line: location.line,
             start,
+            column: is_cut.then_some(location.column),
             length: u32::try_from(line.len()).ok()?,
             text: String::with_capacity(line.len()),
             offsets: Vec::with_capacity(line.len() + 1),
@@ -332,6 +356,11 @@ impl<'a> Excerpt<'a> {
         }
         excerpt.offsets.push(excerpt.text.len());
         Some(excerpt)
+    }
+
+    /// Returns the words that give the column, where the arrow above the line cannot.
+    fn hidden_column(&self) -> Option<String> {
+        self.column.map(|column| format!("the place is column {column} of a long line"))
     }
 
     /// Returns whether `span` starts within the shown text.
@@ -363,3 +392,107 @@ impl<'a> Excerpt<'a> {
 
 /// The most bytes of a line that are shown.
 const MAX_EXCERPT_BYTES: usize = 240;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::{FileId, SourceFile};
+
+    fn span(file: &SourceFile, text: &str) -> Span {
+        let at = memchr::memmem::find(file.text(), text.as_bytes()).expect(text);
+        let offset = |at: usize| u32::try_from(at).expect("small");
+        Span::new(file.id(), offset(at), offset(at + text.len()))
+    }
+
+    #[test]
+    fn a_rendered_error_shows_place_reason_and_way_out() {
+        let mut sources = SourceMap::new();
+        let main = sources.add("main", None, b"f(\n\t$a + $b;\n".to_vec());
+        let other = sources.add("lib.hsl", None, b"import x;".to_vec());
+        let error = Diagnostic::error(span(&main, "$b"), "unknown variable `$b`")
+            .with_label("never assigned")
+            .with_note(span(&main, "("), "opened here")
+            .with_hint("assign it first")
+            .with_frame("import \"lib.hsl\"", Some(span(&other, "x")))
+            .with_frame("a call by the host", None);
+        let expected = "\
+error: unknown variable `$b`
+ --> main:2:7
+  |
+2 |     $a + $b;
+  |          ^^ never assigned
+  |
+ ::: main:1:2
+  |
+1 | f(
+  |  - opened here
+  |
+  = help: assign it first
+  = note: in import \"lib.hsl\", entered at lib.hsl:1:8
+  = note: in a call by the host";
+        assert_eq!(error.render(&sources, Style::Plain), expected);
+        assert!(error.render(&sources, Style::Coloured).contains('\x1b'));
+        assert!(!expected.contains('\x1b'));
+    }
+
+    #[test]
+    fn the_plain_form_has_lines_and_columns_from_one() {
+        let mut sources = SourceMap::new();
+        let main = sources.add("main", None, b"1;\n\xc3\xa9$b".to_vec());
+        let error = Diagnostic::error(span(&main, "$b"), "two\nlines")
+            .with_frame("f", Some(span(&main, "1")))
+            .with_frame("host", None);
+        let frame = |file: Option<&str>, line, column| PlainFrame {
+            file: file.map(str::to_owned),
+            line,
+            column,
+        };
+        assert_eq!(
+            error.plain(&sources),
+            PlainDiagnostic {
+                line: 2,
+                column: 3,
+                message: "two lines".to_owned(),
+                file: Some("main".to_owned()),
+                path: vec![frame(Some("main"), 1, 1), frame(None, 0, 0)],
+            }
+        );
+    }
+
+    #[test]
+    fn a_file_that_is_one_long_line_does_not_fill_the_log() {
+        let mut sources = SourceMap::new();
+        let text = format!("{}$here{}", "x ".repeat(50_000), " y".repeat(50_000));
+        let file = sources.add("main", None, text.into_bytes());
+        let text = Diagnostic::error(span(&file, "$here"), "wrong").render(&sources, Style::Plain);
+        assert!(text.len() < 2_000, "{} bytes", text.len());
+        assert!(text.contains("$here"));
+        assert!(text.contains("column 100001 of a long line"));
+    }
+
+    #[test]
+    fn no_place_is_too_odd_to_be_rendered() {
+        let mut sources = SourceMap::new();
+        let empty = sources.add("empty", None, Vec::new()).id();
+        let bytes = sources.add("bytes", None, b"\xff\xfe\xc3\n\0\x1b[m\r\n\xe2\x82".to_vec());
+        let mut places = vec![Span::new(empty, 0, 0), Span::new(empty, 5, 9)];
+        places.push(Span::new(FileId::new(77), 0, 1));
+        places.push(Span::new(bytes.id(), u32::MAX, u32::MAX));
+        for start in 0..15 {
+            for end in start..16 {
+                places.push(Span::new(bytes.id(), start, end));
+            }
+        }
+        for place in places {
+            let error = Diagnostic::error(place, "wrong").with_note(place, "same place");
+            assert!(error.render(&sources, Style::Plain).starts_with("error: wrong"));
+            assert!(!error.render(&sources, Style::Plain).contains('\x1b'));
+            let _ = error.plain(&sources);
+        }
+    }
+
+    #[test]
+    fn a_result_with_a_diagnostic_stays_small() {
+        assert_eq!(size_of::<Diagnostic>(), size_of::<usize>());
+    }
+}

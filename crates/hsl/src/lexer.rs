@@ -86,7 +86,8 @@ impl<'s> Lexer<'s> {
                     let Some(length) = memmem::find(rest, b"*/") else {
                         return Err(self
                             .error(self.at, self.at + 2, "this comment is never closed")
-                            .with_hint("a comment that starts with `/*` ends with `*/`"));
+                            .with_hint("a comment that starts with `/*` ends with `*/`")
+                            .because_text_ends());
                     };
                     self.at += 2 + length + 2;
                 }
@@ -165,7 +166,8 @@ impl<'s> Lexer<'s> {
         loop {
             let rest = self.text.get(self.at..).unwrap_or_default();
             let Some(length) = memchr2(b'"', b'\\', rest) else {
-                return Err(self.error(start, start + 1, "this string is never closed"));
+                let error = self.error(start, start + 1, "this string is never closed");
+                return Err(error.because_text_ends());
             };
             self.at += length + 1;
             if rest.get(length) == Some(&b'"') {
@@ -193,7 +195,8 @@ impl<'s> Lexer<'s> {
         let Some(length) = memmem::find(rest, opening) else {
             return Err(self
                 .error(start, self.at, "this raw string is never closed")
-                .with_hint(SINGLE_QUOTE_HINT));
+                .with_hint(SINGLE_QUOTE_HINT)
+                .because_text_ends());
         };
         self.at += length + opening.len();
         Ok(self.token(TokenKind::RawString, start))
@@ -212,7 +215,8 @@ impl<'s> Lexer<'s> {
             let Some(length) = memchr2(b'/', b'\\', rest) else {
                 return Err(self
                     .error(start, start + 2, "this regular expression is never closed")
-                    .with_hint("it ends at the next `/` without a backslash before it"));
+                    .with_hint("it ends at the next `/` without a backslash before it")
+                    .because_text_ends());
             };
             self.at += length + 1;
             if rest.get(length) == Some(&b'/') {

@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 pub mod ast;
+mod bytecode;
 pub mod cache;
 mod compile;
 pub mod diagnostic;

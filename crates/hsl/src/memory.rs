@@ -6,9 +6,10 @@
 //! rare as the limit is large.
 
 use std::collections::HashSet;
+use std::sync::{Arc, Weak};
 
 use crate::host::Thrown;
-use crate::value::{FunctionKind, Value};
+use crate::value::{Cell, CellData, FunctionKind, Object, Value, WeakObject};
 
 /// Octets that may be allocated before the next walk.
 #[derive(Clone, Copy, Debug)]
@@ -58,6 +59,49 @@ fn exceeded(limit: usize) -> Thrown {
     Thrown::limit(format!("memory limit of {limit} bytes exceeded"))
 }
 
+/// The shared variables and objects of an execution. Values are counted references, so a circle
+/// would live forever: at the end, what is tracked is emptied, unless it may have left the execution.
+#[derive(Default)]
+pub(crate) struct Tracker {
+    objects: Vec<WeakObject>,
+    cells: Vec<Weak<CellData>>,
+    /// The lengths at which dead entries are dropped.
+    next_sweep: usize,
+}
+
+impl Tracker {
+    pub(crate) fn object(&mut self, object: &Object) {
+        self.objects.push(object.downgrade());
+        self.sweep_if_due();
+    }
+
+    pub(crate) fn cell(&mut self, cell: &Cell) {
+        self.cells.push(Arc::downgrade(cell));
+        self.sweep_if_due();
+    }
+
+    #[inline]
+    fn sweep_if_due(&mut self) {
+        if self.objects.len() + self.cells.len() > self.next_sweep {
+            self.objects.retain(WeakObject::is_alive);
+            self.cells.retain(|cell| cell.strong_count() > 0);
+            self.next_sweep = 2 * (self.objects.len() + self.cells.len()) + 64;
+        }
+    }
+
+    /// Empties everything that still lives.
+    pub(crate) fn release(&mut self) {
+        for object in self.objects.drain(..).filter_map(|object| object.upgrade()) {
+            let properties = std::mem::take(&mut *object.properties().lock());
+            drop(properties);
+        }
+        for cell in self.cells.drain(..).filter_map(|cell| cell.upgrade()) {
+            let value = std::mem::take(&mut *cell.0.lock());
+            drop(value);
+        }
+    }
+}
+
 /// Measures values reachable from `roots`, each shared one once, in octets.
 pub(crate) fn measure<'a>(roots: impl Iterator<Item = &'a Value>) -> usize {
     let mut seen = HashSet::new();
@@ -70,7 +114,7 @@ pub(crate) fn measure<'a>(roots: impl Iterator<Item = &'a Value>) -> usize {
             Value::Function(function) => function.allocation(),
             Value::Object(object) => object.address(),
             Value::Resource(resource) => resource.address(),
-            Value::Cell(cell) => std::sync::Arc::as_ptr(&cell.0) as usize,
+            Value::Cell(cell) => Arc::as_ptr(&cell.0) as usize,
             _ => return,
         };
         if seen.insert(address) {
@@ -92,11 +136,13 @@ pub(crate) fn measure<'a>(roots: impl Iterator<Item = &'a Value>) -> usize {
 /// Returns whether functions or objects of a script are reachable from `value` without passing
 /// through one.
 pub(crate) fn holds_references(value: &Value) -> bool {
+    let mut seen = HashSet::new();
     let mut work = vec![value.clone()];
     while let Some(value) = work.pop() {
         match &value {
             Value::Function(_) | Value::Object(_) => return true,
-            Value::Array(_) => each_child(&value, |child| {
+            // An array may hold another one many times over.
+            Value::Array(array) if seen.insert(array.address()) => each_child(&value, |child| {
                 if child.is_container() {
                     work.push(child.clone());
                 }
@@ -116,7 +162,7 @@ fn each_child(value: &Value, mut visit: impl FnMut(&Value)) {
         Value::Function(function) => match function.kind() {
             FunctionKind::Script(script) => {
                 for cell in &script.0.captures {
-                    visit(&Value::Cell(crate::value::SharedCell(std::sync::Arc::clone(cell))));
+                    visit(&Value::Cell(crate::value::SharedCell(Arc::clone(cell))));
                 }
                 if let Some(this) = &script.0.this {
                     visit(&Value::Object(this.clone()));

@@ -754,3 +754,62 @@ fn level_of(kind: &ExprKind) -> u8 {
         _ => PRIMARY,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::parser::{Limits, parse};
+    use crate::source::SourceMap;
+
+    fn print(text: &str) -> String {
+        let file = SourceMap::new().add("t", None, text.into());
+        let mut interner = Interner::new();
+        let tree = parse(&file, &mut interner, &Limits::default())
+            .unwrap_or_else(|error| panic!("{text}: {error}"));
+        String::from_utf8(script(&tree, &interner, Grouping::Needed)).expect("UTF-8")
+    }
+
+    #[test]
+    fn parentheses_stay_where_they_are_needed_and_only_there() {
+        for (text, printed) in [
+            ("1 + (2 * 3);", "1 + 2 * 3;"),
+            ("(1 + 2) * 3;", "(1 + 2) * 3;"),
+            ("(1 + 2) + 3;", "(1 + 2) + 3;"),
+            ("1 - (2 - 3);", "1 - (2 - 3);"),
+            ("(2 ** 3) ** (4 ** 5);", "(2 ** 3) ** 4 ** 5;"),
+            ("(-2) ** 2;", "-2 ** 2;"),
+            ("-(2 ** 2);", "-(2 ** 2);"),
+            ("($a and $b) or $c;", "$a and $b or $c;"),
+            ("$a and ($b or $c);", "$a and ($b or $c);"),
+            ("($a ?? $b) ?? $c;", "($a ?? $b) ?? $c;"),
+            ("($a ? 1 : 2) ? 3 : (4 ?: 5);", "($a ? 1 : 2) ? 3 : 4 ?: 5;"),
+            ("not ($a = 1);", "!($a = 1);"),
+            ("not ($a == 1);", "!($a == 1);"),
+            ("($a->b)->c;", "($a->b)->c;"),
+            ("($a++) . (-$b)[0];", "$a++ . (-$b)[0];"),
+            ("(\"a\")[0];", "\"a\"[0];"),
+        ] {
+            assert_eq!(print(text), format!("{printed}\n"), "{text}");
+        }
+    }
+
+    #[test]
+    fn signs_and_names_do_not_run_together() {
+        for text in [
+            "- -$a;",
+            "+ +$a;",
+            "- --$a;",
+            "+ ++$a;",
+            "-+$a;",
+            "-(-1)[0];",
+            "$a - -$b;",
+            "$a[n: :m];",
+            "$a[::m];",
+            "(__debug[1]);",
+            "__debug(1);",
+            "\"${a}b\";",
+        ] {
+            assert_eq!(print(text), format!("{text}\n"));
+        }
+    }
+}

@@ -2,20 +2,35 @@
 
 use std::sync::Arc;
 
-use crate::source::{SourceMap, Span};
+use crate::bytecode::FunctionCode;
+use crate::host::{HostSet, NativeFunction};
+use crate::source::SourceMap;
+use crate::value::{Class, Value};
 
 /// A script with its includes and imports, ready to run.
 pub struct Program {
     pub(crate) sources: SourceMap,
+    pub(crate) host: Arc<HostSet>,
+    /// The first one is the entry: it runs the modules, then the script.
     pub(crate) functions: Vec<FunctionCode>,
-    /// The names of the variables that live outside of registers.
-    pub(crate) globals: Vec<Arc<str>>,
+    pub(crate) natives: Vec<NativeCall>,
+    pub(crate) classes: Vec<Class>,
+    /// The variables that live outside of registers; context variables first.
+    pub(crate) globals: Vec<Global>,
 }
 
-/// The code of one function.
-pub(crate) struct FunctionCode {
+/// A function of the host, as called by name.
+pub(crate) struct NativeCall {
+    pub(crate) function: Arc<NativeFunction>,
+    pub(crate) class: Option<Class>,
+}
+
+/// A variable of a module, a static member, or a context variable.
+pub(crate) struct Global {
     pub(crate) name: Arc<str>,
-    spans: Vec<(u32, Span)>,
+    /// Its first value; unset for all but static members.
+    pub(crate) initial: Value,
+    pub(crate) is_context: bool,
 }
 
 impl Program {
@@ -23,12 +38,9 @@ impl Program {
     pub fn sources(&self) -> &SourceMap {
         &self.sources
     }
-}
 
-impl FunctionCode {
-    /// Returns the place of the instruction `pc`.
-    pub(crate) fn span(&self, pc: u32) -> Option<Span> {
-        let after = self.spans.partition_point(|(start, _)| *start <= pc);
-        self.spans.get(after.checked_sub(1)?).map(|(_, span)| *span)
+    /// Returns what the program was compiled against.
+    pub fn host(&self) -> &Arc<HostSet> {
+        &self.host
     }
 }

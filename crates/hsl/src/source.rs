@@ -145,9 +145,11 @@ impl SourceFile {
         self.text.get(span.start as usize..span.end as usize).unwrap_or_default()
     }
 
-    /// Returns line and column of the byte at `offset`; one behind the end is allowed.
+    /// Returns line and column of the byte at `offset`. What lies behind the end is taken to be the
+    /// place behind the last byte.
     #[must_use]
     pub fn location(&self, offset: u32) -> Location {
+        let offset = offset.min(u32::try_from(self.text.len()).unwrap_or(u32::MAX));
         let starts = self.line_starts();
         // The table starts with 0, so at least one start is not behind any offset.
         let line = starts.partition_point(|&start| start <= offset).max(1);
@@ -222,5 +224,40 @@ impl SourceMap {
     #[must_use]
     pub fn location(&self, span: Span) -> Option<Location> {
         Some(self.file(span.file)?.location(span.start))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_and_columns_count_from_one_and_stop_at_the_end() {
+        let file = SourceFile::new(FileId::new(0), "t", None, b"ab\r\n\n\xff$c".to_vec());
+        for (offset, line, column) in
+            [(0, 1, 1), (2, 1, 3), (3, 1, 4), (4, 2, 1), (5, 3, 1), (6, 3, 2), (8, 3, 4)]
+        {
+            assert_eq!(file.location(offset), Location { line, column }, "{offset}");
+        }
+        // Behind the end: the place behind the last byte.
+        assert_eq!(file.location(u32::MAX), Location { line: 3, column: 4 });
+        assert_eq!(file.line(1), Some(&b"ab"[..]));
+        assert_eq!(file.line(2), Some(&b""[..]));
+        assert_eq!(file.line(3), Some(&b"\xff$c"[..]));
+        assert_eq!((file.line(0), file.line(4)), (None, None));
+        assert_eq!(file.line_count(), 3);
+    }
+
+    #[test]
+    fn spans_know_their_file() {
+        let mut sources = SourceMap::new();
+        let first = sources.add("a", None, b"one".to_vec());
+        let second = sources.add("b", Some("/etc/b"), b"two".to_vec());
+        let span = Span::new(second.id(), 1, 3);
+        assert_eq!(sources.file(span.file).map(|file| file.slice(span)), Some(&b"wo"[..]));
+        assert_eq!(first.slice(Span::new(first.id(), 2, 9)), b"");
+        assert_eq!(sources.location(span), Some(Location { line: 1, column: 2 }));
+        assert_eq!(sources.location(Span::new(FileId::new(2), 0, 0)), None);
+        assert_eq!((first.path(), second.path()), (None, Some("/etc/b")));
     }
 }

@@ -76,3 +76,26 @@ impl Interner {
         self.names.is_empty()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_names_are_equal_symbols() {
+        let mut interner = Interner::new();
+        let (a, b) = (interner.intern("a"), interner.intern("b"));
+        assert_eq!(interner.intern("a"), a);
+        assert_ne!(a, b);
+        assert_eq!((interner.name(a), interner.name(b)), ("a", "b"));
+        assert_eq!((interner.find("b"), interner.find("c")), (Some(b), None));
+        assert_eq!((a.index(), b.index(), interner.len()), (0, 1, 2));
+    }
+
+    #[test]
+    fn a_symbol_of_another_interner_has_no_name() {
+        let symbol = Interner::new().intern("a");
+        assert_eq!(Interner::new().name(symbol), "");
+        assert_eq!(&*Interner::new().shared_name(symbol), "");
+    }
+}

@@ -1,12 +1,27 @@
 //! From source text to a program.
 
+mod builder;
+mod call;
+mod constant;
+mod expr;
+mod function;
+mod load;
+mod place;
+mod scope;
+mod stmt;
+mod variables;
+mod walk;
+
 use std::sync::Arc;
 
 use crate::diagnostic::Diagnostic;
 use crate::host::HostSet;
 use crate::module::{ModuleLoader, NoModules};
+use crate::parser;
 use crate::program::Program;
 use crate::source::SourceMap;
+use builder::Builder;
+use load::Loading;
 
 /// Compiles scripts against what the host offers.
 pub struct Compiler<'a> {
@@ -61,11 +76,20 @@ impl<'a> Compiler<'a> {
         name: &str,
         text: &[u8],
     ) -> Result<Arc<Program>, CompileError> {
-        let _ = (identity, name, text, &self.host, self.loader);
-        for variable in &self.variables {
-            let _ = (&variable.name, variable.is_read_only);
+        let limits = parser::Limits::default();
+        let mut loading = Loading::new(&self.host, self.loader, &limits);
+        let loaded = loading.main(identity, name, text);
+        let files = loading.files;
+        let result = match loaded {
+            Ok(()) => Builder::new(&files, &self.host, &self.variables).build(),
+            Err(diagnostic) => Err(Box::new(diagnostic)),
+        };
+        match result {
+            Ok(program) => Ok(Arc::new(program)),
+            Err(diagnostic) => {
+                Err(CompileError { diagnostics: vec![*diagnostic], sources: files.sources })
+            }
         }
-        todo!()
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{HostSet, NativeFunction, Thrown};
 use crate::cache::CacheStore;
-use crate::memory::Budget;
+use crate::memory::{Budget, Tracker};
 use crate::shared_memory::{OwnerId, SharedMemory};
 use crate::source::{Location, SourceMap, Span};
 use crate::value::{Class, Globals, Object, Value};
@@ -78,11 +78,23 @@ pub(crate) struct Environment {
     pub(crate) units: Vec<Arc<Globals>>,
     /// Unit, function and instruction of the call being made.
     pub(crate) at: (u32, u32, u32),
+    /// What may refer to itself, to be emptied at the end.
+    pub(crate) tracker: Tracker,
     /// Whether a value that may hold references left the execution.
     pub(crate) escaped: bool,
 }
 
 impl Environment {
+    /// Returns the number of a program on the stack, adding it if it is new.
+    #[inline]
+    pub(crate) fn unit(&mut self, unit: &Arc<Globals>) -> u32 {
+        if let Some(at) = self.units.iter().position(|known| Arc::ptr_eq(known, unit)) {
+            return at as u32;
+        }
+        self.units.push(Arc::clone(unit));
+        self.units.len() as u32 - 1
+    }
+
     /// Returns the place of an instruction.
     pub(crate) fn span(&self, (unit, function, pc): (u32, u32, u32)) -> Option<Span> {
         let unit = self.units.get(unit as usize)?;

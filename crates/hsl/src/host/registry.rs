@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::step::NativeFn;
 use super::{CallContext, NativeStep, Signature, SignatureError, Thrown};
-use crate::value::{Class, ClassKind, NativeClass, Str, Value};
+use crate::value::{Class, ClassKind, HostIterator, NativeClass, Object, Str, Value};
 
 /// A function of the host with its signature.
 pub struct NativeFunction {
@@ -80,7 +80,8 @@ impl NativeFunction {
         for (at, argument) in arguments.iter().enumerate() {
             let Some(parameter) = current else { break };
             let kind = argument.type_of();
-            if !parameter.types.contains(kind) && !(parameter.is_optional && argument.is_none()) {
+            let is_missing = parameter.is_optional && argument.is_none();
+            if !is_missing && !parameter.types.contains(kind) {
                 return Err(Thrown::new(format!(
                     "{}() expects parameter {} ({}) to be {}, {} given",
                     self.name(),
@@ -291,6 +292,7 @@ impl ClassBuilder {
                 constructor: None,
                 methods: Default::default(),
                 statics: Default::default(),
+                iterate: None,
             },
         }
     }
@@ -350,6 +352,15 @@ impl ClassBuilder {
     /// Sets a constructor made by [`NativeFunction::new`].
     pub fn add_constructor(&mut self, function: NativeFunction) -> &mut Self {
         self.class.constructor = Some(Arc::new(function));
+        self
+    }
+
+    /// Lets `foreach` walk instances.
+    pub fn iterate<F>(&mut self, start: F) -> &mut Self
+    where
+        F: Fn(&Object) -> Box<dyn HostIterator> + Send + Sync + 'static,
+    {
+        self.class.iterate = Some(Box::new(start));
         self
     }
 

@@ -90,12 +90,12 @@ impl NativeStep {
         Self::Exit(Box::new(outcome))
     }
 
-    /// Calls `function` and goes on with its value in `then`.
-    pub fn call(
-        function: Value,
-        arguments: impl IntoIterator<Item = Value>,
-        then: impl Continuation + 'static,
-    ) -> Self {
+    /// Calls `function` and goes on with its value in `then`. A [`Continuation`] of another type
+    /// goes into [`Self::Call`].
+    pub fn call<F>(function: Value, arguments: impl IntoIterator<Item = Value>, then: F) -> Self
+    where
+        F: FnOnce(&mut CallContext<'_>, Value) -> Self + Send + 'static,
+    {
         Self::Call { function, arguments: arguments.into_iter().collect(), then: Box::new(then) }
     }
 }

@@ -124,11 +124,13 @@ fn without(array: &Array, is_unwanted: impl Fn(&Value) -> bool) -> Value {
 pub(crate) fn multiply(a: &Value, b: &Value, max: usize) -> Result<Value, Thrown> {
     match (a, b) {
         (Value::Number(a), Value::Number(b)) => Ok(Value::Number(a * b)),
-        (Value::String(text), Value::Number(count)) | (Value::Number(count), Value::String(text)) => {
+        (Value::String(text), Value::Number(count))
+        | (Value::Number(count), Value::String(text)) => {
             let count = repetitions(*count, text.len(), max)?;
             Ok(Value::from(text.repeat(count)))
         }
-        (Value::Array(array), Value::Number(count)) | (Value::Number(count), Value::Array(array)) => {
+        (Value::Array(array), Value::Number(count))
+        | (Value::Number(count), Value::Array(array)) => {
             let count = repetitions(*count, array.len() * size_of::<Value>(), max)?;
             let mut items = Vec::with_capacity(count * array.len());
             for _ in 0..count {
@@ -313,16 +315,16 @@ mod tests {
     fn merging_overwrites_text_keys_and_appends_numeric_ones() {
         let a = Value::map([("x", Value::from(1)), ("0", Value::from(2))]);
         let b = Value::map([("0", Value::from(3)), ("x", Value::from(4))]);
-        assert_eq!(
-            &*super::super::to_text(&add(&a, &b).unwrap()),
-            br#"["x"=>4,0=>2,1=>3]"#
-        );
+        assert_eq!(&*super::super::to_text(&add(&a, &b).unwrap()), br#"["x"=>4,0=>2,1=>3]"#);
     }
 
     #[test]
     fn subtracting_keeps_keys() {
         let a = Value::list([1, 2, 1, 3].map(Value::from));
-        assert_eq!(&*super::super::to_text(&subtract(&a, &Value::from(1)).unwrap()), b"[1=>2,3=>3]");
+        assert_eq!(
+            &*super::super::to_text(&subtract(&a, &Value::from(1)).unwrap()),
+            b"[1=>2,3=>3]"
+        );
     }
 
     #[test]

@@ -42,8 +42,9 @@ pub fn format(template: &[u8], values: &Array) -> Result<Value, Thrown> {
         (directive, rest) = parse(rest)?;
         let (&kind, tail) = rest.split_first().ok_or_else(malformed)?;
         rest = tail;
-        let value =
-            items.get(next).ok_or_else(|| Thrown::new(format!("format has no value number {next}")))?;
+        let value = items
+            .get(next)
+            .ok_or_else(|| Thrown::new(format!("format has no value number {next}")))?;
         next += 1;
         directive.write(kind, value, &mut out)?;
     }

@@ -10,7 +10,11 @@ use crate::value::{Object, Str, UserClass, Value, method_value, number};
 ///
 /// A builtin error where `base` has no elements, or the member is private.
 #[inline]
-pub(crate) fn element(base: &Value, key: &Value, caller: Option<&UserClass>) -> Result<Value, Thrown> {
+pub(crate) fn element(
+    base: &Value,
+    key: &Value,
+    caller: Option<&UserClass>,
+) -> Result<Value, Thrown> {
     match base {
         Value::Array(array) => Ok(array.get_value(key).cloned().unwrap_or_default()),
         Value::None => Ok(Value::None),

@@ -108,7 +108,11 @@ pub fn slice(value: &Value, bounds: Bounds) -> Result<Value, Thrown> {
 }
 
 /// Replaces a slice by the items of an array, or of a string by a string.
-pub(crate) fn replace_slice(target: &mut Value, bounds: Bounds, value: &Value) -> Result<(), Thrown> {
+pub(crate) fn replace_slice(
+    target: &mut Value,
+    bounds: Bounds,
+    value: &Value,
+) -> Result<(), Thrown> {
     if matches!(target, Value::None | Value::Unset) {
         *target = Value::Array(Array::new());
     }
@@ -118,7 +122,7 @@ pub(crate) fn replace_slice(target: &mut Value, bounds: Bounds, value: &Value) -
             let old = std::mem::take(array);
             let mut entries = old.iter();
             let mut result = Array::with_capacity(old.len() + items.len());
-            let mut copy = |result: &mut Array, key: Key, value: &Value| match key {
+            let copy = |result: &mut Array, key: Key, value: &Value| match key {
                 Key::Int(_) => {
                     result.push(value.clone());
                 }

@@ -31,18 +31,27 @@ impl Parser<'_, '_> {
     }
 
     /// Takes parameters, captures and body. Only a function without name can capture.
+    #[inline(never)]
     fn function(&mut self, start: u32, name: Option<Ident>) -> Parsed<Function> {
         let params = self.params()?;
         let captures = if name.is_some() { Vec::new() } else { self.captures()? };
         let outer_has_yield = std::mem::replace(&mut self.has_yield, false);
+        if name.is_some() && self.at(TokenKind::Closure) {
+            return Err(self
+                .unexpected("`{` before the body of the function")
+                .with_hint("only a function without a name captures variables"));
+        }
         self.functions += 1;
+        self.enter()?;
         let body = self.block("before the body of the function")?;
+        self.depth -= 1;
         self.functions -= 1;
         let is_generator = std::mem::replace(&mut self.has_yield, outer_has_yield);
         let span = self.span_from(start);
         Ok(Function { name, params, captures, body, is_generator, span })
     }
 
+    #[inline(never)]
     fn params(&mut self) -> Parsed<Vec<Param>> {
         let open = self.expect(TokenKind::LeftParen, "before the parameters")?;
         let mut params: Vec<Param> = Vec::new();
@@ -62,7 +71,7 @@ impl Parser<'_, '_> {
                     .with_note(last.name.span, "this one has a default"));
                 }
             }
-            self.refuse_twice(&mut names, param.name, "parameter")?;
+            self.refuse_twice(&mut names, param.name)?;
             params.push(param);
             if !self.eat(TokenKind::Comma)? {
                 break;
@@ -111,12 +120,13 @@ impl Parser<'_, '_> {
     }
 
     /// Takes `class Name { … }`.
+    #[inline(never)]
     pub(super) fn class(&mut self) -> Parsed<Class> {
         self.advance()?;
         let name = self.name("after `class`")?;
         let open = self.expect(TokenKind::LeftBrace, "after the name of the class")?;
         let mut members = Vec::new();
-        let mut names = HashMap::new();
+        let (mut variables, mut functions) = (HashMap::new(), HashMap::new());
         let mut constructor = None;
         while !self.at(TokenKind::RightBrace) {
             if self.eat(TokenKind::Semicolon)? {
@@ -138,11 +148,13 @@ impl Parser<'_, '_> {
                 }
                 MemberKind::Method(function) => {
                     if let Some(name) = function.name {
-                        self.refuse_twice(&mut names, name, "member")?;
+                        self.refuse_shared_name(&variables, name)?;
+                        functions.insert(name.name, name.span);
                     }
                 }
                 MemberKind::Property { name, .. } => {
-                    self.refuse_twice(&mut names, *name, "member")?;
+                    self.refuse_shared_name(&functions, *name)?;
+                    variables.insert(name.name, name.span);
                 }
             }
             members.push(member);
@@ -152,6 +164,7 @@ impl Parser<'_, '_> {
     }
 
     /// Takes a member: constructor, function or variable, with the words before it.
+    #[inline(never)]
     fn member(&mut self) -> Parsed<Member> {
         let start = self.token.start;
         self.statement = self.token;
@@ -186,14 +199,14 @@ impl Parser<'_, '_> {
     }
 
     fn constructor(&mut self, start: u32) -> Parsed<Function> {
-        let mut function = self.function(start, None)?;
+        let function = self.function(start, None)?;
         if let Some(first) = function.captures.first() {
             return Err(Diagnostic::error(first.span, "a constructor cannot capture variables"));
         }
-        function.captures = Vec::new();
         Ok(function)
     }
 
+    #[inline(never)]
     fn property_member(&mut self, modifiers: Modifiers) -> Parsed<MemberKind> {
         let name = self.variable("")?;
         if self.at(TokenKind::Semicolon) {
@@ -243,18 +256,26 @@ impl Parser<'_, '_> {
         }
     }
 
-    /// Refuses a name that is in `names`, else puts it there.
-    fn refuse_twice(
-        &self,
-        names: &mut HashMap<Symbol, Span>,
-        ident: Ident,
-        what: &str,
-    ) -> Parsed<()> {
+    /// Refuses a member whose name a member of the other kind has: variables and functions of a class
+    /// are reached in the same way.
+    fn refuse_shared_name(&self, others: &HashMap<Symbol, Span>, ident: Ident) -> Parsed<()> {
+        match others.get(&ident.name) {
+            None => Ok(()),
+            Some(&other) => {
+                let name = self.interner.name(ident.name);
+                let message = format!("a variable and a function of this class are named `{name}`");
+                Err(Diagnostic::error(ident.span, message).with_note(other, "the other one"))
+            }
+        }
+    }
+
+    /// Refuses a parameter name that is in `names`, else puts it there.
+    fn refuse_twice(&self, names: &mut HashMap<Symbol, Span>, ident: Ident) -> Parsed<()> {
         match names.insert(ident.name, ident.span) {
             None => Ok(()),
             Some(first) => {
                 let name = self.interner.name(ident.name);
-                Err(Diagnostic::error(ident.span, format!("a second {what} named `{name}`"))
+                Err(Diagnostic::error(ident.span, format!("a second parameter named `${name}`"))
                     .with_note(first, "the first one"))
             }
         }

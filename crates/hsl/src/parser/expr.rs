@@ -1,4 +1,4 @@
-//! Expressions: operators by precedence, what follows an operand, and the operands themselves.
+//! Expressions: operators by precedence, and what follows an operand.
 //!
 //! Binary and prefix operators are not parsed by recursion: operands and operators wait on two stacks
 //! until the next operator shows which of them belong together. So a chain of any length costs no
@@ -23,10 +23,11 @@
 
 use super::{Parsed, Parser};
 use crate::ast::{
-    Argument, AssignOp, BinaryOp, BinaryStep, Cache, Expr, ExprKind, LogicalOp, Match, MatchArm,
-    Slice, StepOp, Suffix, SuffixKind, UnaryOp,
+    Argument, AssignOp, BinaryOp, BinaryStep, Expr, ExprKind, LogicalOp, Slice, StepOp, Suffix,
+    SuffixKind, Target, UnaryOp,
 };
 use crate::source::Span;
+use crate::symbol::Symbol;
 use crate::token::{Token, TokenKind};
 
 /// An operand that waits for its operator.
@@ -143,12 +144,13 @@ impl Parser<'_, '_> {
         Ok(expr)
     }
 
+    #[inline(never)]
     fn assignment(&mut self, start: u32, left: Expr, op: Option<AssignOp>) -> Parsed<Expr> {
         let sign = self.advance()?;
         let target = if op.is_none() {
             self.target(left)?
         } else if left.kind.is_place() {
-            crate::ast::Target::Place(left)
+            Target::Place(left)
         } else {
             return Err(self
                 .error_at(&left, "this cannot be assigned to")
@@ -161,6 +163,7 @@ impl Parser<'_, '_> {
         })
     }
 
+    #[inline(never)]
     fn conditional(&mut self, start: u32, condition: Expr) -> Parsed<Expr> {
         self.advance()?;
         let then = if self.at(TokenKind::Colon) { None } else { Some(Box::new(self.expr()?)) };
@@ -192,6 +195,7 @@ impl Parser<'_, '_> {
     }
 
     /// Goes on behind the first operand. `base` is the height of the operator stack before it.
+    #[inline(never)]
     fn operation_rest(&mut self, base: usize) -> Parsed<Expr> {
         while let Some((op, level)) = binary_operator(self.token.kind) {
             // Whatever binds tighter is complete; so are equals, except for `**`.
@@ -322,6 +326,7 @@ impl Parser<'_, '_> {
         }
     }
 
+    #[inline(never)]
     fn suffixes(&mut self, base: Expr) -> Parsed<Expr> {
         let mut suffixes = Vec::with_capacity(1);
         loop {
@@ -343,7 +348,7 @@ impl Parser<'_, '_> {
         Ok(Expr { kind, span })
     }
 
-    fn property(&mut self) -> Parsed<crate::symbol::Symbol> {
+    fn property(&mut self) -> Parsed<Symbol> {
         if self.at(TokenKind::Variable) {
             return Err(self
                 .unexpected("a name after `->`")
@@ -352,6 +357,7 @@ impl Parser<'_, '_> {
         Ok(self.member_name("after `->`")?.name)
     }
 
+    #[inline(never)]
     fn postfix_step(&mut self, target: Expr) -> Parsed<Expr> {
         let op = match self.token.kind {
             TokenKind::PlusPlus => StepOp::Increment,
@@ -364,7 +370,8 @@ impl Parser<'_, '_> {
     }
 
     /// Takes `(arguments)`.
-    fn arguments(&mut self) -> Parsed<Vec<Argument>> {
+    #[inline(never)]
+    pub(super) fn arguments(&mut self) -> Parsed<Vec<Argument>> {
         let open = self.advance()?;
         let mut arguments = Vec::new();
         while !self.at(TokenKind::RightParen) {
@@ -386,6 +393,7 @@ impl Parser<'_, '_> {
     }
 
     /// Takes `[]`, `[index]`, `[...path]` or `[first:last:step]`.
+    #[inline(never)]
     fn subscript(&mut self) -> Parsed<SuffixKind> {
         let open = self.advance()?;
         let kind = if self.at(TokenKind::RightBracket) {
@@ -417,6 +425,7 @@ impl Parser<'_, '_> {
     }
 
     /// Goes on at the colon behind the first part. `::` is both colons at once.
+    #[inline(never)]
     fn slice(&mut self, first: Option<Expr>) -> Parsed<Slice> {
         if self.advance()?.kind == TokenKind::ColonColon {
             return Ok(Slice { first, last: None, step: self.slice_part()? });
@@ -424,226 +433,6 @@ impl Parser<'_, '_> {
         let last = self.slice_part()?;
         let step = if self.eat(TokenKind::Colon)? { self.slice_part()? } else { None };
         Ok(Slice { first, last, step })
-    }
-
-    // Operands
-
-    /// Takes a literal, a name, a variable or something in brackets.
-    fn primary(&mut self) -> Parsed<Expr> {
-        let start = self.token.start;
-        let kind = match self.token.kind {
-            TokenKind::Variable => {
-                let token = self.advance()?;
-                ExprKind::Variable(self.variable_ident(token).name)
-            }
-            TokenKind::Name => self.name_or_scoped()?,
-            TokenKind::String => self.double_quoted()?,
-            TokenKind::Number => self.number()?,
-            TokenKind::RawString => ExprKind::String(self.raw_string()?),
-            TokenKind::Regex => self.regex()?,
-            TokenKind::True | TokenKind::False => {
-                ExprKind::Bool(self.advance()?.kind == TokenKind::True)
-            }
-            TokenKind::None => {
-                self.advance()?;
-                ExprKind::None
-            }
-            TokenKind::LeftParen => {
-                let open = self.advance()?;
-                let inner = self.expr()?;
-                self.close(TokenKind::RightParen, open)?;
-                inner.kind
-            }
-            TokenKind::LeftBracket => {
-                let open = self.advance()?;
-                ExprKind::Array(self.array_items(open, TokenKind::RightBracket)?)
-            }
-            _ => self.word_operand()?,
-        };
-        Ok(Expr { kind, span: self.span_from(start) })
-    }
-
-    /// Takes an operand that starts with a reserved word.
-    fn word_operand(&mut self) -> Parsed<ExprKind> {
-        match self.token.kind {
-            TokenKind::Array => {
-                self.advance()?;
-                let open = self.expect(TokenKind::LeftParen, "after `array`")?;
-                Ok(ExprKind::Array(self.array_items(open, TokenKind::RightParen)?))
-            }
-            TokenKind::Function => {
-                let start = self.advance()?.start;
-                Ok(ExprKind::Function(Box::new(self.anonymous_function(start)?)))
-            }
-            TokenKind::Isset => Ok(ExprKind::Isset(self.tested_place()?)),
-            TokenKind::Unset => Ok(ExprKind::Unset(self.tested_place()?)),
-            TokenKind::Builtin => {
-                self.advance()?;
-                Ok(ExprKind::Builtin(self.name("after `builtin`")?.name))
-            }
-            TokenKind::Static => {
-                self.advance()?;
-                self.expect(TokenKind::ColonColon, "after `static`")?;
-                self.scoped(None)
-            }
-            TokenKind::Cache => self.cache(),
-            TokenKind::Match => self.match_expr(),
-            _ => Err(self.no_operand()),
-        }
-    }
-
-    #[cold]
-    fn no_operand(&self) -> crate::diagnostic::Diagnostic {
-        let error = self.unexpected("an expression");
-        let before = self.previous;
-        let touches = |first: Token, second: Token| first.end == second.start;
-        match (before.kind, self.token.kind) {
-            (TokenKind::Dot, _)
-                if before.start > 0
-                    && self
-                        .bytes(before.start - 1, before.start)
-                        .first()
-                        .is_some_and(u8::is_ascii_digit) =>
-            {
-                error.with_hint("a number needs digits behind its point, as in `5.0`")
-            }
-            (_, TokenKind::Dot)
-                if self
-                    .bytes(self.token.end, self.token.end + 1)
-                    .first()
-                    .is_some_and(u8::is_ascii_digit) =>
-            {
-                error.with_hint("a number needs digits before its point, as in `0.5`")
-            }
-            (
-                TokenKind::Ampersand
-                | TokenKind::Pipe
-                | TokenKind::Caret
-                | TokenKind::LessLess
-                | TokenKind::GreaterGreater,
-                TokenKind::Equal,
-            ) if touches(before, self.token) => error.with_hint(
-                "HSL has no such assignment: write the operation out, as in `$a = $a & $b`",
-            ),
-            (_, kind) if kind.is_keyword() => {
-                error.with_hint(format!("{} is a reserved word", kind.describe()))
-            }
-            _ => error,
-        }
-    }
-
-    fn name_or_scoped(&mut self) -> Parsed<ExprKind> {
-        let token = self.advance()?;
-        let name = self.ident(token);
-        if self.at(TokenKind::ColonColon) {
-            // In `$a[length::2]` the colons belong to the slice.
-            let next = self.peek()?;
-            if matches!(next, TokenKind::Name | TokenKind::Variable) || next.is_keyword() {
-                self.advance()?;
-                return self.scoped(Some(name));
-            }
-        }
-        Ok(ExprKind::Name(name.name))
-    }
-
-    /// Takes the member behind `::`.
-    fn scoped(&mut self, scope: Option<crate::ast::Ident>) -> Parsed<ExprKind> {
-        let is_variable = self.at(TokenKind::Variable);
-        let member = if is_variable {
-            self.variable("after `::`")?
-        } else {
-            self.member_name("after `::`")?
-        };
-        Ok(ExprKind::Scoped { scope, member, is_variable })
-    }
-
-    /// Takes `isset` or `unset` and the place in parentheses behind it.
-    fn tested_place(&mut self) -> Parsed<Box<Expr>> {
-        let word = self.advance()?.kind.describe();
-        let open = self.expect(TokenKind::LeftParen, &format!("after {word}"))?;
-        let place = self.expr()?;
-        if !place.kind.is_place() {
-            return Err(self
-                .error_at(&place, "expected a variable, an element or a property")
-                .with_label(format!("cannot be given to {word}")));
-        }
-        self.close(TokenKind::RightParen, open)?;
-        Ok(Box::new(place))
-    }
-
-    /// Takes `cache [options] callee(arguments)`.
-    fn cache(&mut self) -> Parsed<ExprKind> {
-        self.advance()?;
-        let open = self.expect(TokenKind::LeftBracket, "with the options after `cache`")?;
-        let options = self.array_items(open, TokenKind::RightBracket)?;
-        let callee = self.primary()?;
-        let is_function = match &callee.kind {
-            ExprKind::Name(_) | ExprKind::Builtin(_) => true,
-            ExprKind::Scoped { is_variable, .. } => !is_variable,
-            _ => false,
-        };
-        if !is_function || !self.at(TokenKind::LeftParen) {
-            return Err(self
-                .error_at(&callee, "expected the call of a named function after `cache […]`")
-                .with_hint(
-                    "write `cache [\"ttl\" => 60] name(…)`; the name may be `Class::name`",
-                ));
-        }
-        let arguments = self.arguments()?;
-        Ok(ExprKind::Cache(Box::new(Cache { options, callee, arguments })))
-    }
-
-    /// Takes `match (subject) { … }`.
-    fn match_expr(&mut self) -> Parsed<ExprKind> {
-        self.advance()?;
-        let open = self.expect(TokenKind::LeftParen, "after `match`")?;
-        let subject = self.expr()?;
-        self.close(TokenKind::RightParen, open)?;
-        let open = self.expect(TokenKind::LeftBrace, "after the subject of `match`")?;
-        let mut arms: Vec<MatchArm> = Vec::new();
-        let mut has_default = false;
-        loop {
-            let start = self.token.start;
-            let labels = self.match_labels(open)?;
-            if labels.is_empty() && std::mem::replace(&mut has_default, true) {
-                return Err(crate::diagnostic::Diagnostic::error(
-                    self.span_from(start),
-                    "this `match` already has a `default`",
-                ));
-            }
-            self.expect(TokenKind::FatArrow, "after the values of a `match` arm")?;
-            let value = self.expr()?;
-            arms.push(MatchArm { labels, value });
-            let is_more = self.eat(TokenKind::Comma)?;
-            if self.at(TokenKind::RightBrace) {
-                break;
-            }
-            if !is_more {
-                return Err(self.unclosed(
-                    TokenKind::RightBrace,
-                    open,
-                    "`,` or `}` after a `match` arm",
-                ));
-            }
-        }
-        self.close(TokenKind::RightBrace, open)?;
-        Ok(ExprKind::Match(Box::new(Match { subject, arms })))
-    }
-
-    /// Takes the values of an arm; none for `default`.
-    fn match_labels(&mut self, open: Token) -> Parsed<Vec<Expr>> {
-        if self.at(TokenKind::EndOfFile) {
-            return Err(self.unclosed(TokenKind::RightBrace, open, "a `match` arm"));
-        }
-        let mut labels = Vec::new();
-        if self.eat(TokenKind::Default)? {
-            return Ok(labels);
-        }
-        labels.push(self.expr()?);
-        while self.eat(TokenKind::Comma)? {
-            labels.push(self.expr()?);
-        }
-        Ok(labels)
     }
 }
 

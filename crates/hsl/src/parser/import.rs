@@ -6,6 +6,7 @@ use crate::token::{Token, TokenKind};
 
 impl Parser<'_, '_> {
     /// Takes `include "path";` or `include_once "path";`.
+    #[inline(never)]
     pub(super) fn include_statement(&mut self) -> Parsed<StmtKind> {
         let once = self.advance()?.kind == TokenKind::IncludeOnce;
         let path = self.plain_string("the path of a file")?;
@@ -14,6 +15,7 @@ impl Parser<'_, '_> {
     }
 
     /// Takes `import … from "path" with […];`.
+    #[inline(never)]
     pub(super) fn import_statement(&mut self) -> Parsed<StmtKind> {
         self.advance()?;
         let what = match self.token.kind {

@@ -26,6 +26,7 @@ impl Parser<'_, '_> {
     }
 
     /// Takes a double-quoted string.
+    #[inline(never)]
     pub(super) fn double_quoted(&mut self) -> Parsed<ExprKind> {
         let token = self.advance()?;
         let inner = self.bytes(token.start + 1, token.end - 1);
@@ -86,6 +87,7 @@ impl Parser<'_, '_> {
     }
 
     /// Takes a raw string.
+    #[inline(never)]
     pub(super) fn raw_string(&mut self) -> Parsed<Box<[u8]>> {
         let token = self.advance()?;
         let whole = self.token_text(token);
@@ -119,6 +121,7 @@ impl Parser<'_, '_> {
     }
 
     /// Takes a regular expression.
+    #[inline(never)]
     pub(super) fn regex(&mut self) -> Parsed<ExprKind> {
         let token = self.advance()?;
         let whole = self.token_text(token).get(2..).unwrap_or_default();
@@ -143,6 +146,7 @@ impl Parser<'_, '_> {
     }
 
     /// Takes the entries of an array literal and the mark that closes it.
+    #[inline(never)]
     pub(super) fn array_items(&mut self, open: Token, close: TokenKind) -> Parsed<Vec<ArrayItem>> {
         let mut items = Vec::new();
         while !self.at(close) {
@@ -166,6 +170,7 @@ impl Parser<'_, '_> {
     }
 
     /// Reads an expression again as the left side of an assignment.
+    #[inline(never)]
     pub(super) fn target(&mut self, expr: Expr) -> Parsed<Target> {
         match expr.kind {
             ExprKind::Array(items) => Ok(Target::Pattern(self.pattern(items, expr.span)?)),
@@ -200,6 +205,7 @@ impl Parser<'_, '_> {
     }
 
     /// Reads an array literal again as a destructuring list.
+    #[inline(never)]
     fn pattern(&mut self, items: Vec<ArrayItem>, span: Span) -> Parsed<Pattern> {
         let mut entries: Vec<PatternEntry> = Vec::with_capacity(items.len());
         let mut rest = None;

@@ -1,11 +1,13 @@
 //! The parser: text to syntax tree, by recursive descent.
 //!
-//! Start at [`parse`]. `stmt` has the statements, `expr` the operators and what they combine,
+//! Start at [`parse`]. `stmt` has the statements, `expr` the operators, `operand` what they combine,
 //! `literal` the literals and destructuring lists, `class` functions and classes, `import` the paths
 //! and imports. The first error ends the parse; nothing is guessed and nothing repaired.
 //!
 //! Hostile text cannot exhaust the stack: every construct that nests counts towards
-//! [`Limits::nesting`], pending operators included, and chains at one level are loops.
+//! [`Limits::nesting`], pending operators included, and chains at one level are loops. Functions that
+//! lie on the stack once per level are kept small: what they rarely need is a call that is not
+//! inlined.
 //!
 //! Source: HSL manual, introduction, literals, operators and structures.
 
@@ -22,6 +24,7 @@ mod class;
 mod expr;
 mod import;
 mod literal;
+mod operand;
 mod stmt;
 
 /// What the parser refuses to go beyond.
@@ -157,7 +160,7 @@ impl<'s, 'i> Parser<'s, 'i> {
         let found = self.describe_token();
         let message = format!("expected `;` {place}, found {found}");
         let gap = self.previous.span(self.file).after();
-        Err(self.with_foreign_hint(Diagnostic::error(gap, message)))
+        Err(self.completed(Diagnostic::error(gap, message)))
     }
 
     /// Takes the closing partner of `open`, which was read before.
@@ -175,7 +178,8 @@ impl<'s, 'i> Parser<'s, 'i> {
         if self.at(TokenKind::EndOfFile) {
             return Diagnostic::error(at, format!("this {} is never closed", open.kind.describe()))
                 .with_label(format!("no {} for this", kind.describe()))
-                .with_note(self.token.span(self.file), "the file ends here");
+                .with_note(self.token.span(self.file), "the file ends here")
+                .because_text_ends();
         }
         self.unexpected(expected).with_note(at, "opened here")
     }
@@ -284,7 +288,7 @@ impl<'s, 'i> Parser<'s, 'i> {
             self.token.span(self.file),
             format!("expected {expected}, found {found}"),
         );
-        self.with_foreign_hint(error)
+        self.completed(error)
     }
 
     fn describe_token(&self) -> String {
@@ -299,8 +303,12 @@ impl<'s, 'i> Parser<'s, 'i> {
         }
     }
 
-    /// Adds a hint if a word of another language is near.
-    fn with_foreign_hint(&self, error: Diagnostic) -> Diagnostic {
+    /// Adds what is known about the surroundings of an error: whether the text ends here, and a hint
+    /// if a word of another language is near.
+    fn completed(&self, mut error: Diagnostic) -> Diagnostic {
+        if self.at(TokenKind::EndOfFile) {
+            error = error.because_text_ends();
+        }
         let near = [self.token, self.previous, self.statement];
         let hint = near.iter().find_map(|&token| foreign_word(self.token_text(token)));
         match hint {

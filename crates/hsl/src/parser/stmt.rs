@@ -31,53 +31,106 @@ impl Parser<'_, '_> {
         self.enter()?;
         self.statement = self.token;
         let start = self.token.start;
-        let kind = match self.token.kind {
-            TokenKind::Semicolon => {
-                self.advance()?;
-                StmtKind::Empty
-            }
-            TokenKind::LeftBrace => StmtKind::Block(self.block("")?),
-            TokenKind::If => self.if_statement()?,
-            TokenKind::Echo => StmtKind::Echo(self.operand_statement()?),
-            TokenKind::Throw => StmtKind::Throw(self.operand_statement()?),
-            TokenKind::Return => self.return_statement()?,
-            TokenKind::Foreach => self.foreach_statement()?,
-            TokenKind::For => self.for_statement()?,
-            TokenKind::While => self.while_statement()?,
-            TokenKind::Forever => {
-                self.advance()?;
-                StmtKind::Forever(Box::new(self.statement()?))
-            }
-            TokenKind::Switch => self.switch_statement()?,
-            TokenKind::Break => self.word_statement(StmtKind::Break)?,
-            TokenKind::Continue => self.word_statement(StmtKind::Continue)?,
-            TokenKind::Yield => self.yield_statement()?,
-            TokenKind::Try => self.try_statement()?,
-            TokenKind::Barrier => self.barrier_statement()?,
-            TokenKind::Global => self.global_statement()?,
-            TokenKind::Include | TokenKind::IncludeOnce => self.include_statement()?,
-            TokenKind::Import => self.import_statement()?,
-            TokenKind::Function if self.peek()? != TokenKind::LeftParen => {
-                StmtKind::Function(Box::new(self.named_function()?))
-            }
-            TokenKind::Class => StmtKind::Class(Box::new(self.class()?)),
-            TokenKind::Name if self.at_debug()? => self.debug_statement()?,
-            _ => {
-                let expr = self.expr()?;
-                self.expect_semicolon("after expression")?;
-                StmtKind::Expr(expr)
-            }
-        };
+        let kind = self.statement_kind()?;
         self.depth -= 1;
         Ok(Stmt { kind, span: self.span_from(start) })
     }
 
+    /// Chooses by the first word. Each arm is one call, so that the frame of this function, which
+    /// lies on the stack once per level of nesting, stays small.
+    fn statement_kind(&mut self) -> Parsed<StmtKind> {
+        match self.token.kind {
+            TokenKind::Semicolon => self.empty_statement(),
+            TokenKind::LeftBrace => self.block_statement(),
+            TokenKind::If => self.if_statement(),
+            TokenKind::Echo => self.operand_statement(StmtKind::Echo),
+            TokenKind::Throw => self.operand_statement(StmtKind::Throw),
+            TokenKind::Return => self.return_statement(),
+            TokenKind::Foreach => self.foreach_statement(),
+            TokenKind::For => self.for_statement(),
+            TokenKind::While => self.while_statement(),
+            TokenKind::Forever => self.forever_statement(),
+            TokenKind::Switch => self.switch_statement(),
+            TokenKind::Break => self.word_statement(StmtKind::Break),
+            TokenKind::Continue => self.word_statement(StmtKind::Continue),
+            TokenKind::Yield => self.yield_statement(),
+            TokenKind::Try => self.try_statement(),
+            TokenKind::Barrier => self.barrier_statement(),
+            TokenKind::Global => self.global_statement(),
+            TokenKind::Include | TokenKind::IncludeOnce => self.include_statement(),
+            TokenKind::Import => self.import_statement(),
+            TokenKind::Function => self.function_statement(),
+            TokenKind::Class => self.class_statement(),
+            TokenKind::Name => self.name_statement(),
+            TokenKind::RightBrace | TokenKind::Else | TokenKind::Case | TokenKind::Catch => {
+                Err(self.unexpected("a statement"))
+            }
+            _ => self.expr_statement(),
+        }
+    }
+
+    fn empty_statement(&mut self) -> Parsed<StmtKind> {
+        self.advance()?;
+        Ok(StmtKind::Empty)
+    }
+
+    #[inline(never)]
+    fn block_statement(&mut self) -> Parsed<StmtKind> {
+        self.block("").map(StmtKind::Block)
+    }
+
+    fn expr_statement(&mut self) -> Parsed<StmtKind> {
+        let expr = self.expr()?;
+        self.expect_semicolon("after expression")?;
+        Ok(StmtKind::Expr(expr))
+    }
+
+    fn forever_statement(&mut self) -> Parsed<StmtKind> {
+        self.advance()?;
+        Ok(StmtKind::Forever(self.body()?))
+    }
+
+    /// Takes a named function, or an expression that starts with an anonymous one.
+    #[inline(never)]
+    fn function_statement(&mut self) -> Parsed<StmtKind> {
+        if self.peek()? == TokenKind::LeftParen {
+            return self.expr_statement();
+        }
+        let function = self.named_function()?;
+        Ok(StmtKind::Function(Box::new(function)))
+    }
+
+    #[inline(never)]
+    fn class_statement(&mut self) -> Parsed<StmtKind> {
+        let class = self.class()?;
+        Ok(StmtKind::Class(Box::new(class)))
+    }
+
+    /// Takes `__debug […];`, which only the interactive debugger writes, or an expression. Anywhere
+    /// else `__debug` is a name like any other.
+    #[inline(never)]
+    fn name_statement(&mut self) -> Parsed<StmtKind> {
+        if self.token_text(self.token) != b"__debug" || self.peek()? != TokenKind::LeftBracket {
+            return self.expr_statement();
+        }
+        self.advance()?;
+        let open = self.advance()?;
+        let items = self.array_items(open, TokenKind::RightBracket)?;
+        self.expect_semicolon("after `__debug […]`")?;
+        Ok(StmtKind::Debug(items))
+    }
+
+    /// Takes the statement of a loop or branch.
+    fn body(&mut self) -> Parsed<Box<Stmt>> {
+        self.statement().map(Box::new)
+    }
+
     /// Takes a word, an expression and `;`.
-    fn operand_statement(&mut self) -> Parsed<Expr> {
+    fn operand_statement(&mut self, kind: fn(Expr) -> StmtKind) -> Parsed<StmtKind> {
         self.advance()?;
         let expr = self.expr()?;
         self.expect_semicolon("after expression")?;
-        Ok(expr)
+        Ok(kind(expr))
     }
 
     /// Takes a word and `;`.
@@ -97,6 +150,7 @@ impl Parser<'_, '_> {
     }
 
     /// Takes an `if` with all its `else if`, however many there are.
+    #[inline(never)]
     fn if_statement(&mut self) -> Parsed<StmtKind> {
         let mut arms = Vec::with_capacity(1);
         loop {
@@ -107,7 +161,7 @@ impl Parser<'_, '_> {
                 return Ok(StmtKind::If { arms, otherwise: None });
             }
             if !self.at(TokenKind::If) {
-                let otherwise = Some(Box::new(self.statement()?));
+                let otherwise = Some(self.body()?);
                 return Ok(StmtKind::If { arms, otherwise });
             }
         }
@@ -123,6 +177,7 @@ impl Parser<'_, '_> {
         Ok(StmtKind::Return(Some(value)))
     }
 
+    #[inline(never)]
     fn for_statement(&mut self) -> Parsed<StmtKind> {
         self.advance()?;
         let open = self.expect(TokenKind::LeftParen, "after `for`")?;
@@ -148,6 +203,7 @@ impl Parser<'_, '_> {
         Ok(Some(part))
     }
 
+    #[inline(never)]
     fn foreach_statement(&mut self) -> Parsed<StmtKind> {
         self.advance()?;
         let open = self.expect(TokenKind::LeftParen, "after `foreach`")?;
@@ -167,10 +223,11 @@ impl Parser<'_, '_> {
     fn while_statement(&mut self) -> Parsed<StmtKind> {
         let word = self.advance()?;
         let condition = self.condition(word)?;
-        let body = Box::new(self.statement()?);
+        let body = self.body()?;
         Ok(StmtKind::While { condition, body })
     }
 
+    #[inline(never)]
     fn switch_statement(&mut self) -> Parsed<StmtKind> {
         let word = self.advance()?;
         let subject = self.condition(word)?;
@@ -196,6 +253,7 @@ impl Parser<'_, '_> {
         Ok(StmtKind::Switch { subject, cases })
     }
 
+    #[inline(never)]
     fn case(&mut self) -> Parsed<Case> {
         let word = self.advance()?;
         let label = if word.kind == TokenKind::Default { None } else { Some(self.expr()?) };
@@ -218,9 +276,10 @@ impl Parser<'_, '_> {
                 .with_hint("a function that contains `yield` is a generator"));
         }
         self.has_yield = true;
-        Ok(StmtKind::Yield(self.operand_statement()?))
+        self.operand_statement(StmtKind::Yield)
     }
 
+    #[inline(never)]
     fn try_statement(&mut self) -> Parsed<StmtKind> {
         self.advance()?;
         let body = self.block("after `try`")?;
@@ -232,6 +291,7 @@ impl Parser<'_, '_> {
         Ok(StmtKind::Try { body, variable, handler })
     }
 
+    #[inline(never)]
     fn barrier_statement(&mut self) -> Parsed<StmtKind> {
         self.advance()?;
         let name = self.expr()?;
@@ -241,6 +301,7 @@ impl Parser<'_, '_> {
         Ok(StmtKind::Barrier { name, variable, body })
     }
 
+    #[inline(never)]
     fn global_statement(&mut self) -> Parsed<StmtKind> {
         self.advance()?;
         let mut variables: Vec<Ident> = Vec::with_capacity(1);
@@ -252,19 +313,5 @@ impl Parser<'_, '_> {
         }
         self.expect_semicolon("after `global`")?;
         Ok(StmtKind::Global(variables))
-    }
-
-    /// Returns whether this is `__debug […]`. Only the interactive debugger writes it; anywhere
-    /// else the word is a name like any other.
-    fn at_debug(&self) -> Parsed<bool> {
-        Ok(self.token_text(self.token) == b"__debug" && self.peek()? == TokenKind::LeftBracket)
-    }
-
-    fn debug_statement(&mut self) -> Parsed<StmtKind> {
-        self.advance()?;
-        let open = self.advance()?;
-        let items = self.array_items(open, TokenKind::RightBracket)?;
-        self.expect_semicolon("after `__debug […]`")?;
-        Ok(StmtKind::Debug(items))
     }
 }

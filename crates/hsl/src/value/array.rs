@@ -398,14 +398,6 @@ impl Array {
         self.get(key).is_some()
     }
 
-    /// Returns the place of the element with the key that `value` stands for, copying the array first
-    /// if it is shared. `None` leaves the array alone.
-    pub(crate) fn get_value_mut(&mut self, value: &Value) -> Option<&mut Value> {
-        self.get_value(value)?;
-        let key = Key::from_value(value);
-        self.get_mut(&key)
-    }
-
     /// Returns the place of the element with this key, copying the array first if it is shared.
     pub fn get_mut(&mut self, key: &Key) -> Option<&mut Value> {
         match Arc::make_mut(&mut self.0) {
@@ -475,6 +467,32 @@ impl Array {
                 let Ok(next) = i32::try_from(map.next_index()) else { return false };
                 map.append(Key::Int(next), value);
                 true
+            }
+        }
+    }
+
+    /// Appends none behind the highest numeric key and returns its place.
+    pub(crate) fn push_place(&mut self) -> Option<&mut Value> {
+        if !self.push(Value::None) {
+            return None;
+        }
+        match Arc::make_mut(&mut self.0) {
+            ArrayData::List(items) => items.last_mut(),
+            ArrayData::Map(map) => map.entries.last_mut()?.as_mut().map(|(_, value)| value),
+        }
+    }
+
+    /// Returns the place of the element with this text key, copying the array first if it is shared.
+    #[inline]
+    pub(crate) fn get_name_mut(&mut self, name: &Str) -> Option<&mut Value> {
+        if integer_text(name).is_some() {
+            return self.get_mut(&Key::from(name.clone()));
+        }
+        match Arc::make_mut(&mut self.0) {
+            ArrayData::List(_) => None,
+            ArrayData::Map(map) => {
+                let at = map.find(Probe::Name(name))?;
+                map.entries.get_mut(at)?.as_mut().map(|(_, value)| value)
             }
         }
     }
@@ -607,9 +625,11 @@ impl<'a> ValueSet<'a> {
         let mut table: HashTable<&'a Value> = HashTable::with_capacity(array.len());
         for value in array.values() {
             table
-                .entry(strict_hash(value), |known| strict_equal(known, value), |known| {
-                    strict_hash(known)
-                })
+                .entry(
+                    strict_hash(value),
+                    |known| strict_equal(known, value),
+                    |known| strict_hash(known),
+                )
                 .or_insert(value);
         }
         Self(table)

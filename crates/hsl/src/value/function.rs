@@ -50,8 +50,9 @@ pub(crate) struct Globals {
 
 impl Globals {
     pub(crate) fn new(program: Arc<Program>) -> Self {
-        let count = program.globals.len();
-        Self { program, values: (0..count).map(|_| Mutex::new(Value::Unset)).collect() }
+        let values =
+            program.globals.iter().map(|global| Mutex::new(global.initial.clone())).collect();
+        Self { program, values }
     }
 }
 

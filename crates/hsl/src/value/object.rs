@@ -41,7 +41,11 @@ pub(crate) struct NativeClass {
     pub(crate) constructor: Option<Arc<NativeFunction>>,
     pub(crate) methods: HashMap<Str, Arc<NativeFunction>>,
     pub(crate) statics: HashMap<Str, Arc<NativeFunction>>,
+    pub(crate) iterate: Option<Box<IterateFn>>,
 }
+
+/// Starts a walk over an instance, for `foreach`.
+pub(crate) type IterateFn = dyn Fn(&Object) -> Box<dyn HostIterator> + Send + Sync;
 
 /// A class of a script.
 pub(crate) struct UserClass {

@@ -3,17 +3,31 @@
 //! It never recurses on the Rust stack and never blocks: [`Vm::run`] ends with a [`Step`] whenever
 //! the script is done, waits, or has used up its slice of fuel.
 
+mod barrier;
+mod cached;
+mod call;
+mod dispatch;
+mod frame;
+mod iterate;
+mod path;
+mod unwind;
+
 use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cache::CacheStore;
 use crate::diagnostic::Diagnostic;
-use crate::host::{Clock, Echo, HostFuture, Limits, Thrown, ThrownKind};
+use crate::host::{
+    CallContext, Clock, Echo, Environment, HostFuture, HostSet, Limits, NativeFunction, NativeStep,
+    Thrown, ThrownKind,
+};
+use crate::memory::{self, Budget, Tracker};
 use crate::program::Program;
 use crate::shared_memory::SharedMemory;
 use crate::source::SourceMap;
-use crate::value::Value;
+use crate::value::{Globals, Value};
+use frame::{Back, Frame, NativeFrame, Target};
 
 /// What an execution starts with.
 pub struct Setup {
@@ -53,7 +67,25 @@ impl Default for Setup {
 
 /// One execution of a program.
 pub struct Vm {
-    program: Arc<Program>,
+    stack: Vec<Value>,
+    frames: Vec<Frame>,
+    natives: Vec<NativeFrame>,
+    environment: Environment,
+    /// Frames that may be under way: the limit of the script, and the entry and module below it.
+    depth: usize,
+    state: State,
+    /// The output of the future that the script waited for.
+    arrived: Option<Result<Value, Thrown>>,
+    /// A generator made for a native function; see [`Vm::enter`].
+    ready: Option<Value>,
+}
+
+/// What an execution is doing.
+enum State {
+    Running,
+    /// Waiting for a future whose value goes there.
+    Waiting(Target),
+    Over,
 }
 
 /// Why [`Vm::run`] came back.
@@ -73,38 +105,243 @@ pub enum Step {
 impl Vm {
     /// Prepares an execution.
     pub fn new(program: &Arc<Program>, setup: Setup) -> Self {
-        let _ = setup;
-        Self { program: Arc::clone(program) }
+        let globals = Globals::new(Arc::clone(program));
+        for (name, value) in setup.variables {
+            let number = program
+                .globals
+                .iter()
+                .position(|global| global.is_context && &*global.name == name);
+            if let Some(place) = number.and_then(|number| globals.values.get(number)) {
+                *place.lock() = value;
+            }
+        }
+        let owner = setup.shared_memory.new_owner();
+        let environment = Environment {
+            host: Arc::clone(&program.host),
+            states: setup.states,
+            echo: setup.echo,
+            started: setup.clock.monotonic(),
+            clock: setup.clock,
+            budget: Budget::new(setup.limits.memory),
+            limits: setup.limits,
+            fuel: 0,
+            shared: setup.shared_memory,
+            cache: setup.cache,
+            owner,
+            message: setup.message,
+            units: vec![Arc::new(globals)],
+            at: (0, 0, 0),
+            tracker: Tracker::default(),
+            escaped: false,
+        };
+        let entry = Frame { unit: 0, function: 0, pc: 0, base: 0, result: 0, back: Back::Entry };
+        Self {
+            stack: Vec::new(),
+            frames: vec![entry],
+            natives: Vec::new(),
+            depth: environment.limits.depth.saturating_add(1),
+            environment,
+            state: State::Running,
+            arrived: None,
+            ready: None,
+        }
     }
 
     /// Runs for at most `fuel` steps; calls and loop rounds are a step each, long native functions
-    /// several.
+    /// several. A script that waits goes on after [`Self::resume`] only; an execution that is over
+    /// is done with none.
     pub fn run(&mut self, fuel: u64) -> Step {
-        let _ = fuel;
-        todo!()
+        self.environment.fuel = i64::try_from(fuel).unwrap_or(i64::MAX).max(1);
+        let mut outcome = match std::mem::replace(&mut self.state, State::Running) {
+            State::Over => {
+                self.state = State::Over;
+                return Step::Done(Value::None);
+            }
+            State::Running => self.execute(),
+            State::Waiting(target) => {
+                let step = match self.arrived.take() {
+                    Some(Ok(value)) => NativeStep::Return(value),
+                    Some(Err(thrown)) => NativeStep::Throw(thrown),
+                    None => NativeStep::Throw(Thrown::new("the wait was given up")),
+                };
+                self.unpark();
+                match self.drive(step, target, None, None) {
+                    Ok(None) => self.execute(),
+                    Ok(Some(step)) => Ok(step),
+                    Err(thrown) => Err(thrown),
+                }
+            }
+        };
+        loop {
+            match outcome {
+                Ok(Step::Suspended(future)) => {
+                    self.park();
+                    return Step::Suspended(future);
+                }
+                Ok(Step::OutOfFuel) => return Step::OutOfFuel,
+                Ok(step) => {
+                    if let Step::Done(value) = &step {
+                        self.environment.escaped |= memory::holds_references(value);
+                    }
+                    self.leave_all();
+                    self.finish();
+                    return step;
+                }
+                Err(thrown) => match self.unwind(thrown) {
+                    Ok(None) => outcome = self.execute(),
+                    Ok(Some(step)) => outcome = Ok(step),
+                    Err(error) => {
+                        if let ThrownKind::Value(value) = &error.thrown {
+                            self.environment.escaped |= memory::holds_references(value);
+                        }
+                        self.leave_all();
+                        self.finish();
+                        return Step::Threw(error);
+                    }
+                },
+            }
+        }
     }
 
     /// Takes the output of the future of [`Step::Suspended`].
     pub fn resume(&mut self, result: Result<Value, Thrown>) {
-        let _ = result;
-        todo!()
+        self.arrived = Some(result);
     }
 
     /// Returns the value of a context variable as it is now, such as `context` after the end. Values
     /// handed back this way may outlive the execution.
     pub fn variable(&mut self, name: &str) -> Option<Value> {
-        let _ = name;
-        todo!()
+        let unit = self.environment.units.first()?;
+        let number = unit
+            .program
+            .globals
+            .iter()
+            .position(|global| global.is_context && &*global.name == name)?;
+        let value = unit.values.get(number)?.lock().clone();
+        if matches!(value, Value::Unset) {
+            return None;
+        }
+        Some(value)
     }
 
     /// Returns the host state of type `T`.
     pub fn state<T: Any + Send>(&mut self) -> Option<&mut T> {
-        todo!()
+        self.environment.states.iter_mut().find_map(|state| state.downcast_mut())
     }
 
     /// Returns the program.
     pub fn program(&self) -> &Arc<Program> {
-        &self.program
+        match self.environment.units.first() {
+            Some(unit) => &unit.program,
+            None => unreachable!("the first unit is the script's own and stays"),
+        }
+    }
+
+    /// Looks why the machine stopped at a call or loop: true if the slice is used up; else the memory
+    /// budget was, and has been refilled.
+    fn pause(&mut self) -> Result<bool, Thrown> {
+        if self.environment.fuel < 0 {
+            return Ok(true);
+        }
+        let top = self.top();
+        let stack = self.stack.get(..top).unwrap_or(&self.stack);
+        let mut live = memory::measure(stack.iter());
+        for unit in &self.environment.units {
+            for value in &unit.values {
+                let value = value.lock().clone();
+                live = live.saturating_add(memory::measure(std::iter::once(&value)));
+            }
+        }
+        self.environment.budget.refill(live, self.environment.limits.memory)?;
+        Ok(false)
+    }
+
+    /// Gives up the unused part of the stack while the script waits.
+    fn park(&mut self) {
+        self.stack.truncate(self.top());
+        self.stack.shrink_to_fit();
+    }
+
+    /// Makes room again for the running frame.
+    fn unpark(&mut self) {
+        let needed = self.top() + dispatch::WINDOW;
+        if self.stack.len() < needed {
+            self.stack.resize(needed, Value::None);
+        }
+    }
+
+    /// Ends the execution: frees what refers to itself, unless it may live on elsewhere.
+    fn finish(&mut self) {
+        self.state = State::Over;
+        let Some(unit) = self.environment.units.first() else { return };
+        let context = unit.program.globals.iter().zip(&unit.values);
+        self.environment.escaped |= context
+            .filter(|(global, _)| global.is_context)
+            .any(|(_, value)| memory::holds_references(&value.lock()));
+        if self.environment.escaped {
+            return;
+        }
+        for (global, place) in unit.program.globals.iter().zip(&unit.values) {
+            if !global.is_context {
+                let old = std::mem::replace(&mut *place.lock(), Value::Unset);
+                drop(old); // outside of the lock
+            }
+        }
+        self.environment.tracker.release();
+    }
+}
+
+/// An execution that is dropped half-way is over as well.
+impl Drop for Vm {
+    fn drop(&mut self) {
+        if !matches!(self.state, State::Over) {
+            self.leave_all();
+            self.finish();
+        }
+    }
+}
+
+/// Calls a pure function of the host at compile time.
+pub(crate) fn call_pure(
+    host: &Arc<HostSet>,
+    function: &Arc<NativeFunction>,
+    arguments: Vec<Value>,
+) -> Result<Value, Thrown> {
+    let setup = Setup::default();
+    let owner = setup.shared_memory.new_owner();
+    let mut environment = Environment {
+        host: Arc::clone(host),
+        states: Vec::new(),
+        echo: setup.echo,
+        started: Duration::ZERO,
+        clock: setup.clock,
+        budget: Budget::new(setup.limits.memory),
+        limits: setup.limits,
+        fuel: 0,
+        shared: setup.shared_memory,
+        cache: setup.cache,
+        owner,
+        message: None,
+        units: Vec::new(),
+        at: (0, 0, 0),
+        tracker: Tracker::default(),
+        escaped: false,
+    };
+    let mut arguments = arguments;
+    let given = arguments.len();
+    arguments.resize(given.max(function.fixed()), Value::None);
+    call::complete(function, &mut arguments, given)?;
+    let mut context = CallContext {
+        environment: &mut environment,
+        function: Some(function),
+        this: None,
+        class: None,
+        given,
+    };
+    match function.invoke(&mut context, &mut arguments) {
+        NativeStep::Return(value) => Ok(value),
+        NativeStep::Throw(thrown) => Err(thrown),
+        _ => Err(Thrown::new(format!("{}() cannot be called at compile time", function.name()))),
     }
 }
 
@@ -116,6 +353,10 @@ pub struct ScriptError {
 }
 
 impl ScriptError {
+    fn new(diagnostic: Diagnostic, thrown: ThrownKind, program: &Arc<Program>) -> Self {
+        Self { diagnostic, thrown, program: Arc::clone(program) }
+    }
+
     /// Returns the message with its place and the calls that led there.
     pub fn diagnostic(&self) -> &Diagnostic {
         &self.diagnostic

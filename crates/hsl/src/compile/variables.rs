@@ -1,0 +1,150 @@
+//! Which variables a function has, and which of them others reach.
+
+use std::collections::HashSet;
+
+use super::load::{Files, Link};
+use super::walk::{Walker, walk_expr, walk_function, walk_stmt, walk_stmts};
+use crate::ast::{Expr, ExprKind, Function, ImportWhat, Stmt, StmtKind};
+use crate::symbol::Symbol;
+
+/// The variables of one function body, nested functions aside.
+#[derive(Default)]
+pub(super) struct Variables {
+    /// In order of first appearance, imported and `global` ones aside.
+    pub(super) order: Vec<Symbol>,
+    seen: HashSet<Symbol>,
+    /// Named by `global` here.
+    pub(super) globals: HashSet<Symbol>,
+    /// Named by `global` in nested functions.
+    pub(super) inner_globals: HashSet<Symbol>,
+    /// Captured by nested functions.
+    pub(super) captured: HashSet<Symbol>,
+    /// Given to `unset`, or bound by `barrier`: they may lose their value.
+    pub(super) unset: HashSet<Symbol>,
+    /// Imported.
+    imported: HashSet<Symbol>,
+}
+
+impl Variables {
+    /// Looks through a body, included files too.
+    pub(super) fn collect(files: &Files, body: &[Stmt]) -> Self {
+        let mut pass = Pass { files, variables: Self::default() };
+        walk_stmts(&mut pass, body);
+        let mut variables = pass.variables;
+        let (globals, imported) = (&variables.globals, &variables.imported);
+        variables.order.retain(|name| !globals.contains(name) && !imported.contains(name));
+        variables
+    }
+}
+
+struct Pass<'a> {
+    files: &'a Files,
+    variables: Variables,
+}
+
+impl Walker for Pass<'_> {
+    fn stmt(&mut self, stmt: &Stmt) {
+        match &stmt.kind {
+            StmtKind::Global(names) => {
+                self.variables.globals.extend(names.iter().map(|ident| ident.name));
+            }
+            StmtKind::Include { path, .. } => {
+                if let Some(Link::Include(file)) = self.files.link(path)
+                    && let Some(script) = self.files.script(*file)
+                {
+                    walk_stmts(self, &script.body);
+                }
+            }
+            StmtKind::Import(import) => match &import.what {
+                ImportWhat::Data(ident) => {
+                    self.variables.imported.insert(ident.name);
+                    self.variables.seen.insert(ident.name);
+                }
+                ImportWhat::Symbols(symbols) => {
+                    for symbol in symbols.iter().filter(|symbol| symbol.is_variable) {
+                        let name = symbol.alias.unwrap_or(symbol.name).name;
+                        self.variables.imported.insert(name);
+                        self.variables.seen.insert(name);
+                    }
+                }
+                ImportWhat::Namespace(_) => {}
+            },
+            StmtKind::Barrier { variable: Some(ident), .. } => {
+                // The first execution finds no value under the name of the barrier.
+                self.variables.unset.insert(ident.name);
+                walk_stmt(self, stmt);
+            }
+            _ => walk_stmt(self, stmt),
+        }
+    }
+
+    fn expr(&mut self, expr: &Expr) {
+        if let ExprKind::Unset(place) = &expr.kind
+            && let ExprKind::Variable(name) = &place.kind
+        {
+            self.variables.unset.insert(*name);
+        }
+        walk_expr(self, expr);
+    }
+
+    fn function(&mut self, function: &Function) {
+        for ident in &function.captures {
+            self.variables.captured.insert(ident.name);
+            self.variable(ident.name);
+        }
+        let mut inner = InnerGlobals { files: self.files, names: HashSet::new() };
+        walk_function(&mut inner, function);
+        self.variables.inner_globals.extend(inner.names);
+    }
+
+    fn variable(&mut self, name: Symbol) {
+        if self.variables.seen.insert(name) {
+            self.variables.order.push(name);
+        }
+    }
+}
+
+/// Collects what functions of any depth name by `global`.
+struct InnerGlobals<'a> {
+    files: &'a Files,
+    names: HashSet<Symbol>,
+}
+
+impl Walker for InnerGlobals<'_> {
+    fn stmt(&mut self, stmt: &Stmt) {
+        match &stmt.kind {
+            StmtKind::Global(names) => self.names.extend(names.iter().map(|ident| ident.name)),
+            StmtKind::Include { path, .. } => {
+                if let Some(Link::Include(file)) = self.files.link(path)
+                    && let Some(script) = self.files.script(*file)
+                {
+                    walk_stmts(self, &script.body);
+                }
+            }
+            _ => walk_stmt(self, stmt),
+        }
+    }
+}
+
+/// Returns whether an expression writes variables of its own function.
+pub(super) fn assigns(expr: &Expr) -> bool {
+    struct Search(bool);
+    impl Walker for Search {
+        fn expr(&mut self, expr: &Expr) {
+            if self.0 {
+                return;
+            }
+            match &expr.kind {
+                ExprKind::Assign { .. } | ExprKind::Step { .. } | ExprKind::Unset(_) => {
+                    self.0 = true;
+                }
+                _ => walk_expr(self, expr),
+            }
+        }
+
+        fn function(&mut self, _: &Function) {}
+    }
+    let mut search = Search(false);
+    search.expr(expr);
+    search.0
+}

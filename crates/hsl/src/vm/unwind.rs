@@ -1,0 +1,207 @@
+//! Exceptions: the way from a throw to its `catch`, or out of the script.
+
+use super::frame::{Back, Target};
+use super::{ScriptError, Step, Vm};
+use crate::bytecode::{HandlerKind, Variable};
+use crate::diagnostic::{Diagnostic, Severity};
+use crate::exception::{Exception, Place};
+use crate::host::{NativeStep, Thrown, ThrownKind};
+use crate::source::Span;
+use crate::value::{Str, Value};
+
+/// Calls that an error lists.
+const MAX_TRACE: usize = 32;
+
+impl Vm {
+    /// Looks for the `catch` of `thrown`. `None` means that a script function goes on.
+    pub(super) fn unwind(&mut self, thrown: Thrown) -> Result<Option<Step>, ScriptError> {
+        let mut thrown = thrown;
+        thrown.set_place(self.place_of_top());
+        thrown.set_trace(self.trace());
+        loop {
+            if self.catch(&mut thrown) {
+                return Ok(None);
+            }
+            self.clear_top();
+            let Some(frame) = self.frames.pop() else { return Err(self.script_error(thrown)) };
+            match frame.back {
+                Back::Entry => return Err(self.script_error(thrown)),
+                Back::Caller => {}
+                Back::Generator => self.abandon_generator(),
+                Back::Native => {
+                    match self.drive(NativeStep::Throw(thrown), Target::Native, None, None) {
+                        Ok(step) => return Ok(step),
+                        Err(again) => thrown = again,
+                    }
+                }
+            }
+        }
+    }
+
+    /// Runs the handlers of the topmost frame. Returns whether one of them caught.
+    fn catch(&mut self, thrown: &mut Thrown) -> bool {
+        let Some(frame) = self.frames.last().copied() else { return false };
+        let Some(unit) = self.environment.units.get(frame.unit as usize).cloned() else {
+            return false;
+        };
+        let Some(function) = unit.program.functions.get(frame.function as usize) else {
+            return false;
+        };
+        let pc = frame.pc.saturating_sub(1);
+        for handler in &function.handlers {
+            if !(handler.start..handler.end).contains(&pc) {
+                continue;
+            }
+            match handler.kind {
+                HandlerKind::Barrier { a, slot } => self.leave_in_frame(a, slot),
+                HandlerKind::Catch { target, a } => {
+                    if matches!(thrown.kind(), ThrownKind::Limit(_)) {
+                        continue;
+                    }
+                    let value = self.exception_value(thrown);
+                    if let Some(place) = self.stack.get_mut(frame.base as usize + usize::from(a)) {
+                        *place = value;
+                    }
+                    if let Some(frame) = self.frames.last_mut() {
+                        frame.pc = target;
+                    }
+                    return true;
+                }
+            }
+        }
+        false
+    }
+
+    /// Leaves a barrier of the topmost frame.
+    fn leave_in_frame(&mut self, guard: u8, slot: u16) {
+        let Some(frame) = self.frames.last().copied() else { return };
+        let Some(unit) = self.environment.units.get(frame.unit as usize).cloned() else { return };
+        let Some(function) = unit.program.functions.get(frame.function as usize) else { return };
+        let base = frame.base as usize;
+        let register = |vm: &Self, register: u8| {
+            vm.stack.get(base + usize::from(register)).cloned().unwrap_or_default()
+        };
+        let variable = function.barriers.get(usize::from(slot)).copied().flatten();
+        let value = variable.map(|variable| match variable {
+            Variable::Local(at) => register(self, at),
+            Variable::Cell(at) => match register(self, at) {
+                Value::Cell(cell) => cell.0.0.lock().clone(),
+                value => value,
+            },
+            Variable::Global(at) => match unit.values.get(usize::from(at)) {
+                Some(value) => value.lock().clone(),
+                None => Value::Unset,
+            },
+        });
+        let guard =
+            self.stack.get_mut(base + usize::from(guard)).map(std::mem::take).unwrap_or_default();
+        self.leave_barrier(guard, value);
+    }
+
+    /// Leaves all barriers, after a native function ended the script.
+    pub(super) fn leave_all(&mut self) {
+        while let Some(frame) = self.frames.last().copied() {
+            let handlers = self
+                .environment
+                .units
+                .get(frame.unit as usize)
+                .and_then(|unit| unit.program.functions.get(frame.function as usize))
+                .map(|function| function.handlers.clone())
+                .unwrap_or_default();
+            let pc = frame.pc.saturating_sub(1);
+            for handler in handlers {
+                if let HandlerKind::Barrier { a, slot } = handler.kind
+                    && (handler.start..handler.end).contains(&pc)
+                {
+                    self.leave_in_frame(a, slot);
+                }
+            }
+            self.clear_top();
+            self.frames.pop();
+        }
+        self.natives.clear();
+    }
+
+    /// Empties the registers of the topmost frame.
+    fn clear_top(&mut self) {
+        let top = self.top();
+        let Some(frame) = self.frames.last() else { return };
+        if let Some(registers) = self.stack.get_mut(frame.base as usize..top) {
+            super::dispatch::clear(registers);
+        }
+    }
+
+    /// Returns what `catch` gets.
+    fn exception_value(&self, thrown: &mut Thrown) -> Value {
+        let place = thrown.place();
+        let taken = std::mem::replace(thrown, Thrown::new(""));
+        match taken.into_kind() {
+            ThrownKind::Value(value) => value,
+            ThrownKind::Error(message) | ThrownKind::Limit(message) => {
+                let place = place.and_then(|span| {
+                    let file = self.program().sources.file(span.file)?;
+                    let location = file.location(span.start);
+                    Some(Place {
+                        file: file.name().to_owned(),
+                        line: location.line,
+                        column: location.column,
+                    })
+                });
+                Value::Object(Exception::object(message, place))
+            }
+        }
+    }
+
+    fn place_of_top(&self) -> Option<Span> {
+        let frame = self.frames.last()?;
+        self.place(frame.unit, frame.function, frame.pc.saturating_sub(1))
+    }
+
+    /// Returns a place in the script's own sources.
+    fn place(&self, unit: u32, function: u32, pc: u32) -> Option<Span> {
+        let program = &self.environment.units.get(unit as usize)?.program;
+        // Functions from the shared memory may belong to an earlier version of the script.
+        if !std::sync::Arc::ptr_eq(program, self.program()) {
+            return None;
+        }
+        self.environment.span((unit, function, pc))
+    }
+
+    /// Returns the calls under way, innermost first, each with where it was made.
+    fn trace(&self) -> Vec<(Str, Option<Span>)> {
+        let mut trace = Vec::new();
+        for (at, frame) in self.frames.iter().enumerate().rev() {
+            let Some(below) = at.checked_sub(1).and_then(|at| self.frames.get(at)) else { break };
+            let name = self
+                .environment
+                .units
+                .get(frame.unit as usize)
+                .and_then(|unit| unit.program.functions.get(frame.function as usize))
+                .map(|function| Str::from(&*function.name));
+            let span = self.place(below.unit, below.function, below.pc.saturating_sub(1));
+            if below.back == Back::Entry {
+                break; // the module itself is no call of the script
+            }
+            if trace.len() == MAX_TRACE {
+                break;
+            }
+            trace.push((name.unwrap_or_default(), span));
+        }
+        trace
+    }
+
+    fn script_error(&self, thrown: Thrown) -> ScriptError {
+        let mut diagnostic = match thrown.place() {
+            Some(span) => Diagnostic::error(span, thrown.message()),
+            None => Diagnostic::without_place(Severity::Error, thrown.message()),
+        };
+        for (name, span) in thrown.trace() {
+            let what = match name.as_text() {
+                Some("") | None => "function".to_owned(),
+                Some(name) => format!("function {name}"),
+            };
+            diagnostic = diagnostic.with_frame(what, *span);
+        }
+        ScriptError::new(diagnostic, thrown.into_kind(), self.program())
+    }
+}
