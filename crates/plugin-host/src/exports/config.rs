@@ -20,7 +20,7 @@ exports! {
         _input_len: usize,
         out: *mut c_void,
         _out_len: *mut usize,
-    ) -> bool, or false {
+    ) -> bool, or false => {
         // SAFETY: the context of the init call that is under way.
         let found = unsafe { InitContext::from_raw(context) }
             .and_then(|context| context.select(selector));
@@ -33,7 +33,7 @@ exports! {
     fn HalonMTA_config_object_get(
         config: *mut HalonConfig,
         key: *const c_char,
-    ) -> *mut HalonConfig, or null_mut() {
+    ) -> *mut HalonConfig, or null_mut() => {
         // SAFETY: a node of ours, and terminated text.
         let (node, key) = unsafe { (ConfigNode::from_raw(config), text::terminated(key)) };
         node.zip(key)
@@ -45,7 +45,7 @@ exports! {
     fn HalonMTA_config_object_key_get(
         config: *mut HalonConfig,
         index: usize,
-    ) -> *mut HalonConfig, or null_mut() {
+    ) -> *mut HalonConfig, or null_mut() => {
         // SAFETY: a node of ours.
         let node = unsafe { ConfigNode::from_raw(config) };
         node.and_then(|node| node.key(index)).map_or(null_mut(), ConfigNode::as_ptr)
@@ -55,7 +55,7 @@ exports! {
     fn HalonMTA_config_array_get(
         config: *mut HalonConfig,
         index: usize,
-    ) -> *mut HalonConfig, or null_mut() {
+    ) -> *mut HalonConfig, or null_mut() => {
         // SAFETY: a node of ours.
         let node = unsafe { ConfigNode::from_raw(config) };
         node.and_then(|node| node.element(index)).map_or(null_mut(), ConfigNode::as_ptr)
@@ -65,7 +65,7 @@ exports! {
     fn HalonMTA_config_string_get(
         config: *mut HalonConfig,
         len: *mut usize,
-    ) -> *const c_char, or std::ptr::null() {
+    ) -> *const c_char, or std::ptr::null() => {
         // SAFETY: a node of ours.
         let Some(node) = (unsafe { ConfigNode::from_raw(config) }) else {
             return std::ptr::null();
@@ -81,7 +81,7 @@ exports! {
         config: *mut HalonConfig,
         out: *mut *mut c_char,
         len: *mut usize,
-    ) -> bool, or false {
+    ) -> bool, or false => {
         // SAFETY: NULL or the caller's variables.
         unsafe {
             text::write(out, null_mut());

@@ -19,7 +19,7 @@ exports! {
         _input_len: usize,
         out: *mut c_void,
         _out_len: *mut usize,
-    ) -> bool, or false {
+    ) -> bool, or false => {
         // SAFETY: an attempt of ours.
         let found = unsafe { door().attempts.find(context) };
         let pointer: Option<*mut c_void> = found.as_ref().and_then(|(_, attempt)| match selector {
@@ -40,7 +40,7 @@ exports! {
         selector: c_int,
         data: *const c_void,
         len: usize,
-    ) -> bool, or false {
+    ) -> bool, or false => {
         // SAFETY: an attempt of ours.
         let Some((_, attempt)) = (unsafe { door().attempts.find(context) }) else { return false };
         match selector {
@@ -64,7 +64,7 @@ exports! {
         _reserved: c_int,
         line: *const c_char,
         len: usize,
-    ) -> bool, or false {
+    ) -> bool, or false => {
         // SAFETY: an attempt of ours.
         let Some((_, attempt)) = (unsafe { door().attempts.find(context) }) else { return false };
         // SAFETY: text with this length, or terminated.
@@ -73,7 +73,7 @@ exports! {
     }
 
     /// Ends the attempt, once, from any thread. Since 5.7. The context is gone.
-    fn HalonMTA_deliver_done(context: *mut HalonDeliverContext) {
+    fn HalonMTA_deliver_done(context: *mut HalonDeliverContext) => {
         // SAFETY: an attempt of ours.
         if let Some((handle, attempt)) = unsafe { door().attempts.find(context) } {
             attempt.done(handle);

@@ -43,7 +43,7 @@ exports! {
         context: *mut HalonHSLRegisterContext,
         name: *const c_char,
         function: Option<HalonHSLFunction>,
-    ) -> bool, or false {
+    ) -> bool, or false => {
         // SAFETY: the caller's contract is that of `register`.
         unsafe { register(context, Visibility::Global, None, name, function) }
     }
@@ -54,7 +54,7 @@ exports! {
         class: *const c_char,
         name: *const c_char,
         function: Option<HalonHSLFunction>,
-    ) -> bool, or false {
+    ) -> bool, or false => {
         // SAFETY: as above.
         unsafe { register(context, Visibility::Global, Some(class), name, function) }
     }
@@ -64,7 +64,7 @@ exports! {
         context: *mut HalonHSLRegisterContext,
         name: *const c_char,
         function: Option<HalonHSLFunction>,
-    ) -> bool, or false {
+    ) -> bool, or false => {
         // SAFETY: as above.
         unsafe { register(context, Visibility::Module, None, name, function) }
     }
@@ -75,7 +75,7 @@ exports! {
         class: *const c_char,
         name: *const c_char,
         function: Option<HalonHSLFunction>,
-    ) -> bool, or false {
+    ) -> bool, or false => {
         // SAFETY: as above.
         unsafe { register(context, Visibility::Module, Some(class), name, function) }
     }
@@ -84,7 +84,7 @@ exports! {
     fn HalonMTA_hsl_argument_get(
         arguments: *mut HalonHSLArguments,
         index: usize,
-    ) -> *mut HalonHSLValue, or null_mut() {
+    ) -> *mut HalonHSLValue, or null_mut() => {
         // SAFETY: the arguments of a call that is under way.
         let list = unsafe { ArgumentList::from_raw(arguments) };
         list.and_then(|list| list.get(index)).map_or(null_mut(), Cell::as_ptr)
@@ -94,27 +94,27 @@ exports! {
     fn HalonMTA_hsl_argument_list(
         arguments: *mut HalonHSLArguments,
         index: usize,
-    ) -> *mut HalonHSLValue, or null_mut() {
+    ) -> *mut HalonHSLValue, or null_mut() => {
         // SAFETY: as above.
         let list = unsafe { ArgumentList::from_raw(arguments) };
         list.and_then(|list| list.get(index)).map_or(null_mut(), Cell::as_ptr)
     }
 
     /// Counts the arguments. Since 5.8.
-    fn HalonMTA_hsl_argument_length(arguments: *mut HalonHSLArguments) -> usize, or 0 {
+    fn HalonMTA_hsl_argument_length(arguments: *mut HalonHSLArguments) -> usize, or 0 => {
         // SAFETY: as above.
         unsafe { ArgumentList::from_raw(arguments) }.map_or(0, ArgumentList::len)
     }
 
     /// Gives the slot of the exception, raised after the function has returned. Since 5.8.
-    fn HalonMTA_hsl_throw(context: *mut HalonHSLContext) -> *mut HalonHSLValue, or null_mut() {
+    fn HalonMTA_hsl_throw(context: *mut HalonHSLContext) -> *mut HalonHSLValue, or null_mut() => {
         // SAFETY: a context of ours.
         let Some((_, call)) = (unsafe { Call::find(context) }) else { return null_mut() };
         call.throw_slot().map_or(null_mut(), Cell::as_ptr)
     }
 
     /// Blocks this call inside C until it is scheduled. Since 5.10.
-    fn HalonMTA_hsl_suspend(context: *mut HalonHSLContext) {
+    fn HalonMTA_hsl_suspend(context: *mut HalonHSLContext) => {
         // SAFETY: a context of ours.
         if let Some((_, call)) = unsafe { Call::find(context) } {
             call.suspend();
@@ -122,7 +122,7 @@ exports! {
     }
 
     /// Suspends the script when the function returns; no thread is held. Since 5.6.
-    fn HalonMTA_hsl_suspend_return(context: *mut HalonHSLContext) {
+    fn HalonMTA_hsl_suspend_return(context: *mut HalonHSLContext) => {
         // SAFETY: a context of ours.
         if let Some((_, call)) = unsafe { Call::find(context) } {
             call.suspend_return();
@@ -130,7 +130,7 @@ exports! {
     }
 
     /// Wakes the script, from any thread; an early wake-up is kept. Since 5.6.
-    fn HalonMTA_hsl_schedule(context: *mut HalonHSLContext) {
+    fn HalonMTA_hsl_schedule(context: *mut HalonHSLContext) => {
         // SAFETY: a context of ours.
         unsafe { call::schedule(context) };
     }

@@ -25,7 +25,7 @@ unsafe fn address(localpart: *const c_char, domain: *const c_char) -> InjectAddr
 
 exports! {
     /// Starts a message at a server of type plugin. Since 6.0. NULL if there is none of that id.
-    fn HalonMTA_inject_new(serverid: *const c_char) -> *mut HalonInjectContext, or null_mut() {
+    fn HalonMTA_inject_new(serverid: *const c_char) -> *mut HalonInjectContext, or null_mut() => {
         // SAFETY: terminated text or NULL.
         let Some(serverid) = (unsafe { text::string(serverid) }) else { return null_mut() };
         match Injection::begin(&serverid) {
@@ -39,7 +39,7 @@ exports! {
         context: *mut HalonInjectContext,
         callback: Option<InjectCallback>,
         user: *mut c_void,
-    ) -> bool, or false {
+    ) -> bool, or false => {
         // SAFETY: an injection of ours.
         let Some((_, injection)) = (unsafe { door().injections.find(context) }) else {
             return false;
@@ -53,7 +53,7 @@ exports! {
         context: *mut HalonInjectContext,
         localpart: *const c_char,
         domain: *const c_char,
-    ) -> bool, or false {
+    ) -> bool, or false => {
         // SAFETY: an injection of ours.
         let Some((_, injection)) = (unsafe { door().injections.find(context) }) else {
             return false;
@@ -69,7 +69,7 @@ exports! {
         localpart: *const c_char,
         domain: *const c_char,
         transportid: *const c_char,
-    ) -> bool, or false {
+    ) -> bool, or false => {
         // SAFETY: an injection of ours.
         let Some((_, injection)) = (unsafe { door().injections.find(context) }) else {
             return false;
@@ -86,7 +86,7 @@ exports! {
         context: *mut HalonInjectContext,
         data: *const c_char,
         len: usize,
-    ) -> bool, or false {
+    ) -> bool, or false => {
         // SAFETY: an injection of ours.
         let Some((_, injection)) = (unsafe { door().injections.find(context) }) else {
             return false;
@@ -106,7 +106,7 @@ exports! {
         _input_len: usize,
         out: *mut c_void,
         _out_len: *mut usize,
-    ) -> bool, or false {
+    ) -> bool, or false => {
         // SAFETY: an injection of ours.
         let found = unsafe { door().injections.find(context) };
         let slot = match &found {
@@ -121,7 +121,7 @@ exports! {
     }
 
     /// Hands the message in. Since 6.0. On true the context is gone and the callback will run once.
-    fn HalonMTA_inject_commit(context: *mut HalonInjectContext) -> bool, or false {
+    fn HalonMTA_inject_commit(context: *mut HalonInjectContext) -> bool, or false => {
         // SAFETY: an injection of ours.
         let Some((handle, injection)) = (unsafe { door().injections.find(context) }) else {
             return false;
@@ -134,7 +134,7 @@ exports! {
     }
 
     /// Forgets a message that was not committed. Since 6.0. Nobody is called back.
-    fn HalonMTA_inject_abort(context: *mut HalonInjectContext) {
+    fn HalonMTA_inject_abort(context: *mut HalonInjectContext) => {
         // SAFETY: an injection of ours.
         if let Some((handle, _)) = unsafe { door().injections.find(context) } {
             door().injections.release(handle);
@@ -149,7 +149,7 @@ exports! {
         _input_len: usize,
         out: *mut c_void,
         out_len: *mut usize,
-    ) -> bool, or false {
+    ) -> bool, or false => {
         // SAFETY: the result of the callback that is under way.
         let Some(result) = (unsafe { InjectResult::from_raw(context) }) else { return false };
         match selector {

@@ -17,7 +17,7 @@ exports! {
         _input_len: usize,
         out: *mut c_void,
         out_len: *mut usize,
-    ) -> bool, or false {
+    ) -> bool, or false => {
         // SAFETY: a message of a context that is valid.
         let selected = unsafe { Message::from_raw(message) }
             .and_then(|message| message.select(selector));

@@ -13,12 +13,14 @@ mod object;
 mod queue;
 mod value;
 
-/// Defines exports: `fn name(parameters) -> type, or failure { body }`. The body runs behind the
+/// Defines exports: `fn name(parameters) -> type, or failure => { body }`. The body runs behind the
 /// fence; the type of the whole is checked against the table of `plugin-abi`.
 macro_rules! exports {
+    (@failure) => { () };
+    (@failure $failure:expr) => { $failure };
     ($(
         $(#[$attribute:meta])*
-        fn $name:ident($($parameter:ident: $type:ty),* $(,)?) $(-> $result:ty, or $failure:expr)? {
+        fn $name:ident($($parameter:ident: $type:ty),* $(,)?) $(-> $result:ty, or $failure:expr)? => {
             $($body:tt)*
         }
     )*) => {
@@ -31,8 +33,7 @@ macro_rules! exports {
             /// that is allowed, or what they say they are.
             #[unsafe(no_mangle)]
             pub(crate) unsafe extern "C" fn $name($($parameter: $type),*) $(-> $result)? {
-                #[allow(unused_mut, unused_assignments, reason = "functions without a result")]
-                let failure = { let mut failure = (); $(let failure = $failure;)? failure };
+                let failure = exports!(@failure $($failure)?);
                 $crate::guard::guard(stringify!($name), failure, || { $($body)* })
             }
 

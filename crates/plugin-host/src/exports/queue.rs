@@ -221,7 +221,7 @@ exports! {
         _input_len: usize,
         out: *mut c_void,
         out_len: *mut usize,
-    ) -> bool, or false {
+    ) -> bool, or false => {
         // SAFETY: the decision of the callback that is under way.
         let decision = unsafe { Decision::from_raw(context) };
         let mut len = 0;
@@ -250,7 +250,7 @@ exports! {
         selector: c_int,
         data: *const c_void,
         len: usize,
-    ) -> bool, or false {
+    ) -> bool, or false => {
         // SAFETY: the decision of the callback that is under way.
         let Some(decision) = (unsafe { Decision::from_raw(context) }) else { return false };
         if selector != HALONMTA_INFO_LOCALIPS || (data.is_null() && len > 0) {
@@ -271,7 +271,7 @@ exports! {
     fn HalonMTA_queue_suspend_add(
         transportid: Text, localip: Text, remoteip: Text, remotemx: Text, recipientdomain: Text,
         jobid: Text, tag: Text, time: c_double,
-    ) -> *mut c_char, or null_mut() {
+    ) -> *mut c_char, or null_mut() => {
         let (grouping, tenantid) = (std::ptr::null(), std::ptr::null());
         let condition = RawCondition {
             transportid, localip, remoteip, remotemx, recipientdomain, jobid, grouping, tenantid,
@@ -285,7 +285,7 @@ exports! {
     fn HalonMTA_queue_suspend_add2(
         transportid: Text, localip: Text, remoteip: Text, remotemx: Text, recipientdomain: Text,
         jobid: Text, grouping: Text, tag: Text, time: c_double,
-    ) -> *mut c_char, or null_mut() {
+    ) -> *mut c_char, or null_mut() => {
         let tenantid = std::ptr::null();
         let condition = RawCondition {
             transportid, localip, remoteip, remotemx, recipientdomain, jobid, grouping, tenantid,
@@ -300,7 +300,7 @@ exports! {
         wanted: Text, transportid: Text, localip: Text, remoteip: Text, remotemx: Text,
         recipientdomain: Text, jobid: Text, grouping: Text, tenantid: Text, tag: Text,
         propv: *mut Text, propl: usize, time: c_double,
-    ) -> *mut c_char, or null_mut() {
+    ) -> *mut c_char, or null_mut() => {
         let condition = RawCondition {
             transportid, localip, remoteip, remotemx, recipientdomain, jobid, grouping, tenantid,
         };
@@ -317,7 +317,7 @@ exports! {
     }
 
     /// Deletes a suspend. Since 5.6. False if there is none of that id.
-    fn HalonMTA_queue_suspend_delete(id: Text) -> bool, or false {
+    fn HalonMTA_queue_suspend_delete(id: Text) -> bool, or false => {
         // SAFETY: terminated text or NULL.
         let id = unsafe { text::string(id) };
         queue().zip(id).is_some_and(|(queue, id)| queue.suspend_delete(&id))
@@ -328,7 +328,7 @@ exports! {
         fields: c_int, transportid: Text, localip: Text, remoteip: Text, remotemx: Text,
         recipientdomain: Text, jobid: Text, concurrency: usize, tokens: usize, interval: c_double,
         tag: Text, time: c_double,
-    ) -> *mut c_char, or null_mut() {
+    ) -> *mut c_char, or null_mut() => {
         let (grouping, tenantid) = (std::ptr::null(), std::ptr::null());
         let condition = RawCondition {
             transportid, localip, remoteip, remotemx, recipientdomain, jobid, grouping, tenantid,
@@ -346,7 +346,7 @@ exports! {
         fields: c_int, transportid: Text, localip: Text, remoteip: Text, remotemx: Text,
         recipientdomain: Text, jobid: Text, grouping: Text, concurrency: usize, tokens: usize,
         interval: c_double, tag: Text, propv: *mut Text, propl: usize, stop: bool, time: c_double,
-    ) -> *mut c_char, or null_mut() {
+    ) -> *mut c_char, or null_mut() => {
         let tenantid = std::ptr::null();
         let condition = RawCondition {
             transportid, localip, remoteip, remotemx, recipientdomain, jobid, grouping, tenantid,
@@ -369,7 +369,7 @@ exports! {
         recipientdomain: Text, jobid: Text, grouping: Text, tenantid: Text, concurrency: usize,
         tokens: usize, interval: c_double, tag: Text, propv: *mut Text, propl: usize, stop: bool,
         time: c_double,
-    ) -> *mut c_char, or null_mut() {
+    ) -> *mut c_char, or null_mut() => {
         let condition = RawCondition {
             transportid, localip, remoteip, remotemx, recipientdomain, jobid, grouping, tenantid,
         };
@@ -392,7 +392,7 @@ exports! {
         concurrency: usize, tokens: usize, interval: c_double, ratealgorithm: c_int,
         connectinterval: c_double, tag: Text, propv: *mut Text, propl: usize, stop: bool,
         cluster: bool, time: c_double,
-    ) -> *mut c_char, or null_mut() {
+    ) -> *mut c_char, or null_mut() => {
         let condition = RawCondition {
             transportid, localip, remoteip, remotemx, recipientdomain, jobid, grouping, tenantid,
         };
@@ -423,7 +423,7 @@ exports! {
     /// Changes a policy. Since 5.6. False if there is none of that id.
     fn HalonMTA_queue_policy_update(
         id: Text, concurrency: usize, tokens: usize, interval: c_double, tag: Text, time: c_double,
-    ) -> bool, or false {
+    ) -> bool, or false => {
         // SAFETY: terminated text or NULL.
         let (id, tag) = unsafe { (text::string(id), text::string(tag)) };
         let interval = seconds(interval);
@@ -436,7 +436,7 @@ exports! {
     fn HalonMTA_queue_policy_update2(
         id: Text, concurrency: usize, tokens: usize, interval: c_double, tag: Text,
         propv: *mut Text, propl: usize, time: c_double,
-    ) -> bool, or false {
+    ) -> bool, or false => {
         // SAFETY: terminated text or NULL, and a list of it.
         let (id, tag, properties) =
             unsafe { (text::string(id), text::string(tag), Some(properties(propv, propl))) };
@@ -451,7 +451,7 @@ exports! {
         id: Text, concurrency: usize, tokens: usize, interval: c_double,
         connectinterval: c_double, tag: Text, propv: *mut Text, propl: usize, cluster: bool,
         time: c_double,
-    ) -> bool, or false {
+    ) -> bool, or false => {
         // SAFETY: terminated text or NULL, and a list of it.
         let (id, tag, properties) =
             unsafe { (text::string(id), text::string(tag), Some(properties(propv, propl))) };
@@ -473,7 +473,7 @@ exports! {
         id: Text, concurrency: usize, tokens: usize, interval: c_double, ratealgorithm: c_int,
         connectinterval: c_double, tag: Text, propv: *mut Text, propl: usize, stop: bool,
         cluster: bool, time: c_double,
-    ) -> bool, or false {
+    ) -> bool, or false => {
         // SAFETY: terminated text or NULL, and a list of it.
         let (id, tag, properties) =
             unsafe { (text::string(id), text::string(tag), Some(properties(propv, propl))) };
@@ -492,21 +492,21 @@ exports! {
     }
 
     /// Deletes a policy. Since 5.6. False if there is none of that id.
-    fn HalonMTA_queue_policy_delete(id: Text) -> bool, or false {
+    fn HalonMTA_queue_policy_delete(id: Text) -> bool, or false => {
         // SAFETY: terminated text or NULL.
         let id = unsafe { text::string(id) };
         queue().zip(id).is_some_and(|(queue, id)| queue.policy_delete(&id))
     }
 
     /// Sets by how many hosts limits of cluster-wide policies are divided. Since 6.5.
-    fn HalonMTA_queue_policy_divide(hosts: usize) {
+    fn HalonMTA_queue_policy_divide(hosts: usize) => {
         if let Some(queue) = queue() {
             queue.policy_divide(hosts.max(1));
         }
     }
 
     /// Adds a list of values of a field. Since 5.8. Adding one again changes nothing.
-    fn HalonMTA_queue_list_add(bit: c_int, list: Text) -> bool, or false {
+    fn HalonMTA_queue_list_add(bit: c_int, list: Text) -> bool, or false => {
         // SAFETY: terminated text or NULL.
         let list = unsafe { text::string(list) };
         let (Some(queue), Some(field), Some(list)) = (queue(), field(bit), list) else {
@@ -516,7 +516,7 @@ exports! {
     }
 
     /// Adds a value to a list, in effect after a reload. Since 5.8.
-    fn HalonMTA_queue_list_item_add(bit: c_int, list: Text, value: Text) -> bool, or false {
+    fn HalonMTA_queue_list_item_add(bit: c_int, list: Text, value: Text) -> bool, or false => {
         // SAFETY: terminated text or NULL.
         let (list, value) = unsafe { (text::string(list), text::string(value)) };
         let (Some(queue), Some(field), Some(list), Some(value)) =
@@ -528,7 +528,7 @@ exports! {
     }
 
     /// Removes a value from a list, in effect after a reload. Since 5.8.
-    fn HalonMTA_queue_list_item_delete(bit: c_int, list: Text, value: Text) -> bool, or false {
+    fn HalonMTA_queue_list_item_delete(bit: c_int, list: Text, value: Text) -> bool, or false => {
         // SAFETY: terminated text or NULL.
         let (list, value) = unsafe { (text::string(list), text::string(value)) };
         let (Some(queue), Some(field), Some(list), Some(value)) =
@@ -540,7 +540,7 @@ exports! {
     }
 
     /// Makes changes to lists take effect. Since 5.8. Field 0 is every field, NULL every list.
-    fn HalonMTA_queue_list_reload(bit: c_int, list: Text) -> bool, or false {
+    fn HalonMTA_queue_list_reload(bit: c_int, list: Text) -> bool, or false => {
         // SAFETY: terminated text or NULL.
         let list = unsafe { text::string(list) };
         let Some(queue) = queue() else { return false };

@@ -141,7 +141,7 @@ unsafe fn from_json(
 
 exports! {
     /// Gives the type of a value. Since 5.6. NULL is of type none.
-    fn HalonMTA_hsl_value_type(value: *const HalonHSLValue) -> c_int, or HALONMTA_HSL_TYPE_NONE {
+    fn HalonMTA_hsl_value_type(value: *const HalonHSLValue) -> c_int, or HALONMTA_HSL_TYPE_NONE => {
         // SAFETY: a value of ours.
         unsafe { Cell::from_raw(value) }.map_or(HALONMTA_HSL_TYPE_NONE, Cell::kind)
     }
@@ -152,7 +152,7 @@ exports! {
         kind: c_int,
         out: *mut c_void,
         out_len: *mut usize,
-    ) -> bool, or false {
+    ) -> bool, or false => {
         // SAFETY: a value of ours; the caller's contract is that of `get`.
         unsafe { Cell::from_raw(value).is_some_and(|cell| get(cell, kind, out, out_len)) }
     }
@@ -163,7 +163,7 @@ exports! {
         kind: c_int,
         data: *const c_void,
         len: usize,
-    ) -> bool, or false {
+    ) -> bool, or false => {
         // SAFETY: a value of ours.
         let Some(cell) = (unsafe { Cell::from_raw(value) }) else { return false };
         // SAFETY: the caller's contract is that of `setting`.
@@ -173,7 +173,7 @@ exports! {
     }
 
     /// Counts the pairs of an array. Since 5.8. 0 for anything else.
-    fn HalonMTA_hsl_value_array_length(value: *const HalonHSLValue) -> usize, or 0 {
+    fn HalonMTA_hsl_value_array_length(value: *const HalonHSLValue) -> usize, or 0 => {
         // SAFETY: a value of ours.
         unsafe { Cell::from_raw(value) }.map_or(0, Cell::length)
     }
@@ -183,7 +183,7 @@ exports! {
         value: *const HalonHSLValue,
         index: usize,
         key: *mut *mut HalonHSLValue,
-    ) -> *mut HalonHSLValue, or null_mut() {
+    ) -> *mut HalonHSLValue, or null_mut() => {
         // SAFETY: a value of ours.
         let pair = unsafe { Cell::from_raw(value) }.and_then(|cell| cell.pair(index));
         let (name, value) = pair.map_or((null_mut(), null_mut()), |(key, value)| {
@@ -198,7 +198,7 @@ exports! {
     fn HalonMTA_hsl_value_array_find(
         value: *const HalonHSLValue,
         key: *const c_char,
-    ) -> *mut HalonHSLValue, or null_mut() {
+    ) -> *mut HalonHSLValue, or null_mut() => {
         // SAFETY: a value of ours, and terminated text.
         let (cell, key) = unsafe { (Cell::from_raw(value), text::terminated(key)) };
         cell.zip(key).and_then(|(cell, key)| cell.find(key)).map_or(null_mut(), Cell::as_ptr)
@@ -209,7 +209,7 @@ exports! {
         value: *mut HalonHSLValue,
         key: *mut *mut HalonHSLValue,
         item: *mut *mut HalonHSLValue,
-    ) -> bool, or false {
+    ) -> bool, or false => {
         // SAFETY: a value of ours.
         let pair = unsafe { Cell::from_raw(value) }.and_then(Cell::add_pair);
         let pointers = pair.map_or((null_mut(), null_mut()), |(key, item)| {
@@ -228,7 +228,7 @@ exports! {
         value: *const HalonHSLValue,
         out: *mut *mut c_char,
         out_len: *mut usize,
-    ) -> bool, or false {
+    ) -> bool, or false => {
         // SAFETY: the caller's contract is that of `to_json`.
         unsafe { to_json(value, out, out_len, 0) }
     }
@@ -239,7 +239,7 @@ exports! {
         out: *mut *mut c_char,
         out_len: *mut usize,
         flags: c_int,
-    ) -> bool, or false {
+    ) -> bool, or false => {
         // SAFETY: as above.
         unsafe { to_json(value, out, out_len, flags) }
     }
@@ -250,7 +250,7 @@ exports! {
         json: *const c_char,
         error: *mut *mut c_char,
         error_len: *mut usize,
-    ) -> bool, or false {
+    ) -> bool, or false => {
         // SAFETY: the caller's contract is that of `from_json`.
         unsafe { from_json(value, json, error, error_len, 0) }
     }
@@ -262,7 +262,7 @@ exports! {
         error: *mut *mut c_char,
         error_len: *mut usize,
         flags: c_int,
-    ) -> bool, or false {
+    ) -> bool, or false => {
         // SAFETY: as above.
         unsafe { from_json(value, json, error, error_len, flags) }
     }

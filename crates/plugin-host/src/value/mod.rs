@@ -25,7 +25,7 @@ use crate::object::Draft;
 use crate::plugin::Plugin;
 use crate::text::CText;
 
-pub(crate) use json::{JsonError, decode, encode};
+pub(crate) use json::{decode, encode};
 pub(crate) use stream::Stream;
 
 /// The values of one call, or of one context.
@@ -260,7 +260,7 @@ impl Cells {
         match self.get(index) {
             Data::Text { text, .. } => text.octets() == wanted,
             Data::Host(Value::String(text)) => text.as_bytes() == wanted,
-            Data::Number(number) => hsl::ops::to_text(&Value::Number(*number)).as_slice() == wanted,
+            Data::Number(number) => hsl::ops::to_text(&Value::Number(*number)).as_bytes() == wanted,
             _ => false,
         }
     }
