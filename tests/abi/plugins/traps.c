@@ -135,10 +135,11 @@ static void configuration(PARAMETERS)
     char text[512];
     char *json = NULL;
     HalonMTA_config_to_json(startup, &json, NULL);
+    const char *of_object = HalonMTA_config_string_get(object, &len);
     snprintf(text, sizeof text, "%s|%s|%s|%zu|%s|%s|%s",
         HalonMTA_config_string_get(HalonMTA_config_object_get(startup, "mode"), NULL),
         HalonMTA_config_string_get(HalonMTA_config_object_get(startup, "flag"), NULL),
-        HalonMTA_config_string_get(object, &len), len,
+        of_object, len,
         HalonMTA_config_string_get(HalonMTA_config_object_key_get(startup, 1), NULL), json,
         HalonMTA_config_string_get(HalonMTA_config_object_get(running, "level"), NULL));
     free(json);

@@ -21,13 +21,13 @@ exports! {
         // SAFETY: a message of a context that is valid.
         let selected = unsafe { Message::from_raw(message) }
             .and_then(|message| message.select(selector));
-        // SAFETY: the header gives these types for these selectors.
         match selected {
+            // SAFETY: the header gives this type for selectors of text.
             Some(Selected::Text(octets, len, _)) => unsafe {
                 text::write(out.cast(), octets);
                 text::write(out_len, len);
             },
-            // SAFETY: as above.
+            // SAFETY: the header gives this type for the queue id.
             Some(Selected::QueueId(id)) => unsafe { text::write(out.cast(), id) },
             None => return false,
         }

@@ -192,7 +192,7 @@ impl Cells {
         let head = at
             .checked_sub(1)
             .and_then(|at| self.heads.get(at))
-            .and_then(|chunk| chunk.iter().nth((index - chunk.first()?.index) as usize));
+            .and_then(|chunk| chunk.get((index - chunk.first()?.index) as usize));
         head.map_or(std::ptr::null_mut(), |head| std::ptr::from_ref(head).cast_mut().cast())
     }
 
