@@ -7,10 +7,12 @@
 //! Plugins find the functions in the *executable*: the package of the program needs two lines in its
 //! `build.rs`, because a library cannot pass linker arguments on:
 //!
-//! ```no_run
-//! # // In a program's build.rs:
+//! ```text
 //! println!("cargo:rerun-if-changed=../crates/plugin-host/exports.list");
-//! println!("cargo:rustc-link-arg-bins=-Wl,--dynamic-list={}/../crates/plugin-host/exports.list", env!("CARGO_MANIFEST_DIR"));
+//! println!(
+//!     "cargo:rustc-link-arg-bins=-Wl,--dynamic-list={}/../crates/plugin-host/exports.list",
+//!     env!("CARGO_MANIFEST_DIR")
+//! );
 //! ```
 //!
 //! and its `main.rs` names this crate, if only as `use plugin_host as _;`. Nothing else of the
