@@ -16,7 +16,7 @@ fn run(text: &str) -> Result<(), String> {
         &program,
         Setup { limits: Limits { depth: 256, memory: 16 << 20 }, ..Setup::default() },
     );
-    for _ in 0..100 {
+    for _ in 0..20 {
         match vm.run(100_000) {
             Step::Done(_) => return Ok(()),
             Step::Threw(error) => return Err(error.to_string()),
