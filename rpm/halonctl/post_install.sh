@@ -1,3 +1,2 @@
-# The package format writer knows no links; `#LINKS#` becomes one line for each in the file list.
-#LINKS#
+#CREATE#
 exit 0

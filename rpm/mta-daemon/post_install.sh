@@ -1,3 +1,4 @@
+#CREATE#
 # On the first installation the distribution's presets decide about the start.
 [ -x /usr/bin/systemctl ] || exit 0
 [ -d /run/systemd/system ] && systemctl daemon-reload >/dev/null 2>&1
