@@ -60,7 +60,9 @@ need_cargo_tool() {
     local command=$1 crate=$2; shift 2
     command -v "$command" >/dev/null && return 0
     say "building $crate (once)"
-    cargo install --locked "$crate" "$@"
+    # A tool that runs for a second needs no long optimisation.
+    CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 CARGO_PROFILE_RELEASE_OPT_LEVEL=1 \
+        cargo install --locked "$crate" "$@"
 }
 
 # Where cargo puts what it builds.

@@ -1,0 +1,76 @@
+#!/bin/bash
+# Checks through the installed product, inside a booted system: mail in with nc, mail out to a sink,
+# the command line, the web administration. Prints `ok   - …` and `FAIL - …` lines.
+# scripts/test-install puts the sink beside it, as /lab/sink.py.
+export LANG=C.UTF-8
+check() {
+    local text=$1 log; shift
+    if log=$("$@" 2>&1); then echo "ok   - $text"
+    else echo "FAIL - $text"; printf '%s\n' "$log" | tail -n 15 | sed 's/^/       | /'; fi
+}
+# Until the command succeeds, 15 seconds at most.
+soon() { for _ in $(seq 75); do "$@" && return 0; sleep 0.2; done; return 1; }
+port_answers() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+
+python3 /lab/sink.py 2599 /lab/mail >/lab/sink.log 2>&1 &
+sink=$!
+trap 'kill $sink' EXIT
+check "the sink listens" soon port_answers 2599
+
+# The packaged configuration with one change: mail goes to the sink.
+cp -p /etc/halon/smtpd-app.yaml /lab/smtpd-app.yaml
+sed -i 's/^      - id: mx$/      - id: mx\n        connection:\n          server: 127.0.0.1\n          port: 2599/' /etc/halon/smtpd-app.yaml
+check "the changed configuration is good" /opt/halon/sbin/smtpd --check -c /etc/halon/smtpd.yaml
+check "halonctl reloads it" halonctl config reload
+
+# Without pipelining: each line waits for the reply to the one before.
+dialogue() {
+    local line reply
+    exec 3<>/dev/tcp/127.0.0.1/25 || return 1
+    while read -r line; do
+        [ "$line" = - ] || printf '%s\r\n' "$line" >&3
+        case $line in Subject:* | '' | Body*) continue ;; esac
+        while IFS= read -r -t 10 reply <&3; do
+            echo "$reply"
+            case $reply in [0-9][0-9][0-9]-*) ;; *) break ;; esac
+        done
+        case $reply in 2* | 3*) ;; *) return 1 ;; esac
+    done <<'M'
+-
+EHLO client.example.test
+MAIL FROM:<sender@example.test>
+RCPT TO:<recipient@example.test>
+DATA
+Subject: through the package
+
+Body of the test.
+.
+QUIT
+M
+    exec 3>&-
+}
+check "smtpd takes a message" dialogue
+check "nc gets a greeting" sh -c "printf 'QUIT\r\n' | nc -q 5 -w 5 127.0.0.1 25 | grep -q '^220 '"
+check "the message arrives at the sink" soon grep -qs 'Body of the test' /lab/mail/1.eml
+check "with its envelope" grep -q '^X-Envelope-To: <recipient@example.test>' /lab/mail/1.eml
+check "and with a Received line" grep -qi '^Received: .*' /lab/mail/1.eml
+empty() { ! halonctl --json queue list | grep -q '"id"'; }
+check "the queue is empty again" soon empty
+check "halonctl queue list answers" halonctl queue list
+check "halonctl process-stats answers" sh -c 'halonctl process-stats | grep -q .'
+check "the control socket belongs to group staff" sh -c '[ "$(stat -L -c "%G %a" /run/halon/smtpd.ctl)" = "staff 660" ]'
+check "the spool is closed to others" sh -c '[ "$(stat -c "%U %a" /var/spool/halon/queue)" = "halon 750" ]'
+
+# A wrong configuration is refused by the reload and changes nothing.
+echo 'nonsense: true' >>/etc/halon/smtpd-app.yaml
+check "a wrong configuration is refused by systemctl reload" sh -c '! systemctl reload halon'
+check "and smtpd goes on" sh -c "systemctl is-active halon && printf 'QUIT\r\n' | nc -q 5 -w 5 127.0.0.1 25 | grep -q '^220 '"
+cp -p /lab/smtpd-app.yaml /etc/halon/smtpd-app.yaml
+check "the packaged configuration reloads" systemctl reload halon
+
+check "the web administration shows its login page" sh -c 'curl -sS -L http://127.0.0.1:8080/ | grep -qi password'
+check "and lets nobody in without one" sh -c '[ "$(curl -s -o /dev/null -w "%{http_code}" http://127.0.0.1:8080/queue)" != 200 ]'
+for unit in halon halon-web; do
+    score=$(systemd-analyze security --no-pager "$unit.service" | sed -n 's/.*level for [^:]*: \([0-9.]*\).*/\1/p')
+    check "$unit.service is confined (exposure $score)" awk -v s="$score" 'BEGIN { exit !(s != "" && s <= 2.0) }'
+done

@@ -1,0 +1,2 @@
+#CREATE#
+exit 0
