@@ -1,2 +1,238 @@
-//! Whole-daemon stories live in `tests/`.
+//! A whole daemon in a temporary directory, for the stories in `tests/`.
+//!
+//! A story says what is special about its configuration and gets a running daemon on free loopback
+//! ports, with a control socket and a spool of its own. Several live in one process.
 #![forbid(unsafe_code)]
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use mta_daemon::{Daemon, Options, StartError};
+use tempfile::TempDir;
+
+/// What is special about a daemon under test.
+#[derive(Clone, Debug, Default)]
+pub struct Setup {
+    /// Where the transport `out` delivers; without it by MX.
+    pub next_hop: Option<SocketAddr>,
+    /// Name server for the resolver.
+    pub name_server: Option<SocketAddr>,
+    /// Port of the transport `out`; the next hop's unless given.
+    pub port: Option<u16>,
+    /// Scripts by hook name; `predelivery` and `postdelivery` too.
+    pub hooks: Vec<(&'static str, String)>,
+    /// Retry intervals in seconds, the number of retries is their number.
+    pub retries: Vec<u64>,
+    /// Whether bounces are made (through the transport `out`).
+    pub dsn: bool,
+    /// Lines for the server in the running configuration, indented by four.
+    pub server: String,
+    /// Lines for the transport's `session`, indented by eight.
+    pub session: String,
+    /// Further top-level lines of the running configuration.
+    pub running: String,
+    /// Further top-level lines of the startup configuration.
+    pub startup: String,
+    /// The whole delivery settings file.
+    pub delivery: String,
+}
+
+impl Setup {
+    /// Adds a script.
+    #[must_use]
+    pub fn hook(mut self, name: &'static str, script: &str) -> Self {
+        self.hooks.push((name, script.to_owned()));
+        self
+    }
+}
+
+/// A daemon with its directory; the directory goes with the value.
+pub struct TestDaemon {
+    daemon: Option<Daemon>,
+    dir: TempDir,
+    setup: Setup,
+}
+
+impl TestDaemon {
+    /// Starts a daemon.
+    ///
+    /// # Panics
+    ///
+    /// When it does not start.
+    pub async fn start(setup: Setup) -> Self {
+        match Self::try_start(setup).await {
+            Ok(daemon) => daemon,
+            Err(error) => panic!("the daemon does not start:\n{error}"),
+        }
+    }
+
+    /// Starts a daemon that may refuse.
+    ///
+    /// # Errors
+    ///
+    /// Why it does not start.
+    ///
+    /// # Panics
+    ///
+    /// When the temporary directory cannot be written.
+    pub async fn try_start(setup: Setup) -> Result<Self, StartError> {
+        // Shown by the test runner when a story fails.
+        telemetry::log::start(telemetry::log::Settings {
+            syslog: None,
+            filter: "debug".into(),
+            ..telemetry::log::Settings::default()
+        });
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        write_configuration(dir.path(), &setup);
+        let mut this = Self { daemon: None, dir, setup };
+        this.daemon = Some(Daemon::start(this.options()).await?);
+        Ok(this)
+    }
+
+    /// How this daemon is started.
+    #[must_use]
+    pub fn options(&self) -> Options {
+        Options { config: self.dir.path().join("smtpd.yaml") }
+    }
+
+    /// The daemon.
+    ///
+    /// # Panics
+    ///
+    /// After [`TestDaemon::stop`].
+    #[must_use]
+    pub fn daemon(&self) -> &Daemon {
+        self.daemon.as_ref().expect("a running daemon")
+    }
+
+    /// Where it takes mail.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.daemon().addresses()[0].1
+    }
+
+    /// Its control socket.
+    #[must_use]
+    pub fn control_socket(&self) -> PathBuf {
+        self.dir.path().join("smtpd.ctl")
+    }
+
+    /// Its directory: configuration, spool, control socket.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Writes another running configuration; takes effect with a reload.
+    pub fn rewrite(&mut self, change: impl FnOnce(&mut Setup)) {
+        change(&mut self.setup);
+        write_configuration(self.dir.path(), &self.setup);
+    }
+
+    /// Stops the daemon in good order.
+    pub async fn stop(&mut self) {
+        if let Some(daemon) = self.daemon.take() {
+            daemon.stop(Duration::from_secs(5)).await;
+        }
+    }
+
+    /// Stops it and starts it again over the same spool.
+    ///
+    /// # Panics
+    ///
+    /// When it does not start.
+    pub async fn restart(&mut self) {
+        self.stop().await;
+        let daemon = Daemon::start(self.options()).await;
+        self.daemon = Some(daemon.expect("the daemon starts again"));
+    }
+}
+
+fn write_configuration(dir: &Path, setup: &Setup) {
+    let at = |name: &str| dir.join(name).display().to_string();
+    let startup = format!(
+        "version: \"5.6\"\n\
+         servers:\n  - id: default\n    listeners:\n      - port: 0\n        address: 127.0.0.1\n\
+         spool:\n  path: {}\n\
+         environment:\n  appconf: {}\n  deliveryconf: {}\n  policyconf: {}\n  suspendconf: {}\n  \
+         controlsocket:\n    path: {}\n{}",
+        at("queue"),
+        at("smtpd-app.yaml"),
+        at("smtpd-delivery.yaml"),
+        at("smtpd-policy.yaml"),
+        at("smtpd-suspend.yaml"),
+        at("smtpd.ctl"),
+        setup.startup
+    );
+    let write = |name: &str, text: &str| {
+        std::fs::write(dir.join(name), text).expect("the temporary directory is writable");
+    };
+    write("smtpd.yaml", &startup);
+    write("smtpd-app.yaml", &running(setup));
+    if !setup.delivery.is_empty() {
+        write("smtpd-delivery.yaml", &setup.delivery);
+    }
+}
+
+fn running(setup: &Setup) -> String {
+    let mut out = String::from("version: \"5.6\"\nservers:\n  - id: default\n    transport: out\n");
+    let phases: Vec<_> =
+        setup.hooks.iter().filter(|(name, _)| !name.ends_with("delivery")).collect();
+    if !phases.is_empty() {
+        out.push_str("    phases:\n");
+    }
+    // Writing to a string does not fail.
+    for (name, _) in &phases {
+        let _ = write!(out, "      {name}:\n        hook: script\n");
+    }
+    out.push_str(&setup.server);
+    out.push_str("transportgroups:\n  - id: group\n    transports:\n      - id: out\n");
+    let port = setup.port.or(setup.next_hop.map(|hop| hop.port()));
+    if setup.next_hop.is_some() || port.is_some() {
+        out.push_str("        connection:\n");
+        if let Some(hop) = setup.next_hop {
+            let _ = writeln!(out, "          server: {}", hop.ip());
+        }
+        if let Some(port) = port {
+            let _ = writeln!(out, "          port: {port}");
+        }
+    }
+    if !setup.session.is_empty() {
+        out.push_str("        session:\n");
+        out.push_str(&setup.session);
+    }
+    if !setup.retries.is_empty() {
+        let _ = write!(
+            out,
+            "        retry:\n          count: {}\n          intervals:\n",
+            setup.retries.len()
+        );
+        for seconds in &setup.retries {
+            let _ = writeln!(out, "            - interval: {seconds}");
+        }
+    }
+    if setup.dsn {
+        out.push_str("        dsn:\n          transport: out\n");
+    }
+    if let Some(server) = setup.name_server {
+        let _ = write!(out, "resolver:\n  servers:\n    - \"{server}\"\n");
+    }
+    if !setup.hooks.is_empty() {
+        out.push_str("scripting:\n  hooks:\n");
+    }
+    for (name, script) in &setup.hooks {
+        let text = script.replace('\n', "\n            ");
+        if name.ends_with("delivery") {
+            let _ = write!(out, "    {name}: |\n            {text}\n");
+        } else {
+            let _ = write!(
+                out,
+                "    {name}:\n      - id: script\n        data: |\n            {text}\n"
+            );
+        }
+    }
+    out.push_str(&setup.running);
+    out
+}

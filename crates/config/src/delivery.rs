@@ -58,6 +58,24 @@ pub struct DeliverySettings {
     pub retry_intervals: Option<Vec<RetryInterval>>,
 }
 
+impl Default for DeliverySettings {
+    /// Nothing set: connections are not kept, everything else is as the transport says.
+    fn default() -> Self {
+        Self {
+            pooling_enabled: false,
+            pooling_timeout: None,
+            pooling_transactions: None,
+            pooling_evictable: true,
+            timeout_connect: None,
+            timeout_smtp: IndexMap::new(),
+            tls_mode: None,
+            tls_protocols: None,
+            retry_count: None,
+            retry_intervals: None,
+        }
+    }
+}
+
 /// A state of the delivery dialogue in which an answer is awaited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SmtpState {

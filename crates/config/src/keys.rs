@@ -266,6 +266,9 @@ fn join(parts: impl Iterator<Item = String>) -> String {
 
 /// A TCP port.
 pub(crate) const PORT: Kind = Kind::Integer { min: 1, max: 65_535 };
+
+/// A TCP port to listen on; 0 leaves the choice to the system.
+pub(crate) const LISTEN_PORT: Kind = Kind::Integer { min: 0, max: 65_535 };
 /// A number that is not zero and fits 32 bits.
 pub(crate) const POSITIVE: Kind = Kind::Integer { min: 1, max: u32::MAX as u64 };
 /// A number that fits 32 bits.

@@ -100,7 +100,7 @@ fn all_faults_of_a_file_are_reported_with_place_path_and_hint() {
     listener:
       - port: 25
     listeners:
-      - port: 0
+      - port: 70000
         address: localhost
 environment:
   controlsocket: {chmod: 0660}
@@ -110,7 +110,7 @@ spool: {corrupt: renme, fsync: yes}
     );
     let expected = [
         "smtpd.yaml:4:5: error: servers[0].listener: unknown key (did you mean `listeners`?)",
-        "smtpd.yaml:7:15: error: servers[0].listeners[0].port: expected a whole number from 1 to 65535, found a whole number 0",
+        "smtpd.yaml:7:15: error: servers[0].listeners[0].port: expected a whole number from 0 to 65535, found a whole number 70000",
         "smtpd.yaml:8:18: error: servers[0].listeners[0].address: expected an IP address, found text \"localhost\"",
         "smtpd.yaml:10:26: error: environment.controlsocket.chmod: expected an octal mode in quotes, such as \"0660\", found a whole number 0660 (put it in quotes)",
         "smtpd.yaml:11:19: error: environment.uuid.version: expected 1 or 4, found a whole number 2",

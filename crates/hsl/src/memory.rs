@@ -136,11 +136,13 @@ pub(crate) fn measure<'a>(roots: impl Iterator<Item = &'a Value>) -> usize {
 /// Returns whether functions or objects of a script are reachable from `value` without passing
 /// through one.
 pub(crate) fn holds_references(value: &Value) -> bool {
+    let mut seen = HashSet::new();
     let mut work = vec![value.clone()];
     while let Some(value) = work.pop() {
         match &value {
             Value::Function(_) | Value::Object(_) => return true,
-            Value::Array(_) => each_child(&value, |child| {
+            // An array may hold another one many times over.
+            Value::Array(array) if seen.insert(array.address()) => each_child(&value, |child| {
                 if child.is_container() {
                     work.push(child.clone());
                 }

@@ -7,7 +7,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use md5::Md5;
 
 /// One login dialogue of the client side.
-pub trait Mechanism: std::fmt::Debug + Send {
+pub trait Mechanism: std::fmt::Debug + Send + Sync {
     /// The name in the AUTH command, upper case.
     fn name(&self) -> &'static str;
 

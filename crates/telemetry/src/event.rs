@@ -26,6 +26,22 @@ macro_rules! events {
 }
 
 events! {
+    "admin.accept_failed" => "The web administration could not accept a connection: often too many open files. It is tried again after a pause.",
+    "admin.api_called" => "A program called a control command through the HTTP door; logged when `accounting` is on.",
+    "admin.api_key_refused" => "Somebody called the HTTP door without the key or with a wrong one.",
+    "admin.call_failed" => "A page needed the control socket and did not get an answer; the error tells why.",
+    "admin.connection_failed" => "A connection to the web administration broke off.",
+    "admin.drain_timed_out" => "Requests to the web administration were still under way when the time for shutting down was over; they were cut.",
+    "admin.listening" => "The web administration accepts connections at an address.",
+    "admin.login_failed" => "Somebody gave a wrong user name or password to the web administration.",
+    "admin.login_succeeded" => "Somebody logged in to the web administration.",
+    "admin.login_throttled" => "A login was refused without looking at it, after too many failed ones.",
+    "admin.queue_updated" => "Somebody changed or ended queued messages in the web administration; the fields tell who, what and how many.",
+    "admin.ready" => "The web administration is up; without users nobody can log in.",
+    "admin.reload_failed" => "The configuration of the web administration is wrong; the users stay as they were.",
+    "admin.stopped" => "The web administration ended.",
+    "admin.stopping" => "The web administration was asked to stop; it finishes requests that are under way.",
+    "admin.users_reloaded" => "The users of the web administration were read again.",
     "config.key_ignored" => "A key was accepted whose function this release does not have; it has no effect.",
     "config.reload_failed" => "The new running configuration is wrong; the old one stays in force. The error names file and line.",
     "config.reloaded" => "A new running configuration is in force.",

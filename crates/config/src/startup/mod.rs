@@ -88,7 +88,7 @@ pub struct Listener {
     pub id: Option<Arc<str>>,
     /// Bind address; `None` is every IPv4 and IPv6 address.
     pub address: Option<IpAddr>,
-    /// TCP port, never zero.
+    /// TCP port; zero takes one that is free. Ours.
     pub port: u16,
     /// Listen backlog; `None` is the system's.
     pub backlog: Option<u32>,

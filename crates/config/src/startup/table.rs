@@ -1,6 +1,6 @@
 //! The keys of `smtpd.yaml`.
 
-use crate::keys::{Key, Kind, LARGE, PORT, POSITIVE, THREADS, VERSION, key};
+use crate::keys::{Key, Kind, LARGE, LISTEN_PORT, PORT, POSITIVE, THREADS, VERSION, key};
 
 /// Every key of the file.
 pub(crate) const KEYS: &[Key] = &[
@@ -56,7 +56,7 @@ const SERVER: &[Key] = &[
 const LISTENER: &[Key] = &[
     key("id", Kind::Id, "Name by which the running configuration may refer to this listener."),
     key("address", Kind::Address, "Bind address; without it all IPv4 and IPv6 addresses."),
-    key("port", PORT, "TCP port.").required(),
+    key("port", LISTEN_PORT, "TCP port; 0 takes one that is free (ours).").required(),
     key("backlog", POSITIVE, "Listen backlog; without it the system's."),
 ];
 

@@ -38,6 +38,8 @@ pub(super) struct Builder<'a> {
     pub(super) included: HashSet<FileId>,
     /// The functions being compiled, the innermost last.
     stack: Vec<FunctionState>,
+    /// Every text constant and member name once, so that equal names are one allocation.
+    texts: HashMap<Vec<u8>, Str>,
     /// The classes of static functions of the host, by address of the function.
     pub(super) static_classes: HashMap<usize, Class>,
     /// The class whose constructor comes next.
@@ -65,6 +67,7 @@ impl<'a> Builder<'a> {
             exports: vec![Some(HashSet::new()); files.modules.len()],
             included: HashSet::new(),
             stack: Vec::new(),
+            texts: HashMap::new(),
             static_classes: HashMap::new(),
             instance_of: None,
         };
@@ -137,6 +140,11 @@ impl<'a> Builder<'a> {
         self.files.interner.name(symbol)
     }
 
+    /// Returns the one allocation of a name.
+    fn name(&mut self, text: &str) -> Str {
+        self.texts.entry(text.as_bytes().to_vec()).or_insert_with(|| Str::from(text)).clone()
+    }
+
     /// Makes room for a function that is compiled later.
     fn reserve(&mut self, name: &str, min: usize, max: usize, span: Span) -> Compiled<u16> {
         let Ok(number) = u16::try_from(self.functions.len()) else {
@@ -152,6 +160,12 @@ impl<'a> Builder<'a> {
             && let Some(slot) = self.functions.get_mut(usize::from(number))
         {
             let mut code = function.code;
+            for constant in &mut code.constants {
+                if let Value::String(text) = constant {
+                    let known = self.texts.entry(text.to_vec()).or_insert_with(|| text.clone());
+                    *text = known.clone();
+                }
+            }
             code.registers = code.registers.max(function.locals).max(1);
             code.code.shrink_to_fit();
             code.seal();
@@ -668,7 +682,7 @@ impl<'a> Builder<'a> {
                         );
                     } else {
                         methods.push(Member {
-                            name: Str::from(text),
+                            name: self.name(text),
                             function: u32::from(number),
                             is_private: member.is_private,
                             is_readonly: false,
@@ -693,7 +707,7 @@ impl<'a> Builder<'a> {
                         );
                     } else if member.is_private || *is_readonly {
                         restricted.push(Member {
-                            name: Str::from(text),
+                            name: self.name(text),
                             function: 0,
                             is_private: member.is_private,
                             is_readonly: *is_readonly,

@@ -74,6 +74,10 @@ impl<'a> Builder<'a> {
             (Some(AssignOp::Binary(op)), Variable::Local(a)) => {
                 self.check_set(a, span);
                 match op {
+                    // The instruction with a constant works in place.
+                    BinaryOp::Add if matches!(value.kind, ExprKind::Number(_)) => {
+                        self.operator(op, a, a, value, span)?;
+                    }
                     BinaryOp::Add | BinaryOp::Concat => {
                         let b = self.operand(value)?;
                         let op = match op {

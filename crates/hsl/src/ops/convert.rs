@@ -24,27 +24,39 @@ pub fn to_text(value: &Value) -> crate::value::Str {
 /// Appends the form of a value inside of array dumps: strings in quotes, with `\`, `"`, `$` and
 /// control characters escaped as a literal needs it.
 pub fn dump(value: &Value, out: &mut Vec<u8>) {
-    // Arrays that are being written, each with the position of its next element.
-    let mut open: Vec<(Array, usize)> = Vec::new();
-    dump_one(value, out, &mut open);
-    while let Some((array, at)) = open.pop() {
-        let Some((next, key, value)) = array.walk(at) else {
-            out.push(b']');
-            continue;
-        };
-        if at > 0 {
-            out.push(b',');
+    // What is still to be written, the next one last.
+    let mut work = Vec::new();
+    dump_one(value, out, &mut work);
+    while let Some(task) = work.pop() {
+        match task {
+            Task::Text(text) => out.extend_from_slice(text),
+            Task::Value(value) => dump_one(&value, out, &mut work),
+            Task::Elements(array, at) => {
+                let Some((next, key, value)) = array.walk(at) else {
+                    out.push(b']');
+                    continue;
+                };
+                if at > 0 {
+                    out.push(b',');
+                }
+                let (key, value) = (key.to_value(), value.clone());
+                work.push(Task::Elements(array, next));
+                work.push(Task::Value(value));
+                work.push(Task::Text(b"=>"));
+                work.push(Task::Value(key));
+            }
         }
-        dump_one(&key.to_value(), out, &mut Vec::new());
-        out.extend_from_slice(b"=>");
-        let value = value.clone();
-        drop(key);
-        open.push((array, next));
-        dump_one(&value, out, &mut open);
     }
 }
 
-fn dump_one(value: &Value, out: &mut Vec<u8>, open: &mut Vec<(Array, usize)>) {
+enum Task {
+    Text(&'static [u8]),
+    Value(Value),
+    /// The elements from a position on, and the bracket behind them.
+    Elements(Array, usize),
+}
+
+fn dump_one(value: &Value, out: &mut Vec<u8>, work: &mut Vec<Task>) {
     match value {
         Value::None | Value::Unset | Value::Cell(_) => out.extend_from_slice(b"none"),
         Value::Bool(true) => out.extend_from_slice(b"true"),
@@ -53,7 +65,7 @@ fn dump_one(value: &Value, out: &mut Vec<u8>, open: &mut Vec<(Array, usize)>) {
         Value::String(text) => quote(text, out),
         Value::Array(array) => {
             out.push(b'[');
-            open.push((array.clone(), 0));
+            work.push(Task::Elements(array.clone(), 0));
         }
         Value::Function(function) => {
             out.extend_from_slice(b"function");

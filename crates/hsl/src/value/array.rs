@@ -186,6 +186,15 @@ impl Map {
     #[inline]
     fn find(&self, probe: Probe<'_>) -> Option<usize> {
         if self.entries.len() <= UNINDEXED {
+            if let Probe::Name(name) = probe {
+                // Names of one program are one allocation each: addresses nearly always decide.
+                let same = self.entries.iter().position(
+                    |entry| matches!(entry, Some((Key::Str(key), _)) if key.ptr_eq(name)),
+                );
+                if same.is_some() {
+                    return same;
+                }
+            }
             return self
                 .entries
                 .iter()

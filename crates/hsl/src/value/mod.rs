@@ -39,6 +39,10 @@ pub enum Value {
     Bool(bool),
     /// An IEEE 754 double.
     Number(f64),
+    /// A variable without value. Lives in registers only and never reaches the host.
+    #[doc(hidden)]
+    Unset,
+    // Variants from here on own memory; a comparison of the tag tells.
     /// A byte string.
     String(Str),
     /// An ordered map, or list.
@@ -49,9 +53,6 @@ pub enum Value {
     Object(Object),
     /// An opaque value of the host.
     Resource(Resource),
-    /// A variable without value. Lives in registers only and never reaches the host.
-    #[doc(hidden)]
-    Unset,
     /// A variable that is shared with a closure. Lives in registers only, like `Unset`.
     #[doc(hidden)]
     Cell(SharedCell),
@@ -238,6 +239,24 @@ impl Value {
         std::mem::take(self)
     }
 
+    /// Returns whether dropping the value does anything.
+    #[inline(always)]
+    pub(crate) const fn needs_drop(&self) -> bool {
+        !matches!(self, Self::None | Self::Bool(_) | Self::Number(_) | Self::Unset)
+    }
+
+    /// Puts `new` into this place. What was there is dropped out of line, if it needs to be at all:
+    /// registers mostly hold numbers and booleans.
+    #[inline(always)]
+    pub(crate) fn put(&mut self, new: Self) {
+        let old = std::mem::replace(self, new);
+        if old.needs_drop() {
+            drop_slowly(old);
+        } else {
+            std::mem::forget(old);
+        }
+    }
+
     /// Returns whether the value can own other values.
     #[inline]
     pub(crate) const fn is_container(&self) -> bool {
@@ -256,6 +275,11 @@ impl Value {
     }
 }
 
+#[inline(never)]
+fn drop_slowly(value: Value) {
+    drop(value);
+}
+
 /// Drops values without recursion: what a uniquely owned container holds joins the work list before
 /// the container itself goes, so that nesting of any depth fits in a constant stack.
 pub(crate) fn release(mut work: Vec<Value>) {
@@ -264,12 +288,11 @@ pub(crate) fn release(mut work: Vec<Value>) {
             Value::Array(array) => array.unlink(&mut work),
             Value::Object(object) => object.unlink(&mut work),
             Value::Function(function) => function.unlink(&mut work),
-            Value::Cell(cell) => {
-                if let Some(data) = Arc::get_mut(&mut cell.0) {
-                    let inner = std::mem::take(data.0.get_mut());
-                    if inner.is_container() {
-                        work.push(inner);
-                    }
+            // As with objects, a weak reference may exist.
+            Value::Cell(cell) if Arc::strong_count(&cell.0) == 1 => {
+                let inner = std::mem::take(&mut *cell.0.0.lock());
+                if inner.is_container() {
+                    work.push(inner);
                 }
             }
             _ => {}

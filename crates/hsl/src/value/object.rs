@@ -256,9 +256,10 @@ impl Object {
     }
 
     /// Moves the properties of an unshared object onto the work list; see [`super::release`].
-    pub(super) fn unlink(&mut self, work: &mut Vec<Value>) {
-        if let Some(data) = Arc::get_mut(&mut self.0) {
-            work.push(Value::Array(std::mem::take(data.properties.get_mut())));
+    pub(super) fn unlink(&self, work: &mut Vec<Value>) {
+        // The tracker's weak reference rules `Arc::get_mut` out; nobody else can reach the lock.
+        if Arc::strong_count(&self.0) == 1 {
+            work.push(Value::Array(std::mem::take(&mut *self.0.properties.lock())));
         }
     }
 }

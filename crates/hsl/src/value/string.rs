@@ -11,7 +11,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 /// Octets that need no second allocation: the length of most header names, codes and words.
-const INLINE: usize = 24;
+pub(crate) const INLINE: usize = 24;
 
 /// An immutable byte string with cheap clones. Octets are arbitrary; nothing assumes UTF-8.
 #[derive(Clone, Default)]
@@ -27,6 +27,18 @@ impl Str {
     /// Makes an empty string with room for `octets` octets.
     pub fn with_capacity(octets: usize) -> Self {
         Self(Arc::new(SmallVec::with_capacity(octets)))
+    }
+
+    /// Starts a string of about `octets` octets.
+    #[inline]
+    pub(crate) fn builder(octets: usize) -> SmallVec<[u8; INLINE]> {
+        SmallVec::with_capacity(octets)
+    }
+
+    /// Ends a string.
+    #[inline]
+    pub(crate) fn from_builder(builder: SmallVec<[u8; INLINE]>) -> Self {
+        Self(Arc::new(builder))
     }
 
     /// Makes a string of `a` followed by `b`.

@@ -187,16 +187,25 @@ impl Vm {
                 pc += 1;
                 match op {
                     Op::Move { d, a } => {
-                        let value = r!(a).clone();
-                        r!(d) = value;
+                        let value = match &r!(a) {
+                            Value::Number(value) => Value::Number(*value),
+                            value => value.clone(),
+                        };
+                        r!(d).put(value);
                     }
                     Op::Take { d, a } => {
                         let value = std::mem::take(&mut r!(a));
-                        r!(d) = value;
+                        r!(d).put(value);
                     }
-                    Op::None { d } => r!(d) = Value::None,
-                    Op::Bool { d, value } => r!(d) = Value::Bool(value),
-                    Op::Const { d, k } => r!(d) = k!(k).clone(),
+                    Op::None { d } => r!(d).put(Value::None),
+                    Op::Bool { d, value } => r!(d).put(Value::Bool(value)),
+                    Op::Const { d, k } => {
+                        let value = match k!(k) {
+                            Value::Number(value) => Value::Number(*value),
+                            value => value.clone(),
+                        };
+                        r!(d).put(value);
+                    }
                     Op::CheckSet { a } => {
                         if matches!(r!(a), Value::Unset) {
                             throw!(unset(function.variable(a)));
@@ -208,7 +217,7 @@ impl Vm {
                             Value::Cell(cell) => set_or_none(cell.0.0.lock().clone()),
                             value => value.clone(),
                         };
-                        r!(d) = value;
+                        r!(d).put(value);
                     }
                     Op::IsSet { d, a } => {
                         let is_set = match &r!(a) {
@@ -216,14 +225,14 @@ impl Vm {
                             Value::Cell(cell) => !matches!(*cell.0.0.lock(), Value::Unset),
                             _ => true,
                         };
-                        r!(d) = Value::Bool(is_set);
+                        r!(d).put(Value::Bool(is_set));
                     }
                     Op::IsSetGlobal { d, global } => {
                         let is_set = unit
                             .values
                             .get(global as usize)
                             .is_some_and(|value| !matches!(*value.lock(), Value::Unset));
-                        r!(d) = Value::Bool(is_set);
+                        r!(d).put(Value::Bool(is_set));
                     }
                     Op::UnsetLocal { d, a } => {
                         let old = match &mut r!(a) {
@@ -232,14 +241,14 @@ impl Vm {
                             }
                             value => std::mem::replace(value, Value::Unset),
                         };
-                        r!(d) = Value::Bool(!matches!(old, Value::Unset));
+                        r!(d).put(Value::Bool(!matches!(old, Value::Unset)));
                     }
                     Op::UnsetGlobal { d, global } => {
                         let old = match unit.values.get(global as usize) {
                             Some(value) => std::mem::replace(&mut *value.lock(), Value::Unset),
                             None => Value::Unset,
                         };
-                        r!(d) = Value::Bool(!matches!(old, Value::Unset));
+                        r!(d).put(Value::Bool(!matches!(old, Value::Unset)));
                     }
                     Op::CellGet { d, a } => {
                         let value = match &r!(a) {
@@ -249,7 +258,7 @@ impl Vm {
                         if matches!(value, Value::Unset) {
                             throw!(unset(function.variable(a)));
                         }
-                        r!(d) = value;
+                        r!(d).put(value);
                     }
                     Op::CellSet { a, b } => {
                         let value = std::mem::take(&mut r!(b));
@@ -268,14 +277,14 @@ impl Vm {
                             let name = program.globals.get(global as usize);
                             throw!(unset(name.map_or("", |global| &*global.name)));
                         }
-                        r!(d) = value;
+                        r!(d).put(value);
                     }
                     Op::GlobalQuiet { d, global } => {
                         let value = match unit.values.get(global as usize) {
                             Some(value) => set_or_none(value.lock().clone()),
                             None => Value::None,
                         };
-                        r!(d) = value;
+                        r!(d).put(value);
                     }
                     Op::GlobalSet { a, global } => {
                         let value = std::mem::take(&mut r!(a));
@@ -297,7 +306,20 @@ impl Vm {
                     Op::Remainder { d, a, b } => {
                         arithmetic!(d, a, &r!(b), |x, y| modulo(*x, *y), ops::remainder);
                     }
-                    Op::AddK { d, a, k } => arithmetic!(d, a, k!(k), |x, y| x + y, ops::add),
+                    Op::AddK { d, a, k } => {
+                        if let (Value::Number(x), Value::Number(y)) = (&r!(a), k!(k)) {
+                            let value = x + y;
+                            r!(d).put(Value::Number(value));
+                        } else if d == a {
+                            // `$a += 1`: an array that nobody else holds grows where it is.
+                            self.environment.budget.charge(16);
+                            check!(ops::add_assign(&mut r!(a), k!(k).clone()));
+                        } else {
+                            let value = check!(ops::add(&r!(a), k!(k)));
+                            charge!(&value);
+                            r!(d).put(value);
+                        }
+                    }
                     Op::SubtractK { d, a, k } => {
                         arithmetic!(d, a, k!(k), |x, y| x - y, ops::subtract);
                     }
@@ -311,19 +333,21 @@ impl Vm {
                     }
                     Op::AddAssign { a, b } => {
                         if let (&Value::Number(x), &Value::Number(y)) = (&r!(a), &r!(b)) {
-                            r!(a) = Value::Number(x + y);
+                            r!(a).put(Value::Number(x + y));
                         } else {
                             let right = r!(b).clone();
                             self.environment.budget.charge(16 + right.shallow_size());
                             check!(ops::add_assign(&mut r!(a), right));
                         }
                     }
-                    Op::Less { d, a, b } => r!(d) = Value::Bool(less!(&r!(a), &r!(b))),
-                    Op::LessEqual { d, a, b } => r!(d) = Value::Bool(less_equal!(&r!(a), &r!(b))),
-                    Op::Equal { d, a, b } => r!(d) = Value::Bool(equal!(&r!(a), &r!(b))),
-                    Op::NotEqual { d, a, b } => r!(d) = Value::Bool(!equal!(&r!(a), &r!(b))),
-                    Op::Same { d, a, b } => r!(d) = Value::Bool(same!(&r!(a), &r!(b))),
-                    Op::NotSame { d, a, b } => r!(d) = Value::Bool(!same!(&r!(a), &r!(b))),
+                    Op::Less { d, a, b } => r!(d).put(Value::Bool(less!(&r!(a), &r!(b)))),
+                    Op::LessEqual { d, a, b } => {
+                        r!(d).put(Value::Bool(less_equal!(&r!(a), &r!(b))));
+                    }
+                    Op::Equal { d, a, b } => r!(d).put(Value::Bool(equal!(&r!(a), &r!(b)))),
+                    Op::NotEqual { d, a, b } => r!(d).put(Value::Bool(!equal!(&r!(a), &r!(b)))),
+                    Op::Same { d, a, b } => r!(d).put(Value::Bool(same!(&r!(a), &r!(b)))),
+                    Op::NotSame { d, a, b } => r!(d).put(Value::Bool(!same!(&r!(a), &r!(b)))),
                     Op::Binary { op, d, a, b } => {
                         let Some(operator) = ops::binary(op) else {
                             throw!(Thrown::new("this operator belongs to the host"));
@@ -331,12 +355,12 @@ impl Vm {
                         let max = self.environment.limits.memory;
                         let value = check!(operator(&r!(a), &r!(b), max));
                         charge!(&value);
-                        r!(d) = value;
+                        r!(d).put(value);
                     }
-                    Op::Not { d, a } => r!(d) = Value::Bool(!r!(a).is_truthy()),
-                    Op::Negate { d, a } => r!(d) = check!(ops::negate(&r!(a))),
-                    Op::Plus { d, a } => r!(d) = check!(ops::plus(&r!(a))),
-                    Op::BitNot { d, a } => r!(d) = check!(ops::bit_not(&r!(a))),
+                    Op::Not { d, a } => r!(d).put(Value::Bool(!r!(a).is_truthy())),
+                    Op::Negate { d, a } => r!(d).put(check!(ops::negate(&r!(a)))),
+                    Op::Plus { d, a } => r!(d).put(check!(ops::plus(&r!(a)))),
+                    Op::BitNot { d, a } => r!(d).put(check!(ops::bit_not(&r!(a)))),
                     Op::Increment { a } => check!(ops::step(&mut r!(a), 1.0)),
                     Op::Decrement { a } => check!(ops::step(&mut r!(a), -1.0)),
 
@@ -385,7 +409,7 @@ impl Vm {
                         };
                         let value = check!(concat(parts));
                         self.environment.budget.charge(48 + value.len());
-                        r!(d) = Value::String(value);
+                        r!(d).put(Value::String(value));
                     }
                     Op::Append { a, b } => {
                         let Ok([left, right]) =
@@ -393,6 +417,7 @@ impl Vm {
                         else {
                             // `$s .= $s`
                             let right = r!(b).clone();
+                            self.environment.budget.charge(8 + 2 * right.shallow_size());
                             check!(ops::concat_assign(&mut r!(a), &right));
                             continue;
                         };
@@ -401,7 +426,7 @@ impl Vm {
                     }
                     Op::NewArray { d, room } => {
                         self.environment.budget.charge(64 + 16 * usize::from(room));
-                        r!(d) = Value::Array(Array::with_capacity(usize::from(room)));
+                        r!(d).put(Value::Array(Array::with_capacity(usize::from(room))));
                     }
                     Op::Push { a, b } => {
                         let value = std::mem::take(&mut r!(b));
@@ -413,7 +438,7 @@ impl Vm {
                         } else if matches!(r!(a), Value::Object(_)) {
                             throw!(Thrown::new("an object is no list"));
                         } else {
-                            r!(a) = Value::list([value]);
+                            r!(a).put(Value::list([value]));
                         }
                     }
                     Op::Put { a, b, c } => {
@@ -434,20 +459,20 @@ impl Vm {
                         self.environment.budget.charge(items.shallow_size());
                         let mut target = std::mem::take(&mut r!(a));
                         let result = ops::add_assign(&mut target, Value::Array(items));
-                        r!(a) = target;
+                        r!(a).put(target);
                         check!(result);
                     }
                     Op::Index { d, a, b } => {
                         let value = check!(ops::element(&r!(a), &r!(b), caller));
-                        r!(d) = value;
+                        r!(d).put(value);
                     }
                     Op::IndexK { d, a, k } => {
                         let value = check!(ops::element(&r!(a), k!(k), caller));
-                        r!(d) = value;
+                        r!(d).put(value);
                     }
                     Op::IndexQuiet { d, a, b } => {
                         let value = ops::element(&r!(a), &r!(b), caller).unwrap_or_default();
-                        r!(d) = value;
+                        r!(d).put(value);
                     }
                     Op::Property { d, a, k } => {
                         let value = match (&r!(a), k!(k)) {
@@ -456,7 +481,7 @@ impl Vm {
                             }
                             (value, key) => check!(ops::element(value, key, caller)),
                         };
-                        r!(d) = value;
+                        r!(d).put(value);
                     }
                     Op::IndexPath { d, a, b } => {
                         let Value::Array(keys) = r!(b).clone() else {
@@ -466,11 +491,11 @@ impl Vm {
                         for key in keys.values() {
                             value = check!(ops::element(&value, key, caller));
                         }
-                        r!(d) = value;
+                        r!(d).put(value);
                     }
                     Op::HasIndex { d, a, b } => {
                         let found = ops::contains(&r!(a), &r!(b), caller);
-                        r!(d) = Value::Bool(found);
+                        r!(d).put(Value::Bool(found));
                     }
                     Op::SetIndex { a, b, c } => {
                         let value = std::mem::take(&mut r!(c));
@@ -501,13 +526,13 @@ impl Vm {
                         let bounds = check!(ops::Bounds::from_values(parts));
                         let value = check!(ops::slice(&r!(a), bounds));
                         charge!(&value);
-                        r!(d) = value;
+                        r!(d).put(value);
                     }
                     Op::Path { base, value, path } => {
                         let Some(path) = function.paths.get(usize::from(path)) else {
                             throw!(Thrown::new("a path is missing"));
                         };
-                        self.environment.budget.charge(64 + r!(value).shallow_size() / 4);
+                        self.environment.budget.charge(64 + r!(value).shallow_size());
                         let around = Surroundings {
                             caller,
                             max: self.environment.limits.memory,
@@ -522,7 +547,7 @@ impl Vm {
                                 let mut target = std::mem::take(&mut r!(root));
                                 let keys = regs.get(usize::from(base)..).unwrap_or_default();
                                 let result = run(&mut target, keys);
-                                r!(root) = target;
+                                r!(root).put(target);
                                 result
                             }
                             Variable::Cell(root) => {
@@ -542,7 +567,7 @@ impl Vm {
                         };
                         let result = check!(result);
                         if path.wants_result {
-                            r!(value) = result;
+                            r!(value).put(result);
                         }
                     }
                     Op::Item { d, a, b, to } => {
@@ -551,7 +576,7 @@ impl Vm {
                             _ => None,
                         };
                         if let Some(value) = found {
-                            r!(d) = value;
+                            r!(d).put(value);
                             jump!(to);
                         }
                     }
@@ -570,7 +595,7 @@ impl Vm {
                             _ => Array::new(),
                         };
                         self.environment.budget.charge(items.shallow_size());
-                        r!(d) = Value::Array(items);
+                        r!(d).put(Value::Array(items));
                     }
 
                     Op::CallFunction { d, base: at, argc, function: callee } => {
@@ -623,7 +648,7 @@ impl Vm {
                         match step {
                             NativeStep::Return(value) => {
                                 charge!(&value);
-                                r!(d) = value;
+                                r!(d).put(value);
                             }
                             NativeStep::Throw(thrown) => throw!(thrown),
                             step => {
@@ -722,7 +747,7 @@ impl Vm {
                     Op::Return { a } => {
                         let value = std::mem::take(&mut r!(a));
                         for register in regs.iter_mut().take(usize::from(function.registers)) {
-                            if needs_drop(register) {
+                            if register.needs_drop() {
                                 *register = Value::None;
                             }
                         }
@@ -779,7 +804,7 @@ impl Vm {
                         let object = Object::instance(class, &unit);
                         self.environment.tracker.object(&object);
                         self.environment.budget.charge(160);
-                        r!(d) = Value::Object(object);
+                        r!(d).put(Value::Object(object));
                     }
 
                     Op::Yield { a } => {
@@ -792,8 +817,8 @@ impl Vm {
                     }
                     Op::IterStart { base: at } => {
                         let source = std::mem::take(&mut r!(at));
-                        r!(at) = check!(iterate::start(source, caller));
-                        r!(at + 1) = Value::Number(0.0);
+                        r!(at).put(check!(iterate::start(source, caller)));
+                        r!(at + 1).put(Value::Number(0.0));
                     }
                     Op::IterNext { base: at, value, key, to } => {
                         let position = match &r!(at + 1) {
@@ -805,11 +830,11 @@ impl Vm {
                                 Some((next, found, item)) => {
                                     let item = item.clone();
                                     let found = (key != Register::MAX).then(|| found.to_value());
-                                    r!(at + 1) = Value::Number(next as f64);
+                                    r!(at + 1).put(Value::Number(next as f64));
                                     if let Some(found) = found {
-                                        r!(key) = found;
+                                        r!(key).put(found);
                                     }
-                                    r!(value) = item;
+                                    r!(value).put(item);
                                 }
                                 None => jump!(to),
                             },
@@ -818,9 +843,9 @@ impl Vm {
                                 match iterate::next(&iterator) {
                                     iterate::Next::Pair(found, item) => {
                                         if key != Register::MAX {
-                                            r!(key) = found;
+                                            r!(key).put(found);
                                         }
-                                        r!(value) = item;
+                                        r!(value).put(item);
                                     }
                                     iterate::Next::End => jump!(to),
                                     iterate::Next::Resume(state) => {
@@ -862,7 +887,7 @@ impl Vm {
                     }
                     Op::BarrierValue { d, a } => {
                         let value = super::barrier::value(&r!(a));
-                        r!(d) = value;
+                        r!(d).put(value);
                     }
                     Op::BarrierLeave { a, slot } => {
                         let guard = std::mem::take(&mut r!(a));
@@ -908,20 +933,15 @@ fn modulo(a: f64, b: f64) -> f64 {
 }
 
 #[inline]
-fn needs_drop(value: &Value) -> bool {
-    !matches!(value, Value::None | Value::Unset | Value::Bool(_) | Value::Number(_))
-}
-
-#[inline]
 pub(super) fn clear(values: &mut [Value]) {
     for value in values {
-        if needs_drop(value) {
+        if value.needs_drop() {
             *value = Value::None;
         }
     }
 }
 
-/// Puts texts together. The first one grows in place if nobody else holds it.
+/// Puts texts together.
 fn concat(parts: &mut [Value]) -> Result<Str, Thrown> {
     let mut size = 0;
     for part in &*parts {
@@ -931,13 +951,19 @@ fn concat(parts: &mut [Value]) -> Result<Str, Thrown> {
             _ => size += 8,
         }
     }
-    let mut text = Str::with_capacity(size);
+    let mut text = Str::builder(size);
     for part in parts {
         match &*part {
-            Value::String(part) => text.push_bytes(part),
-            other => text.push_bytes(&ops::to_text(other)),
+            Value::String(part) => text.extend_from_slice(part),
+            Value::Number(number) => match crate::value::number::short_integer(*number) {
+                Some((digits, start)) => {
+                    text.extend_from_slice(digits.get(start..).unwrap_or_default());
+                }
+                None => text.extend_from_slice(&ops::to_text(part)),
+            },
+            other => text.extend_from_slice(&ops::to_text(other)),
         }
-        *part = Value::None;
+        part.put(Value::None);
     }
-    Ok(text)
+    Ok(Str::from_builder(text))
 }

@@ -396,3 +396,30 @@ impl std::fmt::Debug for ScriptError {
 }
 
 impl std::error::Error for ScriptError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Compiler;
+    use crate::host::Registry;
+
+    #[test]
+    fn a_parked_script_takes_at_most_four_kibibytes() {
+        let mut registry = Registry::new();
+        registry.function("wait() -> none", "waits", |_, _| {
+            NativeStep::suspend(std::future::pending())
+        });
+        let text = "function f($a, $b) { $c = [$a]; wait(); return $c; } $x = 1; $y = f($x, 2);";
+        let host = registry.freeze();
+        let program = Compiler::new(&host).compile("main", "main.hsl", text.as_bytes()).unwrap();
+        let mut vm = Vm::new(&program, Setup::default());
+        assert!(matches!(vm.run(1_000), Step::Suspended(_)));
+        let size = size_of::<Vm>()
+            + vm.stack.capacity() * size_of::<Value>()
+            + vm.frames.capacity() * size_of::<Frame>()
+            + vm.natives.capacity() * size_of::<NativeFrame>()
+            + vm.environment.units.capacity() * size_of::<Arc<Globals>>();
+        assert!(size <= 4096, "{size} octets");
+        assert!(vm.stack.capacity() < dispatch::WINDOW);
+    }
+}

@@ -43,6 +43,28 @@ pub(super) fn change(
     value: Value,
     around: &Surroundings<'_>,
 ) -> Result<Value, Thrown> {
+    // One step is the common case, and needs no list of segments.
+    if let ([PathStep::Key], [key, ..], PathAction::Update(_) | PathAction::Step { .. }) =
+        (steps, keys, action)
+    {
+        match target {
+            Value::Array(array) => {
+                let place = array.entry(Key::from_value(key));
+                return apply(place, action, &mut Some(value), around);
+            }
+            Value::Object(object) => {
+                if let Value::String(name) = key {
+                    if object.user_class().is_some_and(|class| !class.restricted.is_empty()) {
+                        ops::check_write(object, name, around.caller)?;
+                    }
+                    if let Some(place) = object.properties().lock().get_name_mut(name) {
+                        return apply(place, action, &mut Some(value), around);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
     let segments = segments(steps, keys)?;
     let mut value = Some(value);
     let mut walk = advance(target, &segments, 0, action, &mut value, around)?;

@@ -1,0 +1,3 @@
+//! What programs talk to, in place of people.
+
+pub mod protobuf;

@@ -1,0 +1,43 @@
+//! The shared handles of one daemon: everything hangs off [`Core`], nothing is global.
+
+use arc_swap::ArcSwap;
+use config::{Loaded, Startup};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub(crate) use crate::generation::Server;
+use crate::generation::{EarlyKeys, Generation};
+use crate::hooks::HookSets;
+use crate::hooks::runner::ScriptWorld;
+use crate::ids::IdSource;
+use crate::outbound::pool::Pool;
+use crate::queue_service::QueueService;
+use crate::stats::Stats;
+
+/// What every task of a daemon can reach.
+pub(crate) struct Core {
+    /// Fixed from start to stop.
+    pub(crate) startup: Loaded<Startup>,
+    /// The running configuration, replaced whole by a reload; take a snapshot and keep to it.
+    pub(crate) generation: ArcSwap<Generation>,
+    pub(crate) spool: spool::Spool,
+    pub(crate) queue: QueueService,
+    pub(crate) ids: IdSource,
+    pub(crate) scripts: ScriptWorld,
+    /// What hook scripts may call, by hook.
+    pub(crate) hook_sets: HookSets,
+    /// Keys of the startup configuration, read before privileges were dropped.
+    pub(crate) early_keys: EarlyKeys,
+    pub(crate) pool: Pool,
+    pub(crate) stats: Stats,
+    /// Cancelled when the daemon is asked to stop.
+    pub(crate) stop: CancellationToken,
+    /// Cancelled when the time for finishing is over too.
+    pub(crate) abort: CancellationToken,
+    /// Connections and control clients; shutdown waits for them.
+    pub(crate) tasks: TaskTracker,
+    /// Delivery attempts and scripts of the queue; shutdown waits for them after `tasks`.
+    pub(crate) deliveries: TaskTracker,
+    /// One reload at a time.
+    pub(crate) reloading: tokio::sync::Mutex<()>,
+}

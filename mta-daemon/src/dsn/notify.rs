@@ -1,0 +1,161 @@
+//! Queues a notification: a message of our own with the null sender, through the same commit point.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use mta_types::Address;
+use queue::message::{DsnNotify, DsnReturn, QueuedMessage};
+use smtp::client::Answer;
+use spool::Body;
+
+use crate::context::Core;
+use crate::dsn::compose::{self, Action, Report};
+use crate::generation::Generation;
+use crate::inbound::receive::{CopyFacts, Submission, submit};
+use crate::outbound::outcome::{Attempt, Ending};
+use crate::time;
+
+/// Which kind of notification.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NoticeKind {
+    Failed,
+    Delayed,
+    Relayed,
+}
+
+/// What a notification is about.
+pub(crate) struct Notice<'a> {
+    pub(crate) kind: NoticeKind,
+    pub(crate) row: &'a QueuedMessage,
+    pub(crate) attempt: &'a Attempt,
+}
+
+/// Tells the sender. False means that the notification could not be stored; true also when nobody
+/// is to be told: the null sender is never notified (RFC 5321 §4.5.5), nor anybody where the
+/// transport has no DSN settings.
+pub(crate) async fn send(core: &Arc<Core>, generation: &Generation, notice: &Notice<'_>) -> bool {
+    let row = notice.row;
+    if row.sender.is_null() || row.notify.contains(DsnNotify::NEVER) {
+        return true;
+    }
+    let transport = generation.running.transports.get(row.transportid.as_str());
+    let Some(transportid) = transport.and_then(|transport| transport.dsn_transport.clone()) else {
+        return true;
+    };
+    let wants_full =
+        notice.kind == NoticeKind::Failed && row.transaction.ret() == Some(DsnReturn::Full);
+    let original = match original(core, row, wants_full).await {
+        Ok(original) => original,
+        Err(error) => {
+            // The sender is better off with a notification that lacks the original.
+            tracing::error!(transaction = %row.id.transaction, queue = row.id.queue.0, error, "dsn.failed");
+            Vec::new()
+        }
+    };
+    let now = time::now();
+    let id = core.ids.next();
+    let (is_reply, diagnostic) = match &notice.attempt.ending {
+        Ending::Answered(result) => match &result.answer {
+            Answer::Reply(reply) => (true, reply.to_string()),
+            Answer::Failure(failure) => (false, failure.to_string()),
+        },
+        _ => (false, notice.attempt.reason()),
+    };
+    let octets = compose::message(&Report {
+        action: match notice.kind {
+            NoticeKind::Failed => Action::Failed,
+            NoticeKind::Delayed => Action::Delayed,
+            NoticeKind::Relayed => Action::Relayed,
+        },
+        id,
+        hostname: &generation.hostname,
+        to: &row.sender,
+        now,
+        offset_minutes: time::offset_minutes(now),
+        arrival: row.transaction.ts(),
+        envid: row.transaction.envid(),
+        recipient: &row.recipient,
+        orcpt: row.orcpt.as_deref(),
+        status: notice.attempt.status(),
+        is_reply,
+        diagnostic: &diagnostic,
+        remote: notice.attempt.connection.as_ref().map(|connection| &*connection.remotemx),
+        will_retry_until: None,
+        original: &original,
+        is_full: wants_full && !original.is_empty(),
+    });
+    let eightbit = !octets.is_ascii();
+    let stored = submit(
+        core,
+        Submission {
+            id,
+            sender: Address::null(),
+            connection: None,
+            facts: None,
+            eightbit,
+            body: Body::from_pieces(vec![Bytes::from(octets)]),
+            copies: vec![CopyFacts {
+                sender: Address::null(),
+                recipient: row.sender.clone(),
+                transportid,
+                jobid: None,
+                metadata: queue::Metadata::default(),
+                quotas: Vec::new(),
+                hold: false,
+                delay: std::time::Duration::ZERO,
+                // Compat: a notification never asks for notifications.
+                notify: DsnNotify::NEVER,
+                orcpt: None,
+                envid: None,
+                ret: None,
+                transaction: id,
+            }],
+            now,
+        },
+    )
+    .await;
+    match stored {
+        Ok(()) => {
+            tracing::info!(
+                transaction = %row.id.transaction,
+                queue = row.id.queue.0,
+                kind = ?notice.kind,
+                dsn = %id,
+                "dsn.created"
+            );
+            true
+        }
+        Err(error) => {
+            tracing::error!(transaction = %row.id.transaction, queue = row.id.queue.0, %error, "dsn.failed");
+            false
+        }
+    }
+}
+
+/// The original's header section, or all of it up to a limit.
+async fn original(core: &Arc<Core>, row: &QueuedMessage, full: bool) -> Result<Vec<u8>, String> {
+    let (spool, id) = (core.spool.clone(), row.id.transaction);
+    let read = tokio::task::spawn_blocking(move || {
+        let reader = spool.read_body(id).map_err(|error| error.to_string())?;
+        let most = if full { FULL_LIMIT } else { HEADER_LIMIT };
+        let mut buffer = vec![0; usize::try_from(reader.len()).unwrap_or(most).min(most)];
+        let mut filled = 0;
+        while let Some(room) = buffer.get_mut(filled..).filter(|room| !room.is_empty()) {
+            match reader.read_at(room, filled as u64).map_err(|error| error.to_string())? {
+                0 => break,
+                read => filled += read,
+            }
+        }
+        buffer.truncate(filled);
+        Ok::<_, String>(buffer)
+    })
+    .await
+    .map_err(|error| error.to_string())??;
+    if full { Ok(read) } else { Ok(compose::header_section(&read).to_vec()) }
+}
+
+/// A header section longer than this is cut; no honest one is.
+const HEADER_LIMIT: usize = 256 << 10;
+
+/// A returned message longer than this is cut (RFC 3461 §6.2 allows to return less).
+const FULL_LIMIT: usize = 10 << 20;

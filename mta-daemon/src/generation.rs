@@ -1,0 +1,418 @@
+//! A running configuration made ready: scripts compiled, certificates read, lookups by id.
+//!
+//! A generation is immutable. A reload builds the next one beside it and swaps them only when
+//! everything in it is good, so a broken file never takes effect in part.
+
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use config::delivery::DeliverySettings;
+use config::value::Source;
+use config::{Diagnostic, Loaded, Running, Startup};
+use dns::Resolver;
+use mta_types::{ServerId, TransportId};
+use smtp::server::Limits;
+use tls_policy::{Identity, ServerOptions, ServerTls, SniName, Versions};
+
+use crate::hooks::runner::Hook;
+use crate::hooks::{HookKind, HookSets};
+use crate::script_files::ScriptFiles;
+use crate::stats::{ServerStats, Stats};
+
+/// A running configuration in use.
+pub(crate) struct Generation {
+    pub(crate) running: Running,
+    /// The same as read from its file, for comparing generations.
+    pub(crate) loaded: Loaded<Running>,
+    pub(crate) delivery: DeliveryRules,
+    pub(crate) servers: HashMap<ServerId, Arc<Server>>,
+    pub(crate) predelivery: Option<Hook>,
+    pub(crate) postdelivery: Option<Hook>,
+    pub(crate) resolver: Resolver,
+    pub(crate) identities: HashMap<Arc<str>, Identity>,
+    pub(crate) hostname: String,
+}
+
+/// The delivery settings file; without one, nothing is set.
+#[derive(Default)]
+pub(crate) struct DeliveryRules {
+    pub(crate) conditions: Vec<config::delivery::DeliveryCondition>,
+    pub(crate) default: DeliverySettings,
+}
+
+impl DeliveryRules {
+    fn new(file: Option<config::Delivery>) -> Self {
+        file.map(|file| Self { conditions: file.conditions, default: file.default })
+            .unwrap_or_default()
+    }
+}
+
+/// Behaviour of one virtual server.
+pub(crate) struct Server {
+    pub(crate) id: ServerId,
+    pub(crate) smtp: Arc<smtp::server::Config>,
+    pub(crate) hooks: ServerHooks,
+    pub(crate) transport: Option<TransportId>,
+    pub(crate) tls: Option<ServerTls>,
+    /// Listeners with TLS from the first octet.
+    pub(crate) implicit_tls: HashSet<Arc<str>>,
+    pub(crate) max_connections: u64,
+    pub(crate) max_hops: u32,
+    pub(crate) idle_timeout: Duration,
+    pub(crate) reverse_dns: bool,
+    pub(crate) stats: Arc<ServerStats>,
+}
+
+/// Compiled scripts of one virtual server.
+#[derive(Default)]
+pub(crate) struct ServerHooks {
+    pub(crate) connect: Option<Hook>,
+    pub(crate) disconnect: Option<Hook>,
+    pub(crate) proxy: Option<Hook>,
+    pub(crate) helo: Option<Hook>,
+    pub(crate) auth: Option<Hook>,
+    pub(crate) mailfrom: Option<Hook>,
+    pub(crate) rcptto: Option<Hook>,
+    pub(crate) rcptto_by_domain: HashMap<Box<str>, Hook>,
+    pub(crate) eod: Option<Hook>,
+}
+
+impl ServerHooks {
+    /// The RCPT script for a recipient's domain: its own, else the fall-back.
+    pub(crate) fn rcptto_for(&self, domain: &str) -> Option<&Hook> {
+        if !self.rcptto_by_domain.is_empty()
+            && let Some(hook) = self.rcptto_by_domain.get(domain.to_ascii_lowercase().as_str())
+        {
+            return Some(hook);
+        }
+        self.rcptto.as_ref()
+    }
+}
+
+/// Why a running configuration cannot be used. Each line names file and place.
+#[derive(Debug)]
+pub struct GenerationError {
+    /// One finding a line.
+    pub findings: Vec<String>,
+}
+
+impl std::fmt::Display for GenerationError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.findings.join("\n"))
+    }
+}
+
+impl std::error::Error for GenerationError {}
+
+impl GenerationError {
+    pub(crate) fn of(findings: &[Diagnostic], text: &str) -> Self {
+        Self { findings: findings.iter().map(|finding| finding.render(text)).collect() }
+    }
+
+    fn one(finding: String) -> Self {
+        Self { findings: vec![finding] }
+    }
+}
+
+/// What a generation is made from.
+pub(crate) struct Inputs<'a> {
+    pub(crate) startup: &'a Startup,
+    pub(crate) running: Loaded<Running>,
+    pub(crate) delivery: Option<config::Delivery>,
+    /// Keys read before privileges were dropped.
+    pub(crate) early_keys: &'a EarlyKeys,
+    pub(crate) hook_sets: &'a HookSets,
+    pub(crate) stats: &'a Stats,
+    /// The file that names relative paths.
+    pub(crate) file: &'a Path,
+}
+
+/// PEM texts of the startup configuration, by id.
+#[derive(Default)]
+pub(crate) struct EarlyKeys(HashMap<Arc<str>, PemPair>);
+
+/// Certificate and private key, as far as they are there.
+type PemPair = (Option<Vec<u8>>, Option<Vec<u8>>);
+
+impl Generation {
+    /// Builds a generation. Must be called within the runtime.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong, as far as it can be told in one go.
+    pub(crate) fn build(inputs: Inputs<'_>) -> Result<Self, GenerationError> {
+        let mut findings = Vec::new();
+        let hostname = system_hostname();
+        let base = inputs.file.parent().unwrap_or(Path::new("/")).to_path_buf();
+        let identities = read_identities(&inputs, &base, &mut findings);
+        let files = ScriptFiles::new(
+            &inputs.running.config.scripting.files,
+            inputs.startup.scripting.rootpath.as_deref(),
+            inputs.startup.environment.pluginspath.as_path(),
+            &base,
+        );
+        let mut compile = |kind: HookKind, id: Option<&str>, text: &str| match inputs
+            .hook_sets
+            .compile(kind, id, text, &files)
+        {
+            Ok(hook) => Some(hook),
+            Err(finding) => {
+                findings.push(finding);
+                None
+            }
+        };
+        let hooks = &inputs.running.config.scripting.hooks;
+        let mut compiled: HashMap<(HookKind, Arc<str>), Hook> = HashMap::new();
+        for (kind, scripts) in [
+            (HookKind::Connect, &hooks.connect),
+            (HookKind::Disconnect, &hooks.disconnect),
+            (HookKind::Proxy, &hooks.proxy),
+            (HookKind::Helo, &hooks.helo),
+            (HookKind::Auth, &hooks.auth),
+            (HookKind::Mailfrom, &hooks.mailfrom),
+            (HookKind::Rcptto, &hooks.rcptto),
+            (HookKind::Eod, &hooks.eod),
+        ] {
+            for (id, text) in scripts {
+                if let Some(hook) = compile(kind, Some(id), text) {
+                    compiled.insert((kind, Arc::clone(id)), hook);
+                }
+            }
+        }
+        let predelivery =
+            hooks.predelivery.as_ref().and_then(|text| compile(HookKind::Predelivery, None, text));
+        let postdelivery = hooks
+            .postdelivery
+            .as_ref()
+            .and_then(|text| compile(HookKind::Postdelivery, None, text));
+        let resolver = match Resolver::new(resolver_config(&inputs.running.config)) {
+            Ok(resolver) => Some(resolver),
+            Err(error) => {
+                findings.push(error.to_string());
+                None
+            }
+        };
+        let mut servers = HashMap::new();
+        for settings in inputs.running.config.servers.values() {
+            let Some(stats) = inputs.stats.servers.get(&settings.id) else { continue };
+            match server(settings, &hostname, &compiled, &identities, Arc::clone(stats)) {
+                Ok(server) => drop(servers.insert(settings.id.clone(), Arc::new(server))),
+                Err(finding) => findings.push(finding),
+            }
+        }
+        let Some(resolver) = resolver.filter(|_| findings.is_empty()) else {
+            return Err(GenerationError { findings });
+        };
+        Ok(Self {
+            running: inputs.running.config.clone(),
+            loaded: inputs.running,
+            delivery: DeliveryRules::new(inputs.delivery),
+            servers,
+            predelivery,
+            postdelivery,
+            resolver,
+            identities,
+            hostname,
+        })
+    }
+
+    pub(crate) fn server(&self, id: &ServerId) -> Option<&Arc<Server>> {
+        self.servers.get(id)
+    }
+}
+
+fn server(
+    settings: &config::running::Server,
+    hostname: &str,
+    compiled: &HashMap<(HookKind, Arc<str>), Hook>,
+    identities: &HashMap<Arc<str>, Identity>,
+    stats: Arc<ServerStats>,
+) -> Result<Server, String> {
+    let find = |kind: HookKind, id: &Option<Arc<str>>| {
+        id.as_ref().and_then(|id| compiled.get(&(kind, Arc::clone(id))).cloned())
+    };
+    let phases = &settings.phases;
+    let hooks = ServerHooks {
+        connect: find(HookKind::Connect, &phases.connect),
+        disconnect: find(HookKind::Disconnect, &phases.disconnect),
+        proxy: find(HookKind::Proxy, &phases.proxy),
+        helo: find(HookKind::Helo, &phases.helo),
+        auth: find(HookKind::Auth, &phases.auth),
+        mailfrom: find(HookKind::Mailfrom, &phases.mailfrom.hook),
+        rcptto: find(HookKind::Rcptto, &phases.rcptto.hook),
+        rcptto_by_domain: phases
+            .rcptto
+            .recipientdomains
+            .iter()
+            .filter_map(|(domain, id)| {
+                let hook = find(HookKind::Rcptto, &Some(Arc::clone(id)))?;
+                Some((domain.clone(), hook))
+            })
+            .collect(),
+        eod: find(HookKind::Eod, &phases.eod),
+    };
+    let identity = |id: &Arc<str>| {
+        identities.get(id).cloned().ok_or_else(|| {
+            format!("server {}: pki:{id} has no certificate with a private key", settings.id)
+        })
+    };
+    let tls = match &settings.tls.cert {
+        None => None,
+        Some(id) => {
+            let names = settings
+                .tls
+                .sni
+                .iter()
+                .map(|(name, id)| Ok(SniName { name: name.to_string(), identity: identity(id)? }))
+                .collect::<Result<_, String>>()?;
+            let options =
+                ServerOptions { identity: identity(id)?, names, versions: Versions::default() };
+            Some(ServerTls::new(options))
+        }
+    };
+    let has_auth = hooks.auth.is_some() && settings.extensions.auth;
+    let smtp = smtp::server::Config {
+        hostname: settings.hostname.as_deref().unwrap_or(hostname).to_owned(),
+        extensions: extensions(settings, tls.is_some(), has_auth),
+        auth_mechanisms: if has_auth {
+            vec!["LOGIN".to_owned(), "PLAIN".to_owned()]
+        } else {
+            Vec::new()
+        },
+        proxy_hook: hooks.proxy.is_some(),
+        limits: Limits {
+            size: phases.data.maxsize.map(|size| size.0),
+            recipients: phases.rcptto.maxrecipients.get(),
+            messages: phases.mailfrom.maxmessages.map(std::num::NonZeroU32::get),
+            ..Limits::default()
+        },
+        ..smtp::server::Config::default()
+    };
+    Ok(Server {
+        id: settings.id.clone(),
+        smtp: Arc::new(smtp),
+        transport: settings.transport.clone(),
+        tls,
+        implicit_tls: settings.tls.implicit.iter().cloned().collect(),
+        max_connections: settings.concurrency_total.get().into(),
+        max_hops: phases.data.maxhops.get(),
+        idle_timeout: settings.timeout_idle,
+        reverse_dns: true,
+        hooks,
+        stats,
+    })
+}
+
+fn extensions(
+    settings: &config::running::Server,
+    has_tls: bool,
+    has_auth: bool,
+) -> smtp::extensions::Extensions {
+    use smtp::extensions::Extensions;
+    let offer = settings.extensions;
+    let mut out = Extensions::default_offer();
+    out.set(Extensions::PIPELINING, offer.pipelining);
+    out.set(Extensions::EIGHTBITMIME, offer.eightbitmime);
+    out.set(Extensions::SIZE, offer.size);
+    out.set(Extensions::SMTPUTF8, offer.smtputf8);
+    out.set(Extensions::CHUNKING, offer.chunking && settings.phases.data.chunking);
+    out.set(Extensions::STARTTLS, offer.starttls && has_tls);
+    out.set(Extensions::AUTH, has_auth);
+    out
+}
+
+fn resolver_config(running: &Running) -> dns::Config {
+    let settings = &running.resolver;
+    dns::Config {
+        servers: settings.servers.clone(),
+        cache_size: settings.cache_size.into(),
+        min_ttl: (!settings.cache_ttl_min.is_zero()).then_some(settings.cache_ttl_min),
+        concurrency: settings.concurrency.get() as usize,
+        ..dns::Config::default()
+    }
+}
+
+/// Reads every certificate with its key; the halves may stand in different files.
+fn read_identities(
+    inputs: &Inputs<'_>,
+    base: &Path,
+    findings: &mut Vec<String>,
+) -> HashMap<Arc<str>, Identity> {
+    let mut out = HashMap::new();
+    let mut read =
+        |id: &Arc<str>, source: Option<&Source>| match source.map(|s| read_source(s, base)) {
+            None => None,
+            Some(Ok(text)) => Some(text),
+            Some(Err(error)) => {
+                findings.push(format!("{}: pki:{id}: {error}", inputs.file.display()));
+                None
+            }
+        };
+    let mut texts = inputs.early_keys.0.clone();
+    for pki in inputs.running.config.pki.values() {
+        let certificate = read(&pki.id, pki.certificate.as_ref());
+        let key = read(&pki.id, pki.privatekey.as_ref());
+        let entry = texts.entry(Arc::clone(&pki.id)).or_default();
+        if certificate.is_some() {
+            entry.0 = certificate;
+        }
+        if key.is_some() {
+            entry.1 = key;
+        }
+    }
+    for (id, (certificate, key)) in texts {
+        // A key without certificate is for DKIM, not for TLS.
+        let (Some(certificate), Some(key)) = (certificate, key) else { continue };
+        match Identity::from_pem(&certificate, &key) {
+            Ok(identity) => drop(out.insert(id, identity)),
+            Err(error) => findings.push(format!("{}: pki:{id}: {error}", inputs.file.display())),
+        }
+    }
+    out
+}
+
+/// Content that a configuration names or holds.
+///
+/// # Errors
+///
+/// Names the file.
+pub(crate) fn read_source(source: &Source, base: &Path) -> Result<Vec<u8>, String> {
+    match source {
+        Source::Data(data) => Ok(data.to_vec()),
+        Source::Path(path) => {
+            let path: PathBuf = base.join(path);
+            std::fs::read(&path).map_err(|error| format!("cannot read {}: {error}", path.display()))
+        }
+    }
+}
+
+/// The name of this machine, fully qualified when the system knows it so.
+pub(crate) fn system_hostname() -> String {
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    if name.is_empty() { "localhost".to_owned() } else { name }
+}
+
+impl EarlyKeys {
+    /// Reads the keys of the startup configuration, while that is still allowed.
+    ///
+    /// # Errors
+    ///
+    /// Names the key and the file.
+    pub(crate) fn read(startup: &Startup, file: &Path) -> Result<Self, GenerationError> {
+        let base = file.parent().unwrap_or(Path::new("/"));
+        let mut out = HashMap::new();
+        for pki in &startup.pki {
+            let read = |source: &Option<Source>| {
+                source.as_ref().map(|source| read_source(source, base)).transpose().map_err(
+                    |error| {
+                        GenerationError::one(format!("{}: pki:{}: {error}", file.display(), pki.id))
+                    },
+                )
+            };
+            out.insert(Arc::clone(&pki.id), (read(&pki.certificate)?, read(&pki.privatekey)?));
+        }
+        Ok(Self(out))
+    }
+}

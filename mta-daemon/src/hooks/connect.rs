@@ -1,0 +1,66 @@
+//! `connect`: before the banner. Implicit end: Accept. Script error: Defer.
+
+use hsl::{Array, Value};
+use smtp::server::Verdict;
+
+use crate::hooks::runner::{self, Ending, Run};
+use crate::hooks::shared::{self, put};
+use crate::hooks::verdict::{self, HookVerdict};
+use crate::inbound::connection::Connection;
+
+/// Runs the script and returns the banner's verdict.
+pub(crate) async fn call(connection: &mut Connection) -> Verdict {
+    let server = std::sync::Arc::clone(&connection.server);
+    let Some(hook) = &server.hooks.connect else { return Verdict::accept() };
+    let run = Run {
+        hook,
+        stats: &server.stats.connect,
+        transaction: connection.facts.id,
+        variables: vec![
+            ("arguments", arguments(connection)),
+            // Compat: in 5.6 the facts of this hook are in its arguments, not in `$connection`.
+            ("connection", Value::Array(Array::new())),
+            ("transaction", shared::transaction(connection.facts.id, None, None)),
+            ("context", connection.context.clone()),
+        ],
+        states: Vec::new(),
+    };
+    let (ending, mut vm) = runner::run(&connection.core.scripts, run).await;
+    connection.context = vm.variable("context").unwrap_or_default();
+    match ending {
+        Ending::Exit(exit) => match exit.downcast::<HookVerdict>() {
+            Ok(decided) => {
+                apply(connection, &decided.options);
+                decided.verdict
+            }
+            Err(_) => Verdict::defer(),
+        },
+        Ending::End => Verdict::accept(),
+        Ending::Failed => Verdict::defer(),
+    }
+}
+
+fn arguments(connection: &Connection) -> Value {
+    let facts = &connection.facts;
+    let mut out = Array::new();
+    put(&mut out, "remoteip", facts.remote.ip().to_canonical().to_string());
+    put(&mut out, "remoteport", f64::from(facts.remote.port()));
+    if let Some(name) = &facts.remoteptr {
+        put(&mut out, "remoteptr", name.as_str());
+    }
+    put(&mut out, "localip", facts.local.ip().to_canonical().to_string());
+    put(&mut out, "localport", f64::from(facts.local.port()));
+    put(&mut out, "serverid", facts.serverid.as_str());
+    Value::Array(out)
+}
+
+/// Takes over what `Accept` says about the peer.
+fn apply(connection: &mut Connection, options: &Array) {
+    if let Some(ip) = verdict::text(options, "remoteip").and_then(|ip| ip.parse().ok()) {
+        connection.facts.remote.set_ip(ip);
+    }
+    if let Some(name) = verdict::text(options, "remoteptr") {
+        connection.facts.remoteptr = Some(name);
+    }
+    connection.facts_changed();
+}

@@ -1,0 +1,48 @@
+//! `disconnect`: after the end of the connection. Nothing it does reaches the peer.
+
+use hsl::host::{NativeStep, Registry};
+use hsl::{Array, Value};
+
+use crate::hooks::runner::{self, Run};
+use crate::hooks::shared::put;
+use crate::inbound::connection::Connection;
+
+/// The script said `Pass`.
+struct Passed;
+
+pub(crate) fn register(registry: &mut Registry) {
+    registry.function("Pass() -> none", "Ends the script.", |_, _| NativeStep::exit(Passed));
+}
+
+/// Runs the script. `local` tells whether we closed; `failure` is the socket's error.
+pub(crate) async fn call(
+    connection: &mut Connection,
+    local: bool,
+    failure: Option<&std::io::Error>,
+) {
+    let server = std::sync::Arc::clone(&connection.server);
+    let Some(hook) = &server.hooks.disconnect else { return };
+    let mut arguments = Array::new();
+    put(&mut arguments, "close", if local { "local" } else { "remote" });
+    if let Some(error) = failure {
+        let mut value = Array::new();
+        put(&mut value, "reason", error.to_string());
+        put(&mut value, "type", if error.raw_os_error().is_some() { "socket" } else { "tls" });
+        put(&mut value, "code", f64::from(error.raw_os_error().unwrap_or(0)));
+        put(&mut arguments, "error", Value::Array(value));
+    }
+    let run = Run {
+        hook,
+        stats: &server.stats.disconnect,
+        transaction: connection.facts.id,
+        variables: vec![
+            ("arguments", Value::Array(arguments)),
+            ("connection", connection.connection_value()),
+            ("transaction", Value::Array(Array::new())),
+            ("context", connection.context.clone()),
+        ],
+        states: Vec::new(),
+    };
+    // However it ends, the connection is over.
+    let _ = runner::run(&connection.core.scripts, run).await;
+}

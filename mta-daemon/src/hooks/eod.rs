@@ -1,0 +1,173 @@
+//! `eod`: the end of data, once per message. Implicit end and script error: Defer, and what the
+//! script queued is dropped.
+//!
+//! Nothing is delivered unless the script queues it. Copies become real when the script ends with
+//! `Accept`, all of them before the client hears 250.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hsl::host::{CallContext, Registry, Thrown};
+use hsl::{Array, Object, Value};
+use mta_types::{Address, Timestamp, TransactionId, TransportId};
+use queue::message::DsnReturn;
+use smtp::server::{Decision, Verdict};
+use spool::Draft;
+
+use crate::hooks::HookKind;
+use crate::hooks::runner::{self, Ending, Run};
+use crate::hooks::shared::{self, put};
+use crate::hooks::verdict::{self, HookVerdict};
+use crate::inbound::connection::Connection;
+use crate::inbound::facts::TransactionFacts;
+use crate::inbound::receive::{CopyFacts, QueuedCopy, parse_notify};
+
+/// What the script has queued so far; lives in the execution.
+struct Queued {
+    transaction: TransactionId,
+    copies: Vec<QueuedCopy>,
+    envid: Option<Box<str>>,
+    ret: Option<DsnReturn>,
+}
+
+/// `$arguments["mail"]`.
+struct Mail {
+    size: u64,
+}
+
+/// Name of the class of `$arguments["mail"]`.
+const CLASS: &str = "EODMailMessage";
+
+pub(crate) fn register(registry: &mut Registry) {
+    verdict::register(registry);
+    registry.class(CLASS, "The message that came in, at the end of its data.", |class| {
+        class.method(
+            "queue(string or array sender, string or array recipient, string transportid, \
+             array options = []) -> array",
+            "Queues a copy; it becomes real when the script accepts.",
+            queue,
+        );
+        class.method("getSize() -> number", "The size of the message in bytes.", |context, _| {
+            context.state_of_this::<Mail>().map(|mail| Value::Number(mail.size as f64))
+        });
+    });
+}
+
+/// Runs the script; returns its verdict and the copies to make real.
+pub(crate) async fn call(
+    connection: &mut Connection,
+    facts: &TransactionFacts,
+    draft: &Draft,
+    now: Timestamp,
+) -> (Verdict, Vec<QueuedCopy>) {
+    let server = Arc::clone(&connection.server);
+    let Some(hook) = &server.hooks.eod else { return (Verdict::defer(), Vec::new()) };
+    let mut arguments = Array::new();
+    let set = connection.core.hook_sets.set(HookKind::Eod);
+    if let Some(class) = set.class(CLASS) {
+        let mail = Object::new(class, Mail { size: draft.len() });
+        put(&mut arguments, "mail", Value::Object(mail));
+    }
+    let id = connection.facts.id;
+    let transaction = shared::transaction(id, Some(facts), Some(now.as_seconds_f64()));
+    let envelope =
+        CopyFacts::new(facts, Address::null(), Address::null(), String::new().into(), id);
+    let run = Run {
+        hook,
+        stats: &server.stats.eod,
+        transaction: id,
+        variables: vec![
+            ("arguments", Value::Array(arguments)),
+            ("connection", connection.connection_value()),
+            ("transaction", transaction),
+            ("context", connection.context.clone()),
+        ],
+        states: vec![Box::new(Queued {
+            transaction: id,
+            copies: Vec::new(),
+            envid: envelope.envid,
+            ret: envelope.ret,
+        })],
+    };
+    let (ending, mut vm) = runner::run(&connection.core.scripts, run).await;
+    connection.context = vm.variable("context").unwrap_or_default();
+    let verdict = match ending {
+        Ending::Exit(exit) => exit
+            .downcast::<HookVerdict>()
+            .map_or_else(|_| Verdict::defer(), |decided| decided.verdict),
+        Ending::End | Ending::Failed => Verdict::defer(),
+    };
+    let mut copies = Vec::new();
+    if verdict.decision == Decision::Accept
+        && let Some(queued) = vm.state::<Queued>()
+    {
+        copies = std::mem::take(&mut queued.copies);
+    }
+    (verdict, copies)
+}
+
+fn queue(context: &mut CallContext<'_>, args: &mut [Value]) -> Result<Value, Thrown> {
+    let [sender, recipient, transport, options] = args else {
+        return Err(Thrown::new("queue() expects a sender, a recipient and a transport"));
+    };
+    let sender = shared::parse_address(sender)?;
+    let recipient = shared::parse_address(recipient)?;
+    let transportid: TransportId = transport.as_text().unwrap_or_default().into();
+    let options = verdict::array(Some(options));
+    let Some(queued) = context.state::<Queued>() else {
+        return Err(Thrown::new("queue() is available in the end-of-data script only"));
+    };
+    let mut copy = CopyFacts {
+        sender,
+        recipient,
+        transportid,
+        jobid: None,
+        metadata: queue::Metadata::default(),
+        quotas: Vec::new(),
+        hold: false,
+        delay: Duration::ZERO,
+        notify: queue::message::DsnNotify::UNSET,
+        orcpt: None,
+        envid: queued.envid.clone(),
+        ret: queued.ret,
+        transaction: queued.transaction,
+    };
+    read_options(&mut copy, &options)?;
+    queued.copies.push(QueuedCopy { row: copy, prefix: Bytes::new(), skip: 0 });
+    Ok(Value::map([
+        ("transaction", Value::from(queued.transaction.to_string())),
+        ("queue", Value::from(queued.copies.len())),
+    ]))
+}
+
+/// The options of `queue`, the same for every class that queues.
+fn read_options(copy: &mut CopyFacts, options: &Array) -> Result<(), Thrown> {
+    let lossy =
+        |value: &Value| String::from_utf8_lossy(hsl::ops::to_text(value).as_bytes()).into_owned();
+    copy.jobid = verdict::text(options, "jobid").map(Into::into);
+    copy.hold = verdict::flag(options, "hold");
+    if let Some(delay) = options.get_text("delay").and_then(Value::as_number) {
+        copy.delay = Duration::try_from_secs_f64(delay.max(0.0))
+            .map_err(|_| Thrown::new("option delay is too large"))?;
+    }
+    if let Some(Value::Array(pairs)) = options.get_text("metadata") {
+        let pairs: Vec<(String, String)> =
+            pairs.iter().map(|(key, value)| (lossy(&key.to_value()), lossy(value))).collect();
+        copy.metadata = pairs.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+    }
+    if let Some(Value::Array(names)) = options.get_text("quotas") {
+        copy.quotas = names.values().map(|name| lossy(name).into()).collect();
+    }
+    if let Some(Value::Array(dsn)) = options.get_text("dsn") {
+        copy.envid = verdict::text(dsn, "envid").map(Into::into);
+        copy.orcpt = verdict::text(dsn, "orcpt").map(Into::into);
+        if let Some(notify) = verdict::text(dsn, "notify") {
+            copy.notify = parse_notify(&notify);
+        }
+        copy.ret = verdict::text(dsn, "ret").map(|ret| {
+            if ret.eq_ignore_ascii_case("HDRS") { DsnReturn::Headers } else { DsnReturn::Full }
+        });
+    }
+    Ok(())
+}

@@ -1,0 +1,56 @@
+//! `helo`: HELO, EHLO and LHLO. Implicit end: Accept. Script error: Defer.
+
+use hsl::{Array, Value};
+use smtp::server::{Hello, HelloVerb, Verdict};
+
+use crate::hooks::runner::{self, Ending, Run};
+use crate::hooks::shared::{self, put};
+use crate::hooks::verdict::{self, HookVerdict};
+use crate::inbound::connection::Connection;
+
+/// Runs the script; returns the verdict, the keywords to announce and another name for the peer.
+pub(crate) async fn call(
+    connection: &mut Connection,
+    hello: &Hello,
+) -> (Verdict, Option<Vec<String>>, Option<String>) {
+    let server = std::sync::Arc::clone(&connection.server);
+    let Some(hook) = &server.hooks.helo else { return (Verdict::accept(), None, None) };
+    let mut arguments = Array::new();
+    put(&mut arguments, "verb", hello.verb.as_str());
+    put(&mut arguments, "host", hello.host.as_str());
+    if hello.verb != HelloVerb::Helo {
+        let keywords = hello.extensions.iter().map(|keyword| Value::from(keyword.as_str()));
+        put(&mut arguments, "extensions", Value::list(keywords));
+    }
+    let run = Run {
+        hook,
+        stats: &server.stats.helo,
+        transaction: connection.facts.id,
+        variables: vec![
+            ("arguments", Value::Array(arguments)),
+            ("connection", connection.connection_value()),
+            ("transaction", shared::transaction(connection.facts.id, None, None)),
+            ("context", connection.context.clone()),
+        ],
+        states: Vec::new(),
+    };
+    let (ending, mut vm) = runner::run(&connection.core.scripts, run).await;
+    connection.context = vm.variable("context").unwrap_or_default();
+    let Ending::Exit(exit) = ending else {
+        let failed = matches!(ending, Ending::Failed);
+        return (if failed { Verdict::defer() } else { Verdict::accept() }, None, None);
+    };
+    let Ok(decided) = exit.downcast::<HookVerdict>() else { return (Verdict::defer(), None, None) };
+    // Compat: ignored for HELO since 5.4-p3.
+    let extensions = match decided.options.get_text("extensions") {
+        Some(Value::Array(list)) if hello.verb != HelloVerb::Helo => Some(
+            list.values()
+                .map(|keyword| {
+                    String::from_utf8_lossy(hsl::ops::to_text(keyword).as_bytes()).into_owned()
+                })
+                .collect(),
+        ),
+        _ => None,
+    };
+    (decided.verdict, extensions, verdict::text(&decided.options, "host"))
+}

@@ -1,0 +1,178 @@
+//! `postdelivery`: after an attempt, and when a message is removed by hand. Implicit end and script
+//! error: the default action.
+
+use std::sync::Arc;
+
+use hsl::host::{NativeStep, Registry};
+use hsl::{Array, Value};
+use queue::Requeue;
+use queue::message::QueuedMessage;
+use smtp::client::Answer;
+
+use crate::context::Core;
+use crate::generation::Generation;
+use crate::hooks::predelivery::{self, Notes, QueueExit};
+use crate::hooks::runner::{self, Ending as RunEnding, Run};
+use crate::hooks::shared::put;
+use crate::outbound::outcome::{Attempt, DefaultAction, Ending};
+
+/// What happens to a message, in the manual's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Action {
+    Delete,
+    Bounce,
+    Queue,
+}
+
+impl Action {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Delete => "DELETE",
+            Self::Bounce => "BOUNCE",
+            Self::Queue => "QUEUE",
+        }
+    }
+}
+
+/// What the script decided.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Decision {
+    Default,
+    Queue(Requeue),
+    Bounce,
+    Delete,
+}
+
+pub(crate) fn register(registry: &mut Registry) {
+    predelivery::register_common(registry);
+    registry.function(
+        "Default() -> none",
+        "Does what would happen without a script and ends the script.",
+        |_, _| NativeStep::exit(QueueExit::Default),
+    );
+}
+
+/// Runs the script.
+pub(crate) async fn call(
+    core: &Arc<Core>,
+    generation: &Generation,
+    row: &QueuedMessage,
+    attempt: &Attempt,
+    default: DefaultAction,
+    context: Value,
+) -> Decision {
+    let Some(hook) = &generation.postdelivery else { return Decision::Default };
+    let run = Run {
+        hook,
+        stats: &core.stats.postdelivery,
+        transaction: row.id.transaction,
+        variables: vec![
+            ("arguments", arguments(row, attempt, default)),
+            ("message", predelivery::message(row)),
+            ("context", context),
+        ],
+        states: vec![Box::new(Notes { metadata: row.metadata.clone(), changed: false })],
+    };
+    let (ending, mut vm) = runner::run(&core.scripts, run).await;
+    let metadata = vm.state::<Notes>().filter(|n| n.changed).map(|n| n.metadata.clone());
+    let RunEnding::Exit(exit) = ending else { return Decision::Default };
+    let Ok(exit) = exit.downcast::<QueueExit>() else { return Decision::Default };
+    let decision = match *exit {
+        QueueExit::Queue(options) => {
+            let mut requeue = predelivery::requeue(&options, metadata);
+            if requeue.delay == predelivery::TRANSPORT_DELAY {
+                let transport = generation.running.transports.get(row.transportid.as_str());
+                requeue.delay = default.wait.map(|wait| wait.delay).unwrap_or_else(|| {
+                    transport.map_or(queue::retry::Schedule::DEFAULT_INTERVAL, |transport| {
+                        crate::outbound::outcome::schedule(transport).interval(row.retrycount).delay
+                    })
+                });
+            }
+            if requeue.reason.is_none() {
+                requeue.reason = Some(attempt.reason().into());
+            }
+            Decision::Queue(requeue)
+        }
+        QueueExit::Bounce => Decision::Bounce,
+        QueueExit::Delete => Decision::Delete,
+        QueueExit::Default | QueueExit::Try(_) => Decision::Default,
+    };
+    if default.action.is_none() && decision != Decision::Default {
+        // The manual makes this a runtime error: a delivered message has no other future.
+        tracing::error!(
+            transaction = %row.id.transaction,
+            hook = %hook.name,
+            error = "the message is delivered already",
+            "script.failed"
+        );
+        core.stats.postdelivery.errors.increment();
+        return Decision::Default;
+    }
+    decision
+}
+
+fn arguments(row: &QueuedMessage, attempt: &Attempt, default: DefaultAction) -> Value {
+    let mut out = Array::new();
+    put(&mut out, "retry", f64::from(row.retrycount));
+    if let Some(action) = default.action {
+        put(&mut out, "action", action.word());
+    }
+    put(&mut out, "expired", default.expired);
+    if let Some(grouping) = &row.grouping {
+        put(&mut out, "grouping", grouping.as_str());
+    }
+    let mut value = Array::new();
+    match &attempt.ending {
+        Ending::Answered(result) => {
+            let mut answer = Array::new();
+            if let Answer::Reply(reply) = &result.answer {
+                put(&mut answer, "code", f64::from(reply.code));
+                if let Some(enhanced) = reply.enhanced {
+                    let numbers =
+                        [u16::from(enhanced.class.digit()), enhanced.subject, enhanced.detail];
+                    let numbers = numbers.map(|n| Value::Number(f64::from(n)));
+                    put(&mut answer, "enhanced", Value::list(numbers));
+                }
+                let lines = reply.lines.iter().map(|line| Value::from(line.as_str()));
+                put(&mut answer, "reason", Value::list(lines));
+            }
+            put(&mut answer, "state", result.state.as_str());
+            put(&mut value, "result", Value::Array(answer));
+        }
+        Ending::Error(error) => {
+            let (kind, dns) = error.kind.words();
+            let mut failure = Array::new();
+            put(&mut failure, "temporary", error.temporary);
+            put(&mut failure, "message", error.message.as_str());
+            put(&mut failure, "type", kind);
+            if let Some(dns) = dns {
+                put(&mut failure, "dns", dns);
+            }
+            put(&mut value, "error", Value::Array(failure));
+        }
+        Ending::Decided { .. } => return Value::Array(out),
+    }
+    if let Some(facts) = &attempt.connection {
+        let mut connection = Array::new();
+        if let Some(ip) = facts.local {
+            put(&mut connection, "localip", ip.to_string());
+        }
+        if let Some(ip) = facts.remote {
+            put(&mut connection, "remoteip", ip.to_string());
+        }
+        put(&mut connection, "remotemx", &*facts.remotemx);
+        put(&mut connection, "transactions", f64::from(facts.transactions));
+        let mut tls = Array::new();
+        put(&mut tls, "started", facts.tls.is_some());
+        if let Some(session) = &facts.tls {
+            put(&mut tls, "protocol", session.protocol);
+            put(&mut tls, "cipher", session.cipher.as_str());
+            put(&mut tls, "keysize", f64::from(session.keysize));
+        }
+        put(&mut connection, "tls", Value::Array(tls));
+        put(&mut value, "connection", Value::Array(connection));
+    }
+    put(&mut value, "duration", attempt.duration.as_secs_f64());
+    put(&mut out, "attempt", Value::Array(value));
+    Value::Array(out)
+}

@@ -1,0 +1,418 @@
+//! `predelivery`: a due message, before DNS and the active queue. Implicit end: Try. Script error:
+//! put off for 300 seconds, without counting an attempt.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use config::running::{Destination, MailProtocol};
+use config::value::TlsMode;
+use hsl::host::{CallContext, NativeStep, Registry, Thrown};
+use hsl::{Array, Value};
+use queue::message::QueuedMessage;
+use queue::{Metadata, Requeue, RetryCount, Rewrite};
+
+use crate::context::Core;
+use crate::generation::Generation;
+use crate::hooks::runner::{self, Ending, Run};
+use crate::hooks::shared::{self, put};
+use crate::hooks::verdict;
+use crate::outbound::plan::{Settings, Sni, Source};
+
+/// What the script decided.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Decision {
+    Try,
+    Queue(Requeue),
+    Bounce,
+    Delete,
+}
+
+/// A delay that stands for the transport's own.
+pub(crate) const TRANSPORT_DELAY: Duration = Duration::MAX;
+
+/// How a queue script ended.
+pub(crate) enum QueueExit {
+    Try(Array),
+    Queue(Array),
+    Bounce,
+    Delete,
+    Default,
+}
+
+/// Metadata of the message, in the execution.
+pub(crate) struct Notes {
+    pub(crate) metadata: Metadata,
+    pub(crate) changed: bool,
+}
+
+pub(crate) fn register(registry: &mut Registry) {
+    registry.function(
+        "Try(array options = []) -> none",
+        "Attempts delivery with these settings and ends the script.",
+        |_, args| NativeStep::exit(QueueExit::Try(verdict::array(args.first_mut()))),
+    );
+    register_common(registry);
+}
+
+/// Functions that both queue hooks have.
+pub(crate) fn register_common(registry: &mut Registry) {
+    registry.function(
+        "Queue(array options = []) -> none",
+        "Puts the message off and ends the script.",
+        |_, args| NativeStep::exit(QueueExit::Queue(verdict::array(args.first_mut()))),
+    );
+    registry.function(
+        "Bounce(array options = []) -> none",
+        "Gives the message up, tells the sender and ends the script.",
+        |_, _| NativeStep::exit(QueueExit::Bounce),
+    );
+    registry.function(
+        "Delete(array options = []) -> none",
+        "Removes the message silently and ends the script.",
+        |_, _| NativeStep::exit(QueueExit::Delete),
+    );
+    registry.function(
+        "SetMetaData(array metadata) -> none",
+        "Notes string keys and values on the message, kept for the next attempt.",
+        set_metadata,
+    );
+    registry.function(
+        "GetMetaData() -> array",
+        "What was noted on the message.",
+        |context: &mut CallContext<'_>, _| -> Value {
+            let Some(notes) = context.state::<Notes>() else { return Value::Array(Array::new()) };
+            Value::map(notes.metadata.iter().map(|(key, value)| (key, Value::from(value))))
+        },
+    );
+}
+
+fn set_metadata(context: &mut CallContext<'_>, args: &mut [Value]) -> Result<Value, Thrown> {
+    let lossy =
+        |value: &Value| String::from_utf8_lossy(hsl::ops::to_text(value).as_bytes()).into_owned();
+    let pairs: Vec<(String, String)> = match args.first() {
+        Some(Value::Array(array)) => {
+            array.iter().map(|(key, value)| (lossy(&key.to_value()), lossy(value))).collect()
+        }
+        _ => Vec::new(),
+    };
+    let Some(notes) = context.state::<Notes>() else {
+        return Err(Thrown::new("SetMetaData() is available in queue scripts only"));
+    };
+    notes.metadata = pairs.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+    notes.changed = true;
+    Ok(Value::None)
+}
+
+/// Runs the script. `settings` take what `Try` says; the second value is `$context`.
+pub(crate) async fn call(
+    core: &Arc<Core>,
+    generation: &Generation,
+    row: &QueuedMessage,
+    settings: &mut Settings,
+) -> (Decision, Value) {
+    let Some(hook) = &generation.predelivery else { return (Decision::Try, Value::None) };
+    let mut arguments = Array::new();
+    put(&mut arguments, "retry", f64::from(row.retrycount));
+    let run = Run {
+        hook,
+        stats: &core.stats.predelivery,
+        transaction: row.id.transaction,
+        variables: vec![
+            ("arguments", Value::Array(arguments)),
+            ("message", message(row)),
+            ("context", Value::None),
+        ],
+        states: vec![Box::new(Notes { metadata: row.metadata.clone(), changed: false })],
+    };
+    let (ending, mut vm) = runner::run(&core.scripts, run).await;
+    let context = vm.variable("context").unwrap_or_default();
+    let metadata = vm.state::<Notes>().filter(|n| n.changed).map(|n| n.metadata.clone());
+    let script_error = || {
+        Decision::Queue(Requeue {
+            delay: ERROR_DELAY,
+            retrycount: RetryCount::Keep,
+            reason: Some("the pre-delivery script failed".into()),
+            ..Requeue::default()
+        })
+    };
+    let decision = match ending {
+        Ending::End => Decision::Try,
+        Ending::Failed => script_error(),
+        Ending::Exit(exit) => match exit.downcast::<QueueExit>().map(|exit| *exit) {
+            Ok(QueueExit::Try(options)) => match apply(settings, generation, &options) {
+                Ok(()) => Decision::Try,
+                Err(error) => {
+                    tracing::error!(transaction = %row.id.transaction, hook = %hook.name, %error, "script.failed");
+                    script_error()
+                }
+            },
+            Ok(QueueExit::Queue(options)) => Decision::Queue(requeue(&options, metadata.clone())),
+            Ok(QueueExit::Bounce) => Decision::Bounce,
+            Ok(QueueExit::Delete) => Decision::Delete,
+            Ok(QueueExit::Default) | Err(_) => Decision::Try,
+        },
+    };
+    if let Some(metadata) = metadata
+        && !matches!(decision, Decision::Queue(_))
+    {
+        let rewrite = Rewrite { metadata: Some(metadata), ..Rewrite::default() };
+        let mut queue = core.queue.lock();
+        if let Ok(Some(change)) = queue.rewrite(row.id, rewrite, crate::time::now()) {
+            let changes = [change];
+            let durability = spool::Durability::Lazy;
+            drop(crate::queue_service::persist::write(core, &queue, &changes, durability));
+        }
+    }
+    (decision, context)
+}
+
+/// The options of `Queue`, for both queue hooks.
+pub(crate) fn requeue(options: &Array, metadata: Option<Metadata>) -> Requeue {
+    let delay = options
+        .get_text("delay")
+        .and_then(Value::as_number)
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds.max(0.0)).ok())
+        .unwrap_or(TRANSPORT_DELAY);
+    let increment = options.get_text("increment_retry").is_none_or(Value::is_truthy);
+    let retrycount = if verdict::flag(options, "reset_retry") {
+        RetryCount::Reset
+    } else if increment {
+        RetryCount::Increment
+    } else {
+        RetryCount::Keep
+    };
+    let quotas = match options.get_text("quotas") {
+        Some(Value::Array(names)) => Some(
+            names.values().filter_map(Value::as_text).map(Box::from).collect::<Vec<Box<str>>>(),
+        ),
+        _ => None,
+    };
+    Requeue {
+        delay,
+        hold: verdict::flag(options, "hold"),
+        retrycount,
+        reason: verdict::text(options, "reason").map(Into::into),
+        rewrite: Rewrite {
+            transportid: verdict::text(options, "transportid").map(Into::into),
+            metadata,
+            quotas,
+            ..Rewrite::default()
+        },
+    }
+}
+
+/// `$message`.
+pub(crate) fn message(row: &QueuedMessage) -> Value {
+    let mut out = Array::with_capacity(14);
+    let mut id = Array::new();
+    put(&mut id, "transaction", row.id.transaction.to_string());
+    put(&mut id, "queue", f64::from(row.id.queue.0));
+    put(&mut out, "id", Value::Array(id));
+    put(&mut out, "ts", row.transaction.ts().as_seconds_f64());
+    put(&mut out, "serverid", row.transaction.serverid().as_str());
+    put(&mut out, "sender", row.sender.to_lowercase());
+    put(&mut out, "senderaddress", shared::address(&row.sender));
+    put(&mut out, "recipient", row.recipient.to_lowercase());
+    put(&mut out, "recipientaddress", shared::address(&row.recipient));
+    put(&mut out, "transportid", row.transportid.as_str());
+    if let Some(jobid) = &row.jobid {
+        put(&mut out, "jobid", jobid.as_str());
+    }
+    if let Some(tenant) = &row.tenantid {
+        put(&mut out, "tenantid", tenant.as_str());
+    }
+    put(&mut out, "priority", f64::from(row.priority.number()));
+    put(&mut out, "size", row.transaction.size() as f64);
+    let mut dsn = Array::new();
+    if let Some(envid) = row.transaction.envid() {
+        put(&mut dsn, "envid", envid);
+    }
+    if let Some(ret) = row.transaction.ret() {
+        put(
+            &mut dsn,
+            "ret",
+            if ret == queue::message::DsnReturn::Headers { "HDRS" } else { "FULL" },
+        );
+    }
+    if let Some(notify) = crate::outbound::dispatch::notify_text(row.notify) {
+        put(&mut dsn, "notify", notify);
+    }
+    if let Some(orcpt) = &row.orcpt {
+        put(&mut dsn, "orcpt", &**orcpt);
+    }
+    put(&mut out, "dsn", Value::Array(dsn));
+    Value::Array(out)
+}
+
+/// Lays `Try` options over the settings.
+fn apply(settings: &mut Settings, generation: &Generation, options: &Array) -> Result<(), Thrown> {
+    if let Some(host) = verdict::text(options, "host") {
+        settings.destination = if host == "lookup-mx" {
+            Destination::Mx
+        } else if let Ok(ip) = host.parse::<IpAddr>() {
+            Destination::Address(ip)
+        } else {
+            Destination::Host(host.into())
+        };
+    }
+    if let Some(port) = options.get_text("port").and_then(Value::as_number) {
+        if !(1.0..=65535.0).contains(&port) {
+            return Err(Thrown::new("Try: port is not between 1 and 65535"));
+        }
+        settings.port = port as u16;
+    }
+    if let Some(sender) = options.get_text("sender").filter(|v| !v.is_none()) {
+        settings.sender = Some(shared::parse_address(sender)?);
+    }
+    if let Some(recipient) = options.get_text("recipient").filter(|v| !v.is_none()) {
+        settings.recipient = Some(shared::parse_address(recipient)?);
+    }
+    if let Some(helo) = verdict::text(options, "helo") {
+        settings.helo = Some(helo.into());
+    }
+    if let Some(Value::Array(list)) = options.get_text("sourceip") {
+        settings.sources =
+            list.values().map(|item| source(generation, item)).collect::<Result<_, _>>()?;
+    }
+    if let Some(random) = options.get_text("sourceip_random") {
+        settings.source_random = random.is_truthy();
+    }
+    if let (Some(username), Some(password)) =
+        (verdict::text(options, "saslusername"), verdict::text(options, "saslpassword"))
+    {
+        settings.credentials = Some((username.into(), password.into()));
+    }
+    if let Some(seconds) = options.get_text("connect_timeout").and_then(Value::as_number) {
+        settings.connect_timeout = Duration::try_from_secs_f64(seconds.max(0.0))
+            .map_err(|_| Thrown::new("Try: connect_timeout is too large"))?;
+    }
+    if let Some(Value::Array(states)) = options.get_text("timeout") {
+        for (state, seconds) in states.iter() {
+            let name = hsl::ops::to_text(&state.to_value());
+            let state = name
+                .as_text()
+                .and_then(config::delivery::SmtpState::from_word)
+                .ok_or_else(|| {
+                    Thrown::new(format!("Try: {} is no SMTP state", name.as_text().unwrap_or("?")))
+                })?;
+            let wait = seconds
+                .as_number()
+                .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+                .ok_or_else(|| Thrown::new("Try: a timeout is no number of seconds"))?;
+            settings.timeouts.insert(0, (state, wait));
+        }
+    }
+    if let Some(protocol) = verdict::text(options, "protocol") {
+        settings.protocol = match protocol.as_str() {
+            "smtp" => MailProtocol::Smtp,
+            "lmtp" => MailProtocol::Lmtp,
+            other => return Err(Thrown::new(format!("Try: protocol {other} is unknown"))),
+        };
+    }
+    if let Some(pooling) = options.get_text("pooling") {
+        settings.pooling.enabled = pooling.is_truthy();
+    }
+    if let Some(chunking) = options.get_text("chunking") {
+        settings.chunking = chunking.is_truthy();
+    }
+    let names = |key: &str| match options.get_text(key) {
+        Some(Value::Array(list)) => {
+            Some(list.values().filter_map(Value::as_text).map(str::to_owned).collect::<Vec<_>>())
+        }
+        _ => None,
+    };
+    if let Some(list) = names("mx_include") {
+        settings.mx_include = list;
+    }
+    if let Some(list) = names("mx_exclude") {
+        settings.mx_exclude = list;
+    }
+    if let Some(Value::Array(attributes)) = options.get_text("xclient") {
+        settings.xclient = attributes
+            .iter()
+            .map(|(key, value)| {
+                let text = |value: &Value| {
+                    String::from_utf8_lossy(hsl::ops::to_text(value).as_bytes()).into_owned()
+                };
+                (text(&key.to_value()), text(value))
+            })
+            .collect();
+    }
+    apply_tls(settings, options, names("tls_verify_name"))
+}
+
+fn apply_tls(
+    settings: &mut Settings,
+    options: &Array,
+    verify_names: Option<Vec<String>>,
+) -> Result<(), Thrown> {
+    let tls = &mut settings.tls;
+    if let Some(mode) = verdict::text(options, "tls") {
+        tls.mode = mode
+            .parse::<TlsMode>()
+            .map_err(|_| Thrown::new(format!("Try: TLS mode {mode} is unknown")))?;
+    }
+    match options.get_text("tls_sni") {
+        None | Some(Value::None) => {}
+        Some(Value::String(name)) => {
+            tls.sni = Sni::Name(String::from_utf8_lossy(name.as_bytes()).into_owned());
+        }
+        Some(value) => tls.sni = if value.is_truthy() { Sni::Host } else { Sni::Off },
+    }
+    if let Some(protocols) = verdict::text(options, "tls_protocols") {
+        let protocols: config::value::TlsProtocols = protocols
+            .parse()
+            .map_err(|error| Thrown::new(format!("Try: tls_protocols: expected {error}")))?;
+        tls.versions = tls_policy::Versions { tls12: protocols.tls12, tls13: protocols.tls13 };
+    }
+    if let Some(verify) = options.get_text("tls_verify_host") {
+        tls.verify_host = verify.is_truthy();
+    }
+    if let Some(names) = verify_names {
+        tls.verify_names = names;
+    }
+    if let Some(system) = options.get_text("tls_default_ca") {
+        tls.default_ca = system.is_truthy();
+    }
+    if let Some(id) = verdict::text(options, "tls_client_cert") {
+        tls.client_cert = Some(id.strip_prefix("pki:").unwrap_or(&id).into());
+    }
+    Ok(())
+}
+
+/// A source address: an id, or an array with `id` or `address`, and `helo`.
+fn source(generation: &Generation, item: &Value) -> Result<Source, Thrown> {
+    let by_id = |id: &str| {
+        generation
+            .running
+            .addresses
+            .get(id)
+            .map(|known| Source { address: known.address, helo: known.hostname.clone() })
+            .ok_or_else(|| Thrown::new(format!("Try: sourceip {id} is not in addresses")))
+    };
+    match item {
+        Value::Array(parts) => {
+            let mut source = match (verdict::text(parts, "id"), verdict::text(parts, "address")) {
+                (Some(id), _) => by_id(&id)?,
+                (None, Some(address)) => Source {
+                    address: address.parse().map_err(|_| {
+                        Thrown::new(format!("Try: sourceip {address} is no address"))
+                    })?,
+                    helo: None,
+                },
+                (None, None) => {
+                    return Err(Thrown::new("Try: a sourceip has no id and no address"));
+                }
+            };
+            if let Some(helo) = verdict::text(parts, "helo") {
+                source.helo = Some(helo.into());
+            }
+            Ok(source)
+        }
+        other => by_id(other.as_text().unwrap_or_default()),
+    }
+}
+
+/// The manual's delay after a script error.
+const ERROR_DELAY: Duration = Duration::from_secs(300);

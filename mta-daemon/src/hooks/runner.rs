@@ -1,0 +1,147 @@
+//! Runs one script for one hook: fuel slices, waits, limits, and what to log when it fails.
+
+use std::any::Any;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use hsl::host::{Clock, Limits};
+use hsl::shared_memory::SharedMemory;
+use hsl::{Program, Setup, Step, Value, Vm};
+use mta_types::TransactionId;
+use tokio::time::timeout_at;
+
+use crate::stats::ScriptStats;
+
+/// A compiled hook script.
+#[derive(Clone)]
+pub(crate) struct Hook {
+    pub(crate) program: Arc<Program>,
+    /// Which hook, as in the manual, and which script of it.
+    pub(crate) name: Arc<str>,
+}
+
+/// What all scripts of a daemon share.
+pub(crate) struct ScriptWorld {
+    pub(crate) memory: Arc<SharedMemory>,
+    pub(crate) cache: Arc<hsl::cache::CacheStore>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) limits: Limits,
+    /// Longest time a script may take, waits included.
+    pub(crate) patience: Duration,
+}
+
+impl ScriptWorld {
+    pub(crate) fn new() -> Self {
+        Self {
+            memory: SharedMemory::new(),
+            cache: hsl::cache::CacheStore::new(),
+            clock: Arc::new(SystemTimes { start: Instant::now() }),
+            limits: Limits::default(),
+            patience: PATIENCE,
+        }
+    }
+}
+
+/// One execution.
+pub(crate) struct Run<'a> {
+    pub(crate) hook: &'a Hook,
+    pub(crate) stats: &'a ScriptStats,
+    pub(crate) transaction: TransactionId,
+    pub(crate) variables: Vec<(&'static str, Value)>,
+    pub(crate) states: Vec<Box<dyn Any + Send>>,
+}
+
+/// How an execution ended.
+pub(crate) enum Ending {
+    /// A function such as `Accept` ended it.
+    Exit(Box<dyn Any + Send>),
+    /// The script ran to its end.
+    End,
+    /// The script failed; the failure was logged.
+    Failed,
+}
+
+/// Runs a script to its end. The machine comes back too, for what the script left behind.
+///
+/// # Cancel safety
+///
+/// Dropping the future ends the script where it stands; nothing it decided takes effect.
+pub(crate) async fn run(world: &ScriptWorld, run: Run<'_>) -> (Ending, Vm) {
+    let id = run.transaction;
+    let setup = Setup {
+        limits: world.limits,
+        echo: Box::new(move |text: &[u8]| {
+            let text = String::from_utf8_lossy(text);
+            tracing::debug!(transaction = %id, %text, "script.echoed");
+        }),
+        clock: Arc::clone(&world.clock),
+        shared_memory: Arc::clone(&world.memory),
+        cache: Arc::clone(&world.cache),
+        states: run.states,
+        variables: run.variables,
+        message: Some(id.as_bytes().as_slice().into()),
+    };
+    let _running = run.stats.running.enter();
+    let mut vm = Vm::new(&run.hook.program, setup);
+    let deadline = tokio::time::Instant::now() + world.patience;
+    let ending = loop {
+        match vm.run(FUEL_SLICE) {
+            Step::Done(_) => break Ending::End,
+            Step::Exited(outcome) => break Ending::Exit(outcome),
+            Step::Threw(error) => {
+                tracing::error!(transaction = %id, hook = %run.hook.name, %error, "script.failed");
+                break Ending::Failed;
+            }
+            Step::OutOfFuel => {
+                if tokio::time::Instant::now() >= deadline {
+                    break overdue(id, run.hook);
+                }
+                // The others on this thread get their turn.
+                tokio::task::yield_now().await;
+            }
+            Step::Suspended(wait) => {
+                let _suspended = run.stats.suspended.enter();
+                match timeout_at(deadline, wait).await {
+                    Ok(result) => vm.resume(result),
+                    Err(_) => break overdue(id, run.hook),
+                }
+            }
+        }
+    };
+    match ending {
+        Ending::Failed => run.stats.errors.increment(),
+        Ending::Exit(_) | Ending::End => run.stats.finished.increment(),
+    }
+    (ending, vm)
+}
+
+fn overdue(id: TransactionId, hook: &Hook) -> Ending {
+    tracing::error!(
+        transaction = %id,
+        hook = %hook.name,
+        error = "the script took longer than it may",
+        "script.failed"
+    );
+    Ending::Failed
+}
+
+/// The system's clocks, for scripts.
+struct SystemTimes {
+    start: Instant,
+}
+
+impl Clock for SystemTimes {
+    fn unix_time(&self) -> Duration {
+        SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.start.elapsed()
+    }
+}
+
+/// Steps until others get a turn: about a millisecond.
+const FUEL_SLICE: u64 = 50_000;
+
+/// RFC 5321 §4.5.3.2 lets clients wait five minutes for most replies.
+const PATIENCE: Duration = Duration::from_secs(300);

@@ -1,0 +1,44 @@
+//! What is known of a connection and of the transaction on it: what hooks see and queue rows keep.
+
+use std::net::SocketAddr;
+
+use mta_types::{Address, ServerId, TransactionId, TransportId};
+use smtp::parameters::Parameters;
+use smtp::server::HelloVerb;
+
+/// A connection's facts; they fill up as the conversation goes on.
+#[derive(Debug)]
+pub(crate) struct Facts {
+    pub(crate) id: TransactionId,
+    pub(crate) remote: SocketAddr,
+    pub(crate) local: SocketAddr,
+    pub(crate) serverid: ServerId,
+    /// The peer's confirmed host name.
+    pub(crate) remoteptr: Option<String>,
+    pub(crate) helo: Option<(HelloVerb, String)>,
+    pub(crate) tls: Option<Box<tls_policy::Session>>,
+    pub(crate) auth: Option<Box<AuthFacts>>,
+}
+
+/// A successful login.
+#[derive(Debug)]
+pub(crate) struct AuthFacts {
+    pub(crate) mechanism: String,
+    pub(crate) username: Option<Vec<u8>>,
+}
+
+/// From MAIL to the end of data.
+#[derive(Debug)]
+pub(crate) struct TransactionFacts {
+    pub(crate) sender: Address,
+    pub(crate) params: Parameters,
+    pub(crate) recipients: Vec<RecipientFacts>,
+}
+
+/// An accepted recipient.
+#[derive(Clone, Debug)]
+pub(crate) struct RecipientFacts {
+    pub(crate) address: Address,
+    pub(crate) params: Parameters,
+    pub(crate) transportid: Option<TransportId>,
+}

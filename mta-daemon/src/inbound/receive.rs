@@ -1,0 +1,438 @@
+//! From the first octet of a message to the commit point.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use mta_types::{Class, EnhancedCode, QueueId, Timestamp, TransactionId};
+use queue::message::{DsnNotify, DsnReturn, NewMessage, Transaction, TransactionParts};
+use smtp::server::{EndOfData, HelloVerb, Security, Verdict};
+use smtp::trace_header::Trace;
+use spool::{Body, Commit, CommitError, Draft, DraftError, NewRow};
+
+use crate::context::Core;
+use crate::hooks;
+use crate::inbound::connection::Connection;
+use crate::inbound::facts::TransactionFacts;
+use crate::queue_service::codec;
+use crate::time;
+
+/// A message that comes in.
+pub(crate) struct Reception {
+    draft: Draft,
+    failure: Option<DraftError>,
+    eightbit: bool,
+}
+
+/// One copy that the end-of-data script queued.
+pub(crate) struct QueuedCopy {
+    pub(crate) row: CopyFacts,
+    /// Octets that go in front of the original, headers a script added; empty for most.
+    pub(crate) prefix: Bytes,
+    /// Octets at the start of the original that the prefix replaces.
+    pub(crate) skip: u64,
+}
+
+/// What a queued copy carries, before its transaction is known.
+#[derive(Clone, Debug)]
+pub(crate) struct CopyFacts {
+    pub(crate) sender: mta_types::Address,
+    pub(crate) recipient: mta_types::Address,
+    pub(crate) transportid: mta_types::TransportId,
+    pub(crate) jobid: Option<mta_types::JobId>,
+    pub(crate) metadata: queue::Metadata,
+    pub(crate) quotas: Vec<Box<str>>,
+    pub(crate) hold: bool,
+    pub(crate) delay: std::time::Duration,
+    pub(crate) notify: DsnNotify,
+    pub(crate) orcpt: Option<Box<str>>,
+    pub(crate) envid: Option<Box<str>>,
+    pub(crate) ret: Option<DsnReturn>,
+    /// The transaction this copy belongs to; copies with equal content share one.
+    pub(crate) transaction: TransactionId,
+}
+
+impl Reception {
+    /// Begins a message; refuses it when the spool has no room.
+    pub(crate) fn begin(connection: &Connection) -> Result<Self, Verdict> {
+        let expected = connection.transaction.as_ref().and_then(|t| t.params.size()).unwrap_or(0);
+        match connection.core.spool.draft(expected) {
+            Ok(draft) => Ok(Self { draft, failure: None, eightbit: false }),
+            Err(error) => Err(refusal_of_draft(connection, &error)),
+        }
+    }
+
+    /// Takes content. A failure is kept for the end, where it can be answered.
+    pub(crate) fn take(&mut self, octets: &[u8]) {
+        if self.failure.is_some() {
+            return;
+        }
+        self.eightbit = self.eightbit || !octets.is_ascii();
+        if let Err(error) = self.draft.write(octets) {
+            self.failure = Some(error);
+        }
+    }
+
+    /// The end of data: script, commit, queue. The verdict is what the client hears.
+    pub(crate) async fn finish(mut self, connection: &mut Connection, end: EndOfData) -> Verdict {
+        if let Some(error) = &self.failure {
+            return refusal_of_draft(connection, error);
+        }
+        if end.received >= connection.server.max_hops {
+            tracing::info!(transaction = %connection.facts.id, hops = end.received, "inbound.message_refused");
+            return Verdict::reject()
+                .with_code(554)
+                .with_enhanced(EnhancedCode::new(Class::Permanent, 4, 6))
+                .with_text("Too many hops, this message is looping");
+        }
+        if let Err(error) = self.draft.finish() {
+            return refusal_of_draft(connection, &error);
+        }
+        let Some(facts) = connection.transaction.take() else { return Verdict::defer() };
+        let now = time::now();
+        let (verdict, copies) = match connection.server.hooks.eod.is_some() {
+            true => hooks::eod::call(connection, &facts, &self.draft, now).await,
+            false => without_script(connection, &facts),
+        };
+        if verdict.decision != smtp::server::Decision::Accept {
+            tracing::info!(
+                transaction = %connection.facts.id,
+                decision = ?verdict.decision,
+                "inbound.message_refused"
+            );
+            return verdict;
+        }
+        if copies.is_empty() {
+            // A script may accept and drop.
+            tracing::info!(transaction = %connection.facts.id, recipients = 0_u64, "inbound.message_accepted");
+            return verdict;
+        }
+        let stored = store(connection, &facts, self.draft, self.eightbit, copies, now).await;
+        match stored {
+            Ok(recipients) => {
+                let size = end.size;
+                tracing::info!(
+                    transaction = %connection.facts.id,
+                    server = %connection.facts.serverid,
+                    remoteip = %connection.facts.remote.ip(),
+                    sender = %facts.sender,
+                    recipients,
+                    size,
+                    "inbound.message_accepted"
+                );
+                if verdict.reply.lines.is_empty() {
+                    verdict.with_text(&format!("Ok: queued as {}", connection.facts.id))
+                } else {
+                    verdict
+                }
+            }
+            Err(error) => {
+                tracing::error!(transaction = %connection.facts.id, %error, "spool.commit_failed");
+                match error {
+                    CommitError::Full { .. } => storage_full(),
+                    _ => Verdict::defer()
+                        .with_code(451)
+                        .with_enhanced(EnhancedCode::new(Class::Transient, 3, 0))
+                        .with_text("The message could not be stored, try again later"),
+                }
+            }
+        }
+    }
+}
+
+/// Without a script every recipient is queued to the transport that RCPT chose.
+fn without_script(connection: &Connection, facts: &TransactionFacts) -> (Verdict, Vec<QueuedCopy>) {
+    let mut copies = Vec::with_capacity(facts.recipients.len());
+    for recipient in &facts.recipients {
+        let Some(transportid) = recipient.transportid.clone() else {
+            tracing::error!(
+                transaction = %connection.facts.id,
+                error = "no end-of-data script and no transport for the recipient",
+                "inbound.message_refused"
+            );
+            return (Verdict::defer(), Vec::new());
+        };
+        let mut row = CopyFacts::new(
+            facts,
+            facts.sender.clone(),
+            recipient.address.clone(),
+            transportid,
+            connection.facts.id,
+        );
+        row.read_recipient_params(&recipient.params);
+        copies.push(QueuedCopy { row, prefix: Bytes::new(), skip: 0 });
+    }
+    (Verdict::accept(), copies)
+}
+
+impl CopyFacts {
+    /// A copy with what the envelope says.
+    pub(crate) fn new(
+        facts: &TransactionFacts,
+        sender: mta_types::Address,
+        recipient: mta_types::Address,
+        transportid: mta_types::TransportId,
+        transaction: TransactionId,
+    ) -> Self {
+        Self {
+            sender,
+            recipient,
+            transportid,
+            jobid: None,
+            metadata: queue::Metadata::default(),
+            quotas: Vec::new(),
+            hold: false,
+            delay: std::time::Duration::ZERO,
+            notify: DsnNotify::UNSET,
+            orcpt: None,
+            envid: facts.params.value("ENVID").map(Box::from),
+            ret: facts.params.value("RET").map(|ret| {
+                if ret.eq_ignore_ascii_case("HDRS") { DsnReturn::Headers } else { DsnReturn::Full }
+            }),
+            transaction,
+        }
+    }
+
+    /// Takes NOTIFY and ORCPT over (RFC 3461 §4).
+    pub(crate) fn read_recipient_params(&mut self, params: &smtp::parameters::Parameters) {
+        if let Some(notify) = params.value("NOTIFY") {
+            self.notify = parse_notify(notify);
+        }
+        self.orcpt = params.value("ORCPT").map(Box::from);
+    }
+}
+
+/// Reads a NOTIFY value; unknown words are passed over.
+pub(crate) fn parse_notify(text: &str) -> DsnNotify {
+    text.split(',').fold(DsnNotify::UNSET, |notify, word| {
+        match word.trim().to_ascii_uppercase().as_str() {
+            "NEVER" => notify.union(DsnNotify::NEVER),
+            "SUCCESS" => notify.union(DsnNotify::SUCCESS),
+            "FAILURE" => notify.union(DsnNotify::FAILURE),
+            "DELAY" => notify.union(DsnNotify::DELAY),
+            _ => notify,
+        }
+    })
+}
+
+/// Commits all copies and puts them into the queue; returns how many.
+///
+/// Copies of one transaction share one stored body. Where a script changed the message between two
+/// copies they have different content, and so different transactions.
+async fn store(
+    connection: &Connection,
+    facts: &TransactionFacts,
+    draft: Draft,
+    eightbit: bool,
+    copies: Vec<QueuedCopy>,
+    now: Timestamp,
+) -> Result<usize, CommitError> {
+    let count = copies.len();
+    let mut groups: Vec<Vec<QueuedCopy>> = Vec::new();
+    for copy in copies {
+        match groups.iter_mut().find(|group| {
+            group.first().is_some_and(|first| first.row.transaction == copy.row.transaction)
+        }) {
+            Some(group) => group.push(copy),
+            None => groups.push(vec![copy]),
+        }
+    }
+    let single = groups.len() == 1;
+    let mut draft = Some(draft);
+    let mut waiting = Vec::with_capacity(groups.len());
+    for group in groups {
+        let Some(first) = group.first() else { continue };
+        let recipient = (group.len() == 1).then_some(&first.row.recipient);
+        let received = received_header(connection, facts, &first.row.transaction, recipient, now);
+        let mut prefix = received.into_bytes();
+        prefix.extend_from_slice(&first.prefix);
+        let (skip, prefix) = (first.skip, Bytes::from(prefix));
+        let body = if single {
+            match draft.take() {
+                Some(draft) => Body::replace_start(prefix, skip, draft),
+                None => return Err(CommitError::Closed),
+            }
+        } else {
+            let Some(draft) = &draft else { return Err(CommitError::Closed) };
+            Body::from_pieces(vec![prefix, copy_of(draft, skip)?])
+        };
+        waiting.push(submit(
+            &connection.core,
+            Submission {
+                id: first.row.transaction,
+                sender: first.row.sender.clone(),
+                connection: Some(connection),
+                facts: Some(facts),
+                eightbit,
+                body,
+                copies: group.into_iter().map(|copy| copy.row).collect(),
+                now,
+            },
+        ));
+    }
+    for commit in waiting {
+        commit.await?;
+    }
+    Ok(count)
+}
+
+/// The draft's octets behind `skip`, for a second body made of the same message.
+fn copy_of(draft: &Draft, skip: u64) -> Result<Bytes, CommitError> {
+    let whole = draft.read_start(draft.len()).map_err(|_| CommitError::Closed)?;
+    let skip = usize::try_from(skip).unwrap_or(usize::MAX).min(whole.len());
+    Ok(Bytes::from(whole).slice(skip..))
+}
+
+/// A message for the spool and the queue.
+pub(crate) struct Submission<'a> {
+    pub(crate) id: TransactionId,
+    pub(crate) sender: mta_types::Address,
+    pub(crate) connection: Option<&'a Connection>,
+    pub(crate) facts: Option<&'a TransactionFacts>,
+    pub(crate) eightbit: bool,
+    pub(crate) body: Body,
+    pub(crate) copies: Vec<CopyFacts>,
+    pub(crate) now: Timestamp,
+}
+
+/// Makes a message durable, then queues it. The commit begins at once; the future waits for it.
+///
+/// # Cancel safety
+///
+/// Dropping the future leaves a message that may be durable but is queued only after a restart.
+pub(crate) fn submit(
+    core: &Arc<Core>,
+    submission: Submission<'_>,
+) -> impl Future<Output = Result<(), CommitError>> + use<> {
+    let first = submission.copies.first();
+    let facts = submission.connection.map(|connection| &connection.facts);
+    let transaction = Transaction::new(TransactionParts {
+        id: submission.id,
+        sender: &submission.sender,
+        ts: submission.now,
+        size: submission.body.len(),
+        serverid: &facts.map_or_else(|| "".into(), |facts| facts.serverid.clone()),
+        senderip: facts.map(|facts| facts.remote.ip().to_canonical()),
+        senderhelo: facts.and_then(|f| f.helo.as_ref()).map_or("", |(_, host)| host.as_str()),
+        saslusername: facts
+            .and_then(|facts| facts.auth.as_ref())
+            .and_then(|auth| auth.username.as_deref())
+            .and_then(|username| std::str::from_utf8(username).ok()),
+        subject: None,
+        envid: first.and_then(|copy| copy.envid.as_deref()),
+        ret: first.and_then(|copy| copy.ret),
+        stageid: None,
+        hqfpath: None,
+        smtputf8: submission.facts.is_some_and(|facts| facts.params.is_smtputf8()),
+        eightbit: submission.eightbit,
+    });
+    let rows: Vec<NewMessage> = submission
+        .copies
+        .into_iter()
+        .zip(1_u32..)
+        .map(|(copy, number)| {
+            let queue = QueueId(number);
+            let mut row =
+                NewMessage::new(Arc::clone(&transaction), queue, copy.recipient, copy.transportid);
+            if copy.sender != submission.sender {
+                row.sender = Some(copy.sender);
+            }
+            row.jobid = copy.jobid;
+            row.metadata = copy.metadata;
+            row.quotas = copy.quotas;
+            row.notify = copy.notify;
+            row.orcpt = copy.orcpt;
+            row.placement = if copy.hold {
+                queue::message::Placement::Hold
+            } else if copy.delay.is_zero() {
+                queue::message::Placement::Now
+            } else {
+                queue::message::Placement::At(submission.now.saturating_add(copy.delay))
+            };
+            row
+        })
+        .collect();
+    let pieces = submission.body.memory_pieces();
+    let commit = core.spool.commit(Commit {
+        transaction: submission.id,
+        metadata: codec::encode_transaction(&transaction),
+        rows: rows
+            .iter()
+            .map(|row| NewRow {
+                queue: row.queue,
+                row: codec::encode_row(row),
+                state: Box::default(),
+            })
+            .collect(),
+        body: submission.body,
+    });
+    let core = Arc::clone(core);
+    async move {
+        commit.await?;
+        if let Some(pieces) = pieces {
+            core.queue.bodies.put(transaction.id(), pieces, rows.len());
+        }
+        let now = time::now();
+        {
+            let mut queue = core.queue.lock();
+            for row in rows {
+                let id = row.id();
+                if let Err(error) = queue.insert(row, now) {
+                    // It is durable and comes back with the next start.
+                    tracing::error!(transaction = %id.transaction, queue = id.queue.0, %error, "spool.commit_failed");
+                }
+            }
+        }
+        core.queue.wake.notify_one();
+        Ok(())
+    }
+}
+
+fn received_header(
+    connection: &Connection,
+    facts: &TransactionFacts,
+    id: &TransactionId,
+    recipient: Option<&mta_types::Address>,
+    now: Timestamp,
+) -> String {
+    let known = &connection.facts;
+    let (verb, helo) = known.helo.as_ref().map_or((HelloVerb::Helo, ""), |(v, h)| (*v, h.as_str()));
+    Trace {
+        helo,
+        verb,
+        ptr: known.remoteptr.as_deref(),
+        ip: Some(known.remote.ip().to_canonical()),
+        by: &connection.server.smtp.hostname,
+        security: if known.tls.is_some() { Security::Tls } else { Security::Clear },
+        tls: known.tls.as_ref().map(|tls| (tls.protocol, tls.cipher.as_str())),
+        authenticated: known.auth.is_some(),
+        smtputf8: facts.params.is_smtputf8(),
+        id: &id.to_string(),
+        recipient,
+        time: now,
+        offset_minutes: time::offset_minutes(now),
+    }
+    .header()
+}
+
+fn refusal_of_draft(connection: &Connection, error: &DraftError) -> Verdict {
+    match error {
+        DraftError::Full { .. } => {
+            tracing::warn!(transaction = %connection.facts.id, %error, "spool.space_low");
+            storage_full()
+        }
+        _ => {
+            tracing::error!(transaction = %connection.facts.id, %error, "spool.commit_failed");
+            Verdict::defer()
+                .with_code(451)
+                .with_enhanced(EnhancedCode::new(Class::Transient, 3, 0))
+                .with_text("The message could not be stored, try again later")
+        }
+    }
+}
+
+fn storage_full() -> Verdict {
+    Verdict::defer()
+        .with_code(452)
+        .with_enhanced(EnhancedCode::new(Class::Transient, 3, 1))
+        .with_text("Insufficient system storage, try again later")
+}

@@ -1,0 +1,405 @@
+//! One delivery attempt: a connection, the message, the answer.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use config::running::MailProtocol;
+use config::value::TlsMode;
+use queue::message::{DsnNotify, DsnReturn, QueuedMessage};
+use queue::pickup::Pick;
+use smtp::client::{self, Answer, Credentials, Outcome, Protocol, Tls};
+use smtp::parameters::Parameters;
+use tls_policy::{ClientOptions, ClientTls, RootStore, Verification};
+
+use crate::context::Core;
+use crate::generation::Generation;
+use crate::outbound::outcome::{self, Attempt, AttemptError, ConnectionFacts, ErrorKind};
+use crate::outbound::plan::{Plan, Settings, Sni, Target};
+use crate::outbound::pool::PoolKey;
+use crate::outbound::smtp::{ConnectError, Content, OpenConnection, envelope};
+
+/// Delivers a row that was picked up, and tells the queue what became of it.
+///
+/// Our own fault ends this attempt only: the row is tried again.
+pub(crate) async fn run(core: Arc<Core>, pick: Pick, row: QueuedMessage) {
+    let Some(plan) = core.queue.take_plan(row.id) else {
+        let error = AttemptError {
+            kind: ErrorKind::Config,
+            temporary: true,
+            message: "the delivery plan is gone".into(),
+        };
+        return outcome::conclude(&core, row, Attempt::failed(error), hsl::Value::None).await;
+    };
+    let context = plan.context.clone();
+    let worker = {
+        let (core, row) = (Arc::clone(&core), row.clone());
+        async move { attempt(&core, &plan, pick.localip, &row).await }
+    };
+    let started = Instant::now();
+    let result = tokio::select! {
+        biased;
+        () = core.abort.cancelled() => None,
+        result = Box::pin(worker) => Some(result),
+    };
+    let mut attempt = result.unwrap_or_else(|| {
+        Attempt::failed(AttemptError {
+            kind: ErrorKind::Network,
+            temporary: true,
+            message: "the server is shutting down".into(),
+        })
+    });
+    attempt.duration = started.elapsed();
+    outcome::conclude(&core, row, attempt, context).await;
+}
+
+async fn attempt(
+    core: &Arc<Core>,
+    plan: &Plan,
+    local: Option<IpAddr>,
+    row: &QueuedMessage,
+) -> Attempt {
+    let generation = core.generation.load_full();
+    let settings = &plan.settings;
+    let content = match content(core, row).await {
+        Ok(content) => content,
+        Err(error) => return Attempt::failed(error),
+    };
+    let helo = helo_name(&generation, settings, local);
+    let config = Arc::new(client_config(settings, helo));
+    let mut last = None;
+    for target in &plan.targets {
+        let tls = match client_tls(&generation, settings, target) {
+            Ok(tls) => tls,
+            Err(error) => return Attempt::failed(error),
+        };
+        let key = pool_key(&generation, settings, &config, target, local, row);
+        let pooled = match settings.pooling.enabled {
+            true => core.pool.take(&key, Instant::now(), &core.stats.pool),
+            false => None,
+        };
+        let from_pool = pooled.is_some();
+        let opened = match pooled {
+            Some(connection) => Ok(connection),
+            None => {
+                let level = core.stats.outbound.enter();
+                let config = Arc::clone(&config);
+                OpenConnection::open(target, local, config, settings, tls.as_ref(), level).await
+            }
+        };
+        let mut connection = match opened {
+            Ok(connection) => connection,
+            Err(error) => {
+                last = Some(connect_failure(target, local, error));
+                continue;
+            }
+        };
+        let mut result =
+            connection.deliver(envelope_of(settings, row), &content, settings, tls.as_ref()).await;
+        if from_pool && is_stale(&result) {
+            // The peer closed while the connection was idle: that says nothing about the message.
+            let level = core.stats.outbound.enter();
+            let config = Arc::clone(&config);
+            match OpenConnection::open(target, local, config, settings, tls.as_ref(), level).await {
+                Ok(fresh) => {
+                    connection = fresh;
+                    let envelope = envelope_of(settings, row);
+                    result = connection.deliver(envelope, &content, settings, tls.as_ref()).await;
+                }
+                Err(error) => {
+                    last = Some(connect_failure(target, local, error));
+                    continue;
+                }
+            }
+        }
+        let facts = ConnectionFacts {
+            local: Some(connection.local.ip()),
+            remote: Some(connection.remote.ip()),
+            remotemx: Arc::clone(&connection.host),
+            tls: connection.tls.as_deref().cloned(),
+            transactions: connection.transactions(),
+        };
+        park(core, &generation, connection, key, settings).await;
+        let attempt = Attempt::answered(result, facts);
+        if attempt.is_connection_trouble() {
+            last = Some(attempt);
+            continue;
+        }
+        return attempt;
+    }
+    last.unwrap_or_else(|| {
+        Attempt::failed(AttemptError {
+            kind: ErrorKind::Network,
+            temporary: true,
+            message: "there is no host to try".into(),
+        })
+    })
+}
+
+/// A pooled connection that died before it took MAIL.
+fn is_stale(result: &Outcome) -> bool {
+    use smtp::client::State;
+    let lost = matches!(
+        &result.answer,
+        Answer::Failure(client::Failure::ConnectionLost | client::Failure::UnexpectedReply { .. })
+    ) || matches!(&result.answer, Answer::Reply(reply) if reply.code == 421);
+    lost && matches!(result.state, State::Rset | State::Noop | State::Mail)
+}
+
+/// Keeps a good connection for the next message, or ends it.
+async fn park(
+    core: &Core,
+    generation: &Generation,
+    connection: OpenConnection,
+    key: PoolKey,
+    settings: &Settings,
+) {
+    let pooling = &settings.pooling;
+    let used_up = pooling.transactions.is_some_and(|most| connection.transactions() >= most);
+    if !connection.is_reusable() {
+        return;
+    }
+    let mut leaving = Some(connection);
+    if pooling.enabled
+        && !used_up
+        && !core.stop.is_cancelled()
+        && let Some(connection) = leaving.take()
+    {
+        let size = generation.running.queues.pooling_size as usize;
+        leaving = core.pool.put(
+            key,
+            connection,
+            pooling.timeout,
+            pooling.evictable,
+            size,
+            &core.stats.pool,
+        );
+    }
+    if let Some(connection) = leaving {
+        connection.quit(settings).await;
+    }
+}
+
+fn connect_failure(target: &Target, local: Option<IpAddr>, error: ConnectError) -> Attempt {
+    let facts = ConnectionFacts {
+        local,
+        remote: Some(target.address.ip()),
+        remotemx: Arc::clone(&target.host),
+        tls: None,
+        transactions: 0,
+    };
+    match error {
+        ConnectError::Session(result) => Attempt::answered(result, facts),
+        ConnectError::Socket(error) => Attempt::failed(AttemptError {
+            kind: ErrorKind::Network,
+            temporary: true,
+            message: format!("{} [{}]: {error}", target.host, target.address.ip()),
+        }),
+    }
+}
+
+/// The message's octets: from memory when it has just come in, else from the spool.
+async fn content(core: &Arc<Core>, row: &QueuedMessage) -> Result<Content, AttemptError> {
+    if let Some(pieces) = core.queue.bodies.take(row.id.transaction) {
+        return Ok(Content::Memory(pieces));
+    }
+    let (spool, id) = (core.spool.clone(), row.id.transaction);
+    let read = tokio::task::spawn_blocking(move || {
+        let reader = spool.read_body(id)?;
+        if reader.len() <= READ_WHOLE {
+            return Ok(Content::Memory(vec![reader.read_all()?]));
+        }
+        Ok(Content::Stored(Arc::new(reader)))
+    })
+    .await;
+    let error = match read {
+        Ok(Ok(content)) => return Ok(content),
+        Ok(Err(error)) => {
+            let error: spool::ReadError = error;
+            error.to_string()
+        }
+        Err(error) => error.to_string(),
+    };
+    tracing::error!(transaction = %row.id.transaction, queue = row.id.queue.0, error, "delivery.failed_internally");
+    let message = "the message could not be read from the spool".to_owned();
+    Err(AttemptError { kind: ErrorKind::Config, temporary: true, message })
+}
+
+fn envelope_of(settings: &Settings, row: &QueuedMessage) -> client::Envelope {
+    let sender = settings.sender.clone().unwrap_or_else(|| row.sender.clone());
+    let recipient = settings.recipient.clone().unwrap_or_else(|| row.recipient.clone());
+    let mut sender_params = settings.sender_params.clone().unwrap_or_default();
+    let mut recipient_params = settings.recipient_params.clone().unwrap_or_default();
+    let add = |params: &mut Parameters, key: &str, value: &str| {
+        if !params.has(key) {
+            // A value that is no parameter value any more is left out.
+            let _ = params.push(key, Some(value));
+        }
+    };
+    if let Some(envid) = row.transaction.envid() {
+        add(&mut sender_params, "ENVID", envid);
+    }
+    if let Some(ret) = row.transaction.ret() {
+        add(&mut sender_params, "RET", if ret == DsnReturn::Headers { "HDRS" } else { "FULL" });
+    }
+    if let Some(notify) = notify_text(row.notify) {
+        add(&mut recipient_params, "NOTIFY", &notify);
+    }
+    if let Some(orcpt) = &row.orcpt {
+        add(&mut recipient_params, "ORCPT", orcpt);
+    }
+    envelope(
+        sender,
+        sender_params,
+        recipient,
+        recipient_params,
+        row.transaction.size(),
+        row.transaction.is_eightbit(),
+        row.transaction.is_smtputf8(),
+    )
+}
+
+/// NOTIFY as it stands in RCPT; `None` when nothing was asked for.
+pub(crate) fn notify_text(notify: DsnNotify) -> Option<String> {
+    if notify == DsnNotify::UNSET {
+        return None;
+    }
+    let words = [
+        (DsnNotify::NEVER, "NEVER"),
+        (DsnNotify::SUCCESS, "SUCCESS"),
+        (DsnNotify::FAILURE, "FAILURE"),
+        (DsnNotify::DELAY, "DELAY"),
+    ];
+    let chosen: Vec<&str> =
+        words.iter().filter(|(bit, _)| notify.contains(*bit)).map(|(_, word)| *word).collect();
+    Some(chosen.join(","))
+}
+
+fn helo_name(generation: &Generation, settings: &Settings, local: Option<IpAddr>) -> String {
+    settings
+        .helo
+        .as_deref()
+        .or_else(|| {
+            let source = settings.sources.iter().find(|source| Some(source.address) == local)?;
+            source.helo.as_deref()
+        })
+        .unwrap_or(&generation.hostname)
+        .to_owned()
+}
+
+fn client_config(settings: &Settings, helo: String) -> client::Config {
+    client::Config {
+        protocol: match settings.protocol {
+            MailProtocol::Smtp => Protocol::Smtp,
+            MailProtocol::Lmtp => Protocol::Lmtp,
+        },
+        helo,
+        tls: match settings.tls.mode {
+            TlsMode::Disabled => Tls::Disabled,
+            TlsMode::Optional | TlsMode::OptionalVerify | TlsMode::Dane => Tls::Optional,
+            TlsMode::DaneFallbackRequireVerify
+            | TlsMode::DaneRequire
+            | TlsMode::Require
+            | TlsMode::RequireVerify => Tls::Required,
+        },
+        implicit_tls: false,
+        credentials: settings.credentials.as_ref().map(|(username, password)| Credentials {
+            username: username.to_string(),
+            password: password.to_string(),
+        }),
+        xclient: settings.xclient.clone(),
+        pipelining: true,
+        chunking: settings.chunking,
+        limits: client::ReplyLimits::default(),
+    }
+}
+
+/// The TLS side of a session; `None` when TLS is off.
+fn client_tls(
+    generation: &Generation,
+    settings: &Settings,
+    target: &Target,
+) -> Result<Option<ClientTls>, AttemptError> {
+    let tls = &settings.tls;
+    let verify = match tls.mode {
+        TlsMode::Disabled => return Ok(None),
+        TlsMode::Optional | TlsMode::Require => tls.verify_host || !tls.verify_names.is_empty(),
+        TlsMode::OptionalVerify | TlsMode::RequireVerify => true,
+        TlsMode::Dane | TlsMode::DaneRequire | TlsMode::DaneFallbackRequireVerify => {
+            return Err(AttemptError {
+                kind: ErrorKind::Config,
+                temporary: true,
+                message: format!("TLS mode {} is not available", tls.mode.as_str()),
+            });
+        }
+    };
+    let identity = match &tls.client_cert {
+        None => None,
+        Some(id) => Some(generation.identities.get(id).cloned().ok_or_else(|| AttemptError {
+            kind: ErrorKind::Config,
+            temporary: true,
+            message: format!("client certificate pki:{id} is not in the configuration"),
+        })?),
+    };
+    let verification = if verify {
+        let mut names = tls.verify_names.clone();
+        if tls.verify_host || names.is_empty() {
+            names.push(target.host.to_string());
+        }
+        Verification::Authority { roots: generation.roots(tls.default_ca), names }
+    } else {
+        Verification::None
+    };
+    let options = ClientOptions { versions: tls.versions, verification, identity };
+    Ok(Some(ClientTls::new(options)))
+}
+
+fn pool_key(
+    generation: &Generation,
+    settings: &Settings,
+    config: &client::Config,
+    target: &Target,
+    local: Option<IpAddr>,
+    row: &QueuedMessage,
+) -> PoolKey {
+    use config::running::PoolingPolicy;
+    let policy = match generation.running.queues.pooling_policy {
+        PoolingPolicy::RemoteMx => target.host.to_string(),
+        PoolingPolicy::Grouping => {
+            row.grouping.as_ref().map_or_else(|| target.host.to_string(), ToString::to_string)
+        }
+    };
+    let tls = &settings.tls;
+    let sni = match &tls.sni {
+        Sni::Off => "",
+        Sni::Host => &*target.host,
+        Sni::Name(name) => name,
+    };
+    let login = settings.credentials.as_ref().map_or("", |(username, _)| username);
+    let session = format!(
+        "{}|{:?}|{}|{:?}|{sni}|{}|{:?}|{}|{login}|{:?}",
+        config.helo,
+        config.protocol,
+        tls.mode.as_str(),
+        tls.versions,
+        tls.verify_host,
+        tls.verify_names,
+        tls.default_ca,
+        tls.client_cert,
+    );
+    PoolKey { local, remote: target.address, policy, session }
+}
+
+/// Stored bodies up to this size are read at once.
+const READ_WHOLE: u64 = 1 << 20;
+
+impl Generation {
+    /// The authorities that sign peers' certificates.
+    fn roots(&self, system: bool) -> RootStore {
+        let mut roots = RootStore::new();
+        if system {
+            roots.add_system();
+        }
+        roots
+    }
+}

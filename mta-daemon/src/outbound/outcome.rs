@@ -1,0 +1,379 @@
+//! What became of an attempt: retry, bounce or done, through the post-delivery script.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use config::running::Transport;
+use hsl::Value;
+use mta_types::{Class, EnhancedCode};
+use queue::message::{DsnNotify, QueuedMessage};
+use queue::retry::{Interval, Schedule, Step};
+use queue::{End, Outcome as QueueOutcome, Requeue, RetryCount, Rewrite};
+use smtp::client::{Answer, Failure, Outcome};
+use spool::Durability;
+
+use crate::context::Core;
+use crate::dsn::notify::{self, Notice, NoticeKind};
+use crate::hooks::postdelivery::{self, Action, Decision};
+use crate::queue_service::persist;
+use crate::time;
+
+/// One attempt with all that the post-delivery script may see of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Attempt {
+    pub(crate) ending: Ending,
+    pub(crate) connection: Option<ConnectionFacts>,
+    pub(crate) duration: Duration,
+}
+
+/// How an attempt ended.
+#[derive(Clone, Debug)]
+pub(crate) enum Ending {
+    /// The peer answered.
+    Answered(Outcome),
+    /// It never came to an answer.
+    Error(AttemptError),
+    /// A script decided before any attempt: bounce or delete.
+    Decided { bounce: bool },
+}
+
+/// Why an attempt did not come to an answer.
+#[derive(Clone, Debug)]
+pub(crate) struct AttemptError {
+    pub(crate) kind: ErrorKind,
+    pub(crate) temporary: bool,
+    pub(crate) message: String,
+}
+
+/// Kinds of errors, in the words of the manual.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ErrorKind {
+    Config,
+    DnsNxDomain,
+    DnsNullMx,
+    DnsNoData,
+    DnsExcluded,
+    DnsOther,
+    Network,
+    Protocol,
+    Tls,
+}
+
+impl ErrorKind {
+    /// `attempt.error.type`, and `attempt.error.dns` where it is one.
+    pub(crate) const fn words(self) -> (&'static str, Option<&'static str>) {
+        match self {
+            Self::Config => ("config", None),
+            Self::DnsNxDomain => ("dns", Some("nxdomain")),
+            Self::DnsNullMx => ("dns", Some("nullmx")),
+            Self::DnsNoData => ("dns", Some("nodata")),
+            Self::DnsExcluded => ("dns", Some("excluded")),
+            Self::DnsOther => ("dns", Some("other")),
+            Self::Network => ("network", None),
+            Self::Protocol => ("protocol", None),
+            Self::Tls => ("tls", None),
+        }
+    }
+}
+
+/// The connection an attempt used.
+#[derive(Clone, Debug)]
+pub(crate) struct ConnectionFacts {
+    pub(crate) local: Option<IpAddr>,
+    pub(crate) remote: Option<IpAddr>,
+    pub(crate) remotemx: Arc<str>,
+    pub(crate) tls: Option<tls_policy::Session>,
+    pub(crate) transactions: u32,
+}
+
+impl Attempt {
+    pub(crate) fn failed(error: AttemptError) -> Self {
+        Self { ending: Ending::Error(error), connection: None, duration: Duration::ZERO }
+    }
+
+    pub(crate) fn decided(bounce: bool) -> Self {
+        Self { ending: Ending::Decided { bounce }, connection: None, duration: Duration::ZERO }
+    }
+
+    /// Sorts a session's outcome into answers of the peer and errors of ours.
+    pub(crate) fn answered(result: Outcome, connection: ConnectionFacts) -> Self {
+        let ending = match &result.answer {
+            Answer::Reply(_) => Ending::Answered(result),
+            Answer::Failure(failure) => Ending::Error(AttemptError {
+                kind: match failure {
+                    Failure::TlsFailed | Failure::TlsNotOffered | Failure::TextAfterStartTls => {
+                        ErrorKind::Tls
+                    }
+                    Failure::ConnectionLost | Failure::TimedOut => ErrorKind::Network,
+                    _ => ErrorKind::Protocol,
+                },
+                temporary: failure.is_transient(),
+                message: format!("{}: {failure} ({})", connection.remotemx, result.state),
+            }),
+        };
+        Self { ending, connection: Some(connection), duration: Duration::ZERO }
+    }
+
+    /// Tells whether another host may do better: the peer never spoke about this message.
+    pub(crate) fn is_connection_trouble(&self) -> bool {
+        use smtp::client::State;
+        match &self.ending {
+            Ending::Answered(result) => {
+                !matches!(result.state, State::Mail | State::Rcpt | State::Data | State::Eod)
+            }
+            Ending::Error(error) => {
+                error.temporary
+                    && matches!(
+                        error.kind,
+                        ErrorKind::Network | ErrorKind::Protocol | ErrorKind::Tls
+                    )
+            }
+            Ending::Decided { .. } => false,
+        }
+    }
+
+    pub(crate) fn is_delivered(&self) -> bool {
+        matches!(&self.ending, Ending::Answered(result) if result.is_delivered())
+    }
+
+    fn is_permanent(&self) -> bool {
+        match &self.ending {
+            Ending::Answered(result) => result.is_permanent(),
+            Ending::Error(error) => !error.temporary,
+            Ending::Decided { .. } => true,
+        }
+    }
+
+    /// The status that a notification carries.
+    pub(crate) fn status(&self) -> EnhancedCode {
+        let class = if self.is_delivered() {
+            Class::Success
+        } else if self.is_permanent() {
+            Class::Permanent
+        } else {
+            Class::Transient
+        };
+        match &self.ending {
+            Ending::Answered(result) => result.enhanced(),
+            Ending::Error(error) => match error.kind {
+                ErrorKind::DnsNxDomain | ErrorKind::DnsNoData => EnhancedCode::new(class, 1, 2),
+                ErrorKind::DnsNullMx => EnhancedCode::new(class, 1, 10),
+                ErrorKind::DnsOther | ErrorKind::DnsExcluded => EnhancedCode::new(class, 4, 3),
+                ErrorKind::Network => EnhancedCode::new(class, 4, 1),
+                ErrorKind::Protocol => EnhancedCode::new(class, 5, 0),
+                ErrorKind::Tls => EnhancedCode::new(class, 7, 5),
+                ErrorKind::Config => EnhancedCode::new(class, 3, 5),
+            },
+            Ending::Decided { .. } => EnhancedCode::new(class, 7, 1),
+        }
+    }
+
+    /// The reason on one line, for `retryreason` and the log.
+    pub(crate) fn reason(&self) -> String {
+        match &self.ending {
+            Ending::Answered(result) => match &result.answer {
+                Answer::Reply(reply) => format!("{reply} (in reply to {})", result.state),
+                Answer::Failure(failure) => failure.to_string(),
+            },
+            Ending::Error(error) => error.message.clone(),
+            Ending::Decided { bounce: true } => "bounced by script".to_owned(),
+            Ending::Decided { bounce: false } => "deleted by script".to_owned(),
+        }
+    }
+}
+
+/// A transport's retry schedule as the queue wants it.
+pub(crate) fn schedule(transport: &Transport) -> Schedule {
+    Schedule {
+        count: transport.retry.count,
+        intervals: transport
+            .retry
+            .intervals
+            .iter()
+            .map(|interval| Interval { delay: interval.interval, notify: interval.notify })
+            .collect(),
+    }
+}
+
+/// Takes an attempt to its end: script, notification, queue, spool.
+///
+/// A notification is durable before the row's end is written, so a crash in between repeats it
+/// rather than loses it.
+pub(crate) async fn conclude(
+    core: &Arc<Core>,
+    row: QueuedMessage,
+    attempt: Attempt,
+    context: Value,
+) {
+    let generation = core.generation.load_full();
+    let transport = generation.running.transports.get(row.transportid.as_str());
+    log(&row, &attempt);
+    let default = default_action(transport, &row, &attempt);
+    let decision = match generation.postdelivery.is_some() {
+        true => {
+            Box::pin(postdelivery::call(core, &generation, &row, &attempt, default, context)).await
+        }
+        false => Decision::Default,
+    };
+    let (action, requeue) = match decision {
+        Decision::Default => (default.action, None),
+        Decision::Queue(requeue) => (Some(Action::Queue), Some(requeue)),
+        Decision::Bounce => (Some(Action::Bounce), None),
+        Decision::Delete => (Some(Action::Delete), None),
+    };
+    let outcome = match action {
+        None => {
+            core.stats.delivered.increment();
+            let transport = transport.and_then(|t| t.dsn_transport.as_ref());
+            if row.notify.contains(DsnNotify::SUCCESS) && transport.is_some() {
+                let notice = Notice { kind: NoticeKind::Relayed, row: &row, attempt: &attempt };
+                notify::send(core, &generation, &notice).await;
+            }
+            QueueOutcome::End(End::Delivered)
+        }
+        Some(Action::Queue) => {
+            core.stats.delayed.increment();
+            let (requeue, tell) = requeue.map_or_else(
+                || {
+                    let wait = default
+                        .wait
+                        .unwrap_or(Interval { delay: Schedule::DEFAULT_INTERVAL, notify: false });
+                    (requeue_after(wait.delay, &attempt), wait.notify)
+                },
+                |requeue| (requeue, false),
+            );
+            if tell && wants(&row, DsnNotify::DELAY) {
+                let notice = Notice { kind: NoticeKind::Delayed, row: &row, attempt: &attempt };
+                notify::send(core, &generation, &notice).await;
+            }
+            QueueOutcome::Requeue(requeue)
+        }
+        Some(Action::Bounce) => {
+            core.stats.failed.increment();
+            if wants(&row, DsnNotify::FAILURE) {
+                let notice = Notice { kind: NoticeKind::Failed, row: &row, attempt: &attempt };
+                if !notify::send(core, &generation, &notice).await {
+                    // Nobody was told, so the row must not go: it is tried again later.
+                    return settle(
+                        core,
+                        &row,
+                        QueueOutcome::Requeue(Requeue {
+                            delay: NOTICE_RETRY,
+                            retrycount: RetryCount::Keep,
+                            ..Requeue::default()
+                        }),
+                    );
+                }
+            }
+            QueueOutcome::End(End::Bounced)
+        }
+        Some(Action::Delete) => QueueOutcome::End(End::Deleted),
+    };
+    settle(core, &row, outcome);
+}
+
+/// What happens unless the script says otherwise.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct DefaultAction {
+    /// `None` when delivered.
+    pub(crate) action: Option<Action>,
+    /// Retries or age are used up.
+    pub(crate) expired: bool,
+    pub(crate) wait: Option<Interval>,
+}
+
+fn default_action(
+    transport: Option<&Transport>,
+    row: &QueuedMessage,
+    attempt: &Attempt,
+) -> DefaultAction {
+    if attempt.is_delivered() {
+        return DefaultAction { action: None, expired: false, wait: None };
+    }
+    // Without DSN settings a failure leaves no trace at the sender.
+    let give_up = match transport.is_none_or(|transport| transport.dsn_transport.is_some()) {
+        true => Action::Bounce,
+        false => Action::Delete,
+    };
+    if let Ending::Decided { bounce } = attempt.ending {
+        let action = if bounce { give_up } else { Action::Delete };
+        return DefaultAction { action: Some(action), expired: false, wait: None };
+    }
+    if attempt.is_permanent() {
+        return DefaultAction { action: Some(give_up), expired: false, wait: None };
+    }
+    let step = transport.map_or(
+        Step::Wait(Interval { delay: Schedule::DEFAULT_INTERVAL, notify: false }),
+        |transport| schedule(transport).after_failure(row.retrycount),
+    );
+    match step {
+        Step::Wait(wait) => {
+            DefaultAction { action: Some(Action::Queue), expired: false, wait: Some(wait) }
+        }
+        Step::Expired => DefaultAction { action: Some(give_up), expired: true, wait: None },
+    }
+}
+
+fn requeue_after(delay: Duration, attempt: &Attempt) -> Requeue {
+    Requeue {
+        delay,
+        hold: false,
+        retrycount: RetryCount::Increment,
+        reason: Some(attempt.reason().into()),
+        rewrite: Rewrite::default(),
+    }
+}
+
+/// RFC 3461 §4.1: without NOTIFY failures and delays are told; with it only what it names.
+fn wants(row: &QueuedMessage, kind: DsnNotify) -> bool {
+    row.notify == DsnNotify::UNSET || row.notify.contains(kind)
+}
+
+/// Tells the queue, and the spool what the queue made of it.
+fn settle(core: &Core, row: &QueuedMessage, outcome: QueueOutcome) {
+    let event = match &outcome {
+        QueueOutcome::End(End::Delivered) => "queue.message_delivered",
+        QueueOutcome::End(End::Bounced) => "queue.message_bounced",
+        QueueOutcome::End(_) => "queue.message_deleted",
+        QueueOutcome::Requeue(requeue) if requeue.hold => "queue.message_held",
+        QueueOutcome::Requeue(_) => "queue.message_deferred",
+    };
+    tracing::debug!(transaction = %row.id.transaction, queue = row.id.queue.0, "{event}");
+    let done = matches!(outcome, QueueOutcome::End(_));
+    let mut queue = core.queue.lock();
+    match queue.finish(row.id, outcome, time::now()) {
+        Ok(changes) => drop(persist::write(core, &queue, &changes, Durability::Lazy)),
+        Err(error) => tracing::error!(
+            transaction = %row.id.transaction,
+            queue = row.id.queue.0,
+            %error,
+            "delivery.failed_internally"
+        ),
+    }
+    drop(queue);
+    if !done {
+        core.queue.bodies.forget(row.id.transaction);
+    }
+    core.queue.wake.notify_one();
+}
+
+fn log(row: &QueuedMessage, attempt: &Attempt) {
+    let connection = attempt.connection.as_ref();
+    tracing::info!(
+        transaction = %row.id.transaction,
+        queue = row.id.queue.0,
+        recipient = %row.recipient,
+        transport = %row.transportid,
+        remotemx = connection.map_or("", |c| &*c.remotemx),
+        remoteip = %connection.and_then(|c| c.remote).map(|ip| ip.to_string()).unwrap_or_default(),
+        retry = row.retrycount,
+        duration_ms = u64::try_from(attempt.duration.as_millis()).unwrap_or(u64::MAX),
+        enhanced = %attempt.status(),
+        reason = attempt.reason(),
+        "delivery.attempted"
+    );
+}
+
+/// When a bounce whose notification could not be stored is tried again.
+const NOTICE_RETRY: Duration = Duration::from_secs(60);

@@ -1,0 +1,182 @@
+//! How one row will be delivered: where to, from where, saying what.
+//!
+//! A plan is the transport's settings with a script's `Try` options laid over them, and the targets
+//! that DNS gave. It lives from the moment the row is activated until its attempt is over.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use config::delivery::SmtpState;
+use config::running::{Destination, MailProtocol, Transport};
+use config::value::TlsMode;
+use mta_types::Address;
+use smtp::parameters::Parameters;
+
+use crate::generation::Generation;
+
+/// How one row will be delivered.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    /// Hosts and addresses to try, best first. A connection failure goes on to the next.
+    pub(crate) targets: Vec<Target>,
+    pub(crate) settings: Settings,
+    /// `$context` on its way from the pre-delivery to the post-delivery script.
+    pub(crate) context: hsl::Value,
+}
+
+/// One address to connect to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Target {
+    pub(crate) host: Arc<str>,
+    pub(crate) address: SocketAddr,
+}
+
+/// What does not depend on DNS.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) destination: Destination,
+    pub(crate) port: u16,
+    pub(crate) ipv4: bool,
+    pub(crate) ipv6: bool,
+    pub(crate) sources: Vec<Source>,
+    pub(crate) source_random: bool,
+    pub(crate) helo: Option<Arc<str>>,
+    pub(crate) protocol: MailProtocol,
+    pub(crate) tls: TlsSettings,
+    pub(crate) credentials: Option<(Arc<str>, Arc<str>)>,
+    pub(crate) xclient: Vec<(String, String)>,
+    pub(crate) chunking: bool,
+    pub(crate) mx_include: Vec<String>,
+    pub(crate) mx_exclude: Vec<String>,
+    pub(crate) sender: Option<Address>,
+    pub(crate) sender_params: Option<Parameters>,
+    pub(crate) recipient: Option<Address>,
+    pub(crate) recipient_params: Option<Parameters>,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) timeouts: Vec<(SmtpState, Duration)>,
+    pub(crate) pooling: Pooling,
+}
+
+/// A local address to connect from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Source {
+    pub(crate) address: IpAddr,
+    pub(crate) helo: Option<Arc<str>>,
+}
+
+/// How TLS is used.
+#[derive(Clone, Debug)]
+pub(crate) struct TlsSettings {
+    pub(crate) mode: TlsMode,
+    pub(crate) versions: tls_policy::Versions,
+    /// The name sent in the handshake: `None` for none.
+    pub(crate) sni: Sni,
+    /// The host connected to must be named in the certificate.
+    pub(crate) verify_host: bool,
+    /// Further names of which the certificate must carry one.
+    pub(crate) verify_names: Vec<String>,
+    /// Whether the system's authorities count.
+    pub(crate) default_ca: bool,
+    /// Our certificate, an id of `pki`.
+    pub(crate) client_cert: Option<Arc<str>>,
+}
+
+/// Which server name is sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Sni {
+    /// None.
+    Off,
+    /// The host connected to.
+    Host,
+    /// A fixed name.
+    Name(String),
+}
+
+/// Whether and how long a connection is kept for the next message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Pooling {
+    pub(crate) enabled: bool,
+    pub(crate) timeout: Duration,
+    /// Messages on one connection; `None` for any number.
+    pub(crate) transactions: Option<u32>,
+    pub(crate) evictable: bool,
+}
+
+impl Settings {
+    /// What the transport says, with the delivery settings that match laid over it.
+    pub(crate) fn new(
+        generation: &Generation,
+        transport: &Transport,
+        delivery: &config::delivery::DeliverySettings,
+    ) -> Self {
+        let connection = &transport.connection;
+        let session = &transport.session;
+        let sources = connection
+            .sourceip
+            .iter()
+            .filter_map(|id| generation.running.addresses.get(id))
+            .map(|source| Source { address: source.address, helo: source.hostname.clone() })
+            .collect();
+        let protocols = delivery.tls_protocols.unwrap_or(session.tls_protocols);
+        Self {
+            destination: connection.server.clone(),
+            port: connection.port,
+            ipv4: connection.ipv4,
+            ipv6: connection.ipv6,
+            sources,
+            source_random: connection.sourceip_random,
+            helo: session.helo.clone(),
+            protocol: session.protocol,
+            tls: TlsSettings {
+                mode: delivery.tls_mode.unwrap_or(session.tls_mode),
+                versions: tls_policy::Versions { tls12: protocols.tls12, tls13: protocols.tls13 },
+                sni: Sni::Off,
+                verify_host: false,
+                verify_names: Vec::new(),
+                default_ca: false,
+                client_cert: None,
+            },
+            credentials: session
+                .credentials
+                .as_ref()
+                .map(|login| (Arc::clone(&login.username), login.password.reveal().into())),
+            xclient: Vec::new(),
+            chunking: true,
+            mx_include: Vec::new(),
+            mx_exclude: Vec::new(),
+            sender: None,
+            sender_params: None,
+            recipient: None,
+            recipient_params: None,
+            connect_timeout: delivery.timeout_connect.unwrap_or(CONNECT_TIMEOUT),
+            timeouts: delivery.timeout_smtp.iter().map(|(state, t)| (*state, *t)).collect(),
+            pooling: Pooling {
+                enabled: delivery.pooling_enabled,
+                timeout: delivery.pooling_timeout.unwrap_or(POOL_TIMEOUT),
+                transactions: delivery.pooling_transactions,
+                evictable: delivery.pooling_evictable,
+            },
+        }
+    }
+
+    /// How long to wait for the answer to a state.
+    pub(crate) fn timeout(&self, state: smtp::client::State) -> Duration {
+        self.timeouts
+            .iter()
+            .find(|(known, _)| known.as_str() == state.as_str())
+            .map_or_else(|| state.default_timeout(), |(_, timeout)| *timeout)
+    }
+
+    /// The targets of a destination that needs no DNS.
+    pub(crate) fn fixed_targets(&self) -> Option<Vec<Target>> {
+        let Destination::Address(ip) = &self.destination else { return None };
+        Some(vec![Target { host: ip.to_string().into(), address: SocketAddr::new(*ip, self.port) }])
+    }
+}
+
+/// `connect_timeout` of the manual.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Long enough for the next message of a burst, short enough not to annoy the peer.
+const POOL_TIMEOUT: Duration = Duration::from_secs(5);

@@ -1,0 +1,367 @@
+//! Drives the pure client session over a socket: connect, handshake, transactions, timeouts.
+
+use std::io::{self, IoSlice};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use smtp::client::{
+    self, Answer, BodyType, Envelope, Event, Failure, More, Outcome, Recipient, Session, State,
+};
+use spool::BodyReader;
+use tls_policy::{ClientTls, Stream};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpSocket;
+use tokio::time::timeout;
+
+use crate::outbound::plan::{Settings, Sni, Target};
+use crate::stats::Level;
+
+/// A connection to another server, between transactions or in one.
+pub(crate) struct OpenConnection {
+    stream: Option<Stream>,
+    session: Session,
+    pub(crate) host: Arc<str>,
+    pub(crate) local: SocketAddr,
+    pub(crate) remote: SocketAddr,
+    pub(crate) tls: Option<Box<tls_policy::Session>>,
+    _level: Level,
+}
+
+/// A message's octets for one attempt.
+pub(crate) enum Content {
+    /// In memory, in pieces.
+    Memory(Vec<Bytes>),
+    /// In the spool.
+    Stored(Arc<BodyReader>),
+}
+
+/// How a connection attempt or a transaction went wrong before the peer could answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConnectError {
+    /// The system could not connect, or not in time.
+    #[error("{0}")]
+    Socket(#[from] io::Error),
+    /// The session did not get as far as taking a message.
+    #[error("session ended")]
+    Session(Outcome),
+}
+
+impl OpenConnection {
+    /// Connects and says hello, so that a transaction can begin.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectError`]; another target may be tried.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future closes the connection.
+    pub(crate) async fn open(
+        target: &Target,
+        source: Option<IpAddr>,
+        config: Arc<client::Config>,
+        settings: &Settings,
+        tls: Option<&ClientTls>,
+        level: Level,
+    ) -> Result<Self, ConnectError> {
+        let connect = connect(target.address, source);
+        let stream = timeout(settings.connect_timeout, connect)
+            .await
+            .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "connection timed out"))??;
+        // Commands are written whole; waiting for more would only add delay.
+        let _ = stream.set_nodelay(true);
+        let mut open = Self {
+            local: stream.local_addr()?,
+            remote: target.address,
+            host: Arc::clone(&target.host),
+            stream: Some(Stream::clear(stream)),
+            session: Session::new(config),
+            tls: None,
+            _level: level,
+        };
+        match open.next(settings, tls).await {
+            Event::Ready => Ok(open),
+            Event::Closed(Some(outcome)) => Err(ConnectError::Session(outcome)),
+            _ => Err(ConnectError::Session(failure(State::Banner, Failure::ConnectionLost))),
+        }
+    }
+
+    /// Sends one message to one recipient.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future closes the connection; the peer may have taken the message.
+    pub(crate) async fn deliver(
+        &mut self,
+        envelope: Envelope,
+        content: &Content,
+        settings: &Settings,
+        tls: Option<&ClientTls>,
+    ) -> Outcome {
+        self.session.begin(envelope);
+        loop {
+            match self.next(settings, tls).await {
+                Event::NeedBody => {
+                    if let Err(error) = self.send(content).await {
+                        tracing::debug!(remoteip = %self.remote.ip(), %error, "delivery.attempted");
+                        match error.kind() {
+                            // Our own disk: the peer must not take half a message for a whole.
+                            io::ErrorKind::InvalidData | io::ErrorKind::NotFound => {
+                                self.session.abandon();
+                            }
+                            _ => self.session.connection_lost(),
+                        }
+                    }
+                }
+                Event::Finished(outcomes) => {
+                    return outcomes
+                        .into_iter()
+                        .next()
+                        .unwrap_or_else(|| failure(State::Rcpt, Failure::ConnectionLost));
+                }
+                Event::Closed(outcome) => {
+                    return outcome
+                        .unwrap_or_else(|| failure(State::Mail, Failure::ConnectionLost));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Brings a finished transaction's connection into the state where the next may begin.
+    pub(crate) fn is_reusable(&self) -> bool {
+        self.session.is_idle() && self.stream.is_some()
+    }
+
+    /// Messages begun on this connection.
+    pub(crate) fn transactions(&self) -> u32 {
+        self.session.transactions()
+    }
+
+    /// Tells whether an idle connection was closed, or spoken to, by the peer.
+    pub(crate) fn is_closed(&self) -> bool {
+        let Some(stream) = &self.stream else { return true };
+        let mut octet = [0];
+        // An idle peer says nothing; whatever can be read is a goodbye.
+        !matches!(stream.socket().try_read(&mut octet), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    /// Says QUIT and closes, without waiting long for the peer.
+    pub(crate) async fn quit(mut self, settings: &Settings) {
+        if !self.is_reusable() {
+            return;
+        }
+        self.session.quit();
+        let _ = timeout(QUIT_PATIENCE, self.next(settings, None)).await;
+    }
+
+    /// The session's next event; handshakes are run here.
+    async fn next(&mut self, settings: &Settings, tls: Option<&ClientTls>) -> Event {
+        loop {
+            if let Some(event) = self.session.next_event() {
+                match event {
+                    Event::StartTls => {
+                        self.handshake(settings, tls).await;
+                        continue;
+                    }
+                    event => return event,
+                }
+            }
+            let state = self.session.state().unwrap_or(State::Noop);
+            match timeout(settings.timeout(state), self.exchange()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) => self.session.connection_lost(),
+                Err(_) => self.session.timed_out(),
+            }
+        }
+    }
+
+    /// Writes what is due, then reads once.
+    async fn exchange(&mut self) -> io::Result<()> {
+        let stream = self.stream.as_mut().ok_or(io::ErrorKind::NotConnected)?;
+        let mut wrote = false;
+        while !self.session.output().is_empty() {
+            let written = stream.write(self.session.output()).await?;
+            if written == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            self.session.advance_output(written);
+            wrote = true;
+        }
+        if wrote && stream.is_encrypted() {
+            stream.flush().await?;
+        }
+        if self.session.state().is_none() {
+            return Ok(());
+        }
+        let mut buffer = [0; REPLY_BUFFER];
+        let read = stream.read(&mut buffer).await?;
+        if read == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        self.session.receive(buffer.get(..read).unwrap_or_default());
+        Ok(())
+    }
+
+    async fn handshake(&mut self, settings: &Settings, tls: Option<&ClientTls>) {
+        if self.flush().await.is_err() {
+            self.session.tls_failed();
+            return;
+        }
+        let (Some(tls), Some(Ok(clear))) = (tls, self.stream.take().map(Stream::into_clear)) else {
+            self.session.tls_failed();
+            return;
+        };
+        let name = match &settings.tls.sni {
+            Sni::Off => None,
+            Sni::Host => Some(&*self.host),
+            Sni::Name(name) => Some(name.as_str()),
+        };
+        let connect = Box::pin(tls.connect(clear, name));
+        match timeout(settings.timeout(State::StartTls), connect).await {
+            Ok(Ok((stream, session))) => {
+                self.stream = Some(stream);
+                self.tls = Some(Box::new(session));
+                self.session.tls_established();
+            }
+            Ok(Err(error)) => {
+                tracing::debug!(remoteip = %self.remote.ip(), %error, "inbound.tls_failed");
+                self.session.tls_failed();
+            }
+            Err(_) => self.session.tls_failed(),
+        }
+    }
+
+    async fn flush(&mut self) -> io::Result<()> {
+        let stream = self.stream.as_mut().ok_or(io::ErrorKind::NotConnected)?;
+        while !self.session.output().is_empty() {
+            let written = stream.write(self.session.output()).await?;
+            if written == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            self.session.advance_output(written);
+        }
+        stream.flush().await
+    }
+
+    async fn send(&mut self, content: &Content) -> io::Result<()> {
+        match content {
+            Content::Memory(pieces) => {
+                let last = pieces.len().saturating_sub(1);
+                if pieces.is_empty() {
+                    self.send_piece(b"", More::Last).await?;
+                }
+                for (index, piece) in pieces.iter().enumerate() {
+                    let more = if index == last { More::Last } else { More::Follows };
+                    self.send_piece(piece, more).await?;
+                }
+                Ok(())
+            }
+            Content::Stored(reader) => {
+                let (mut offset, len) = (0, reader.len());
+                loop {
+                    let chunk = read_chunk(Arc::clone(reader), offset).await?;
+                    offset += chunk.len() as u64;
+                    let more = if offset >= len { More::Last } else { More::Follows };
+                    if chunk.is_empty() && more == More::Follows {
+                        return Err(io::ErrorKind::InvalidData.into());
+                    }
+                    self.send_piece(&chunk, more).await?;
+                    if more == More::Last {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+    }
+
+    async fn send_piece(&mut self, piece: &[u8], more: More) -> io::Result<()> {
+        let mut slices = Vec::new();
+        self.session.body(piece, more, &mut slices);
+        let stream = self.stream.as_mut().ok_or(io::ErrorKind::NotConnected)?;
+        let output = self.session.output().len();
+        let write = async {
+            let mut all: Vec<IoSlice<'_>> = Vec::with_capacity(slices.len() + 1);
+            all.push(IoSlice::new(self.session.output()));
+            all.extend(slices.iter().map(|slice| IoSlice::new(slice)));
+            let mut rest = all.as_mut_slice();
+            IoSlice::advance_slices(&mut rest, 0);
+            while !rest.is_empty() {
+                let written = stream.write_vectored(rest).await?;
+                if written == 0 {
+                    return Err(io::Error::from(io::ErrorKind::WriteZero));
+                }
+                IoSlice::advance_slices(&mut rest, written);
+            }
+            if stream.is_encrypted() { stream.flush().await } else { Ok(()) }
+        };
+        timeout(State::data_block_timeout(), write).await??;
+        self.session.advance_output(output);
+        Ok(())
+    }
+}
+
+/// One envelope for one recipient.
+pub(crate) fn envelope(
+    sender: mta_types::Address,
+    sender_params: smtp::parameters::Parameters,
+    recipient: mta_types::Address,
+    recipient_params: smtp::parameters::Parameters,
+    size: u64,
+    eightbit: bool,
+    smtputf8: bool,
+) -> Envelope {
+    Envelope {
+        sender,
+        params: sender_params,
+        recipients: vec![Recipient { address: recipient, params: recipient_params }],
+        size: Some(size),
+        body: if eightbit { BodyType::EightBit } else { BodyType::SevenBit },
+        smtputf8,
+    }
+}
+
+fn failure(state: State, failure: Failure) -> Outcome {
+    Outcome { state, answer: Answer::Failure(failure) }
+}
+
+async fn connect(remote: SocketAddr, source: Option<IpAddr>) -> io::Result<tokio::net::TcpStream> {
+    let socket = if remote.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    if let Some(source) = source.filter(|source| source.is_ipv4() == remote.is_ipv4()) {
+        socket.bind(SocketAddr::new(source, 0))?;
+    }
+    socket.connect(remote).await
+}
+
+/// Reads a part of a stored body on the pool for blocking work.
+async fn read_chunk(reader: Arc<BodyReader>, offset: u64) -> io::Result<Bytes> {
+    tokio::task::spawn_blocking(move || {
+        let room = usize::try_from(reader.len() - offset).unwrap_or(usize::MAX).min(CHUNK);
+        let mut buffer = BytesMut::zeroed(room);
+        let mut filled = 0;
+        while filled < room {
+            let read = reader
+                .read_at(buffer.get_mut(filled..).unwrap_or_default(), offset + filled as u64)
+                .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))?;
+            if read == 0 {
+                break;
+            }
+            filled += read;
+        }
+        buffer.truncate(filled);
+        Ok(buffer.freeze())
+    })
+    .await
+    .map_err(io::Error::other)?
+}
+
+/// Octets read from the peer at once: several replies.
+const REPLY_BUFFER: usize = 2048;
+
+/// Octets of a stored body read at once.
+const CHUNK: usize = 256 << 10;
+
+/// How long a goodbye may take.
+const QUIT_PATIENCE: Duration = Duration::from_secs(2);

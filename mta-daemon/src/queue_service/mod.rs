@@ -1,0 +1,61 @@
+//! Drives the pure queue and the spool: rows in, rows out, every change persisted.
+//!
+//! The queue sits behind one short lock that is never held across an await or a disk access.
+//! [`pickup`] is the one task that waits for due rows; [`prepare`] finds out where a row goes;
+//! [`persist`] writes what the queue decides into the spool, in the order of the decisions;
+//! [`bodies`] keeps fresh messages in memory until their first attempt.
+
+pub(crate) mod bodies;
+pub(crate) mod codec;
+pub(crate) mod persist;
+pub(crate) mod pickup;
+pub(crate) mod prepare;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use mta_types::MessageId;
+use parking_lot::{Mutex, MutexGuard};
+use queue::Queue;
+use tokio::sync::Notify;
+
+use crate::outbound::plan::Plan;
+
+/// The queue with what belongs to it.
+pub(crate) struct QueueService {
+    machine: Mutex<Queue>,
+    /// Wakes the pickup task.
+    pub(crate) wake: Notify,
+    /// How rows that are active or being sent will be delivered.
+    plans: Mutex<HashMap<MessageId, Arc<Plan>>>,
+    pub(crate) bodies: bodies::Bodies,
+}
+
+impl QueueService {
+    pub(crate) fn new(queue: Queue) -> Self {
+        Self {
+            machine: Mutex::new(queue),
+            wake: Notify::new(),
+            plans: Mutex::new(HashMap::new()),
+            bodies: bodies::Bodies::new(BODY_CACHE_BYTES),
+        }
+    }
+
+    /// The queue itself. Keep the guard for a few steps only: everybody waits for it.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.machine.lock()
+    }
+
+    /// Remembers how a row will be delivered; call before it is activated.
+    pub(crate) fn set_plan(&self, id: MessageId, plan: Arc<Plan>) {
+        self.plans.lock().insert(id, plan);
+    }
+
+    /// Takes the plan of a row that was picked up, or left the active queue.
+    pub(crate) fn take_plan(&self, id: MessageId) -> Option<Arc<Plan>> {
+        self.plans.lock().remove(&id)
+    }
+}
+
+/// Octets of fresh messages kept in memory: enough for a burst, small beside the queue itself.
+const BODY_CACHE_BYTES: usize = 128 << 20;

@@ -1,0 +1,357 @@
+//! From due to active: the pre-delivery script, then DNS, then the active queue.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use config::running::{Destination, GroupingDefault, Transport};
+use config::value::Matcher;
+use dns::mx::{self, Route as MxRoute};
+use mta_types::MessageId;
+use queue::message::QueuedMessage;
+use queue::{Outcome as QueueOutcome, Requeue, Route};
+use spool::Durability;
+
+use crate::context::Core;
+use crate::generation::Generation;
+use crate::hooks::predelivery::{self, Decision};
+use crate::outbound::outcome::{self, Attempt, AttemptError, ErrorKind};
+use crate::outbound::plan::{Plan, Settings, Target};
+use crate::queue_service::persist;
+use crate::time;
+
+/// Prepares a row; without script and DNS at once, else in a task of its own.
+pub(crate) fn begin(core: &Arc<Core>, id: MessageId) {
+    let generation = core.generation.load_full();
+    let Some(row) = core.queue.lock().view(id).map(|row| row.to_message()) else { return };
+    if generation.predelivery.is_none()
+        && let Some(transport) = generation.running.transports.get(row.transportid.as_str())
+    {
+        let delivery = delivery_settings(&generation, &row);
+        let settings = Settings::new(&generation, transport, &delivery);
+        if let Some(targets) = settings.fixed_targets() {
+            let plan = Plan { targets, settings, context: hsl::Value::None };
+            activate(core, &generation, &row, plan);
+            return;
+        }
+    }
+    core.deliveries.spawn(prepare(Arc::clone(core), generation, row));
+}
+
+async fn prepare(core: Arc<Core>, generation: Arc<Generation>, mut row: QueuedMessage) {
+    let Some(transport) = generation.running.transports.get(row.transportid.as_str()) else {
+        let message = format!("transport {} is not in the configuration", row.transportid);
+        let error = AttemptError { kind: ErrorKind::Config, temporary: true, message };
+        return outcome::conclude(&core, row, Attempt::failed(error), hsl::Value::None).await;
+    };
+    let delivery = delivery_settings(&generation, &row);
+    let mut settings = Settings::new(&generation, transport, &delivery);
+    let mut context = hsl::Value::None;
+    if generation.predelivery.is_some() {
+        let (decision, left) =
+            Box::pin(predelivery::call(&core, &generation, &row, &mut settings)).await;
+        context = left;
+        // The script may have changed what is noted on the row.
+        if let Some(fresh) = core.queue.lock().view(row.id).map(|row| row.to_message()) {
+            row = fresh;
+        }
+        match decision {
+            Decision::Try => {}
+            Decision::Queue(requeue) => return put_off(&core, &row, transport, requeue),
+            Decision::Bounce | Decision::Delete => {
+                let attempt = Attempt::decided(decision == Decision::Bounce);
+                return outcome::conclude(&core, row, attempt, context).await;
+            }
+        }
+    }
+    match resolve(&generation, &settings, &row).await {
+        Ok(targets) => activate(&core, &generation, &row, Plan { targets, settings, context }),
+        Err(error) => outcome::conclude(&core, row, Attempt::failed(error), context).await,
+    }
+}
+
+/// A script's `Queue()` before the attempt.
+fn put_off(core: &Core, row: &QueuedMessage, transport: &Transport, requeue: Requeue) {
+    let mut requeue = requeue;
+    if requeue.delay == predelivery::TRANSPORT_DELAY {
+        requeue.delay = outcome::schedule(transport).interval(row.retrycount).delay;
+    }
+    let mut queue = core.queue.lock();
+    match queue.finish(row.id, QueueOutcome::Requeue(requeue), time::now()) {
+        Ok(changes) => drop(persist::write(core, &queue, &changes, Durability::Lazy)),
+        Err(error) => {
+            tracing::error!(transaction = %row.id.transaction, queue = row.id.queue.0, %error, "delivery.failed_internally");
+        }
+    }
+    drop(queue);
+    core.queue.wake.notify_one();
+}
+
+/// Files a row in the active queue, with its plan.
+fn activate(core: &Core, generation: &Generation, row: &QueuedMessage, plan: Plan) {
+    let first = plan.targets.first();
+    let remotemx = first.map(|target| target.host.to_string());
+    let remoteip = first.map(|target| target.address.ip());
+    let route = Route {
+        localips: local_ips(&plan.settings, remoteip),
+        localipsordered: !plan.settings.source_random,
+        grouping: grouping(generation, row, remotemx.as_deref(), remoteip),
+        remoteip,
+        remotemx,
+    };
+    core.queue.set_plan(row.id, Arc::new(plan));
+    let mut queue = core.queue.lock();
+    match queue.activate(row.id, &route, time::now()) {
+        Ok(None) => {}
+        Ok(Some(change)) => {
+            drop(persist::write(core, &queue, &[change], Durability::Lazy));
+            core.queue.take_plan(row.id);
+        }
+        Err(error) => {
+            core.queue.take_plan(row.id);
+            tracing::error!(transaction = %row.id.transaction, queue = row.id.queue.0, %error, "delivery.failed_internally");
+        }
+    }
+    drop(queue);
+    core.queue.wake.notify_one();
+}
+
+/// Source addresses of the target's family.
+fn local_ips(settings: &Settings, remote: Option<IpAddr>) -> Vec<IpAddr> {
+    settings
+        .sources
+        .iter()
+        .map(|source| source.address)
+        .filter(|ip| remote.is_none_or(|remote| remote.is_ipv4() == ip.is_ipv4()))
+        .collect()
+}
+
+/// The delivery settings that match a row as far as it is known before DNS.
+fn delivery_settings(
+    generation: &Generation,
+    row: &QueuedMessage,
+) -> config::delivery::DeliverySettings {
+    use config::value::Field;
+    let domain = row.recipient.domain().to_ascii_lowercase();
+    let matches = |field: Field, patterns: &[Matcher]| {
+        let value = match field {
+            Field::TransportId => Some(row.transportid.as_str()),
+            Field::JobId => row.jobid.as_ref().map(AsRef::as_ref),
+            Field::RecipientDomain => Some(domain.as_str()),
+            _ => None,
+        };
+        value.is_some_and(|value| {
+            patterns.iter().any(|p| matches_value(generation, field, p, value))
+        })
+    };
+    generation
+        .delivery
+        .conditions
+        .iter()
+        .find(|condition| condition.when.iter().all(|(field, patterns)| matches(*field, patterns)))
+        .map_or(&generation.delivery.default, |condition| &condition.then)
+        .clone()
+}
+
+fn matches_value(
+    generation: &Generation,
+    field: config::value::Field,
+    pattern: &Matcher,
+    value: &str,
+) -> bool {
+    if let Some(result) = pattern.matches_text(value) {
+        return result;
+    }
+    let Matcher::List(name) = pattern else { return false };
+    generation
+        .running
+        .lists
+        .get(&field)
+        .and_then(|lists| lists.get(&**name))
+        .is_some_and(|list| list.iter().any(|p| p.matches_text(value).unwrap_or(false)))
+}
+
+/// Which set of remote hosts a row belongs to.
+fn grouping(
+    generation: &Generation,
+    row: &QueuedMessage,
+    remotemx: Option<&str>,
+    remoteip: Option<IpAddr>,
+) -> Option<String> {
+    use config::value::Field;
+    let queues = &generation.running.queues;
+    let any = |field, patterns: &[Matcher], value: Option<&str>| {
+        value.is_some_and(|value| {
+            patterns.iter().any(|p| matches_value(generation, field, p, value))
+        })
+    };
+    let ip = remoteip.map(|ip| ip.to_string());
+    let found = queues.groupings.iter().find(|rule| {
+        any(Field::RemoteMx, &rule.remotemx, remotemx)
+            || any(Field::RecipientDomain, &rule.recipientdomain, Some(row.recipient.domain()))
+            || any(Field::RemoteIp, &rule.remoteip, ip.as_deref())
+    });
+    if let Some(rule) = found {
+        return Some(format!("&{}", rule.id));
+    }
+    match queues.grouping_default {
+        GroupingDefault::Empty => None,
+        GroupingDefault::RecipientDomain => Some(row.recipient.domain().to_ascii_lowercase()),
+        GroupingDefault::RemoteMx => remotemx.map(str::to_owned),
+    }
+}
+
+/// The addresses to try, best first.
+async fn resolve(
+    generation: &Generation,
+    settings: &Settings,
+    row: &QueuedMessage,
+) -> Result<Vec<Target>, AttemptError> {
+    if let Some(targets) = settings.fixed_targets() {
+        return Ok(targets);
+    }
+    let recipient = settings.recipient.as_ref().unwrap_or(&row.recipient);
+    let domain = match &settings.destination {
+        Destination::Host(host) => {
+            return hosts(generation, settings, vec![host.to_string()]).await;
+        }
+        _ => recipient.domain(),
+    };
+    if let Some(literal) = address_literal(domain) {
+        let address = SocketAddr::new(literal, settings.port);
+        return Ok(vec![Target { host: domain.into(), address }]);
+    }
+    let seed = mx::seed(row.id.transaction.as_bytes(), row.retrycount);
+    let route = generation.resolver.route(&ascii_domain(domain)?, seed).await;
+    match route.map_err(|error| dns_error(&error))?.value {
+        MxRoute::NullMx => Err(AttemptError {
+            kind: ErrorKind::DnsNullMx,
+            temporary: false,
+            message: format!("{domain} does not accept mail (null MX)"),
+        }),
+        MxRoute::Hosts(list) => {
+            let allowed = |host: &str| {
+                let covers = |list: &[String]| list.iter().any(|p| host_matches(p, host));
+                (settings.mx_include.is_empty() || covers(&settings.mx_include))
+                    && !covers(&settings.mx_exclude)
+            };
+            let names: Vec<String> =
+                list.into_iter().map(|x| x.host).filter(|host| allowed(host)).collect();
+            if names.is_empty() {
+                return Err(AttemptError {
+                    kind: ErrorKind::DnsExcluded,
+                    temporary: true,
+                    message: format!("no mail exchanger of {domain} may be used"),
+                });
+            }
+            hosts(generation, settings, names).await
+        }
+    }
+}
+
+/// The addresses of hosts in their order, of the families wanted.
+async fn hosts(
+    generation: &Generation,
+    settings: &Settings,
+    names: Vec<String>,
+) -> Result<Vec<Target>, AttemptError> {
+    let mut targets = Vec::new();
+    let mut failure = None;
+    for name in names.into_iter().take(MAX_HOSTS) {
+        let want = |v4: bool| {
+            let family = if v4 { settings.ipv4 } else { settings.ipv6 };
+            let reachable = settings.sources.is_empty()
+                || settings.sources.iter().any(|source| source.address.is_ipv4() == v4);
+            family && reachable
+        };
+        let (v4, v6) = (want(true), want(false));
+        match generation.resolver.addresses(&name, v4, v6).await {
+            Ok(found) => {
+                let host: Arc<str> = name.into();
+                let v6 = found.value.v6.into_iter().map(IpAddr::V6);
+                let v4 = found.value.v4.into_iter().map(IpAddr::V4);
+                targets.extend(v6.chain(v4).map(|ip| Target {
+                    host: Arc::clone(&host),
+                    address: SocketAddr::new(ip, settings.port),
+                }));
+            }
+            Err(error) => failure = Some(error),
+        }
+    }
+    if !targets.is_empty() {
+        targets.truncate(MAX_TARGETS);
+        return Ok(targets);
+    }
+    Err(failure.map_or_else(
+        || AttemptError {
+            kind: ErrorKind::DnsOther,
+            temporary: true,
+            message: "no address to connect to".into(),
+        },
+        |error| dns_error(&error),
+    ))
+}
+
+fn dns_error(error: &dns::LookupError) -> AttemptError {
+    let kind = match error.kind {
+        dns::LookupErrorKind::NxDomain => ErrorKind::DnsNxDomain,
+        dns::LookupErrorKind::NoData => ErrorKind::DnsNoData,
+        _ => ErrorKind::DnsOther,
+    };
+    AttemptError { kind, temporary: error.is_transient(), message: error.to_string() }
+}
+
+/// A domain as DNS wants it (IDNA, RFC 5891).
+fn ascii_domain(domain: &str) -> Result<String, AttemptError> {
+    if domain.is_ascii() {
+        return Ok(domain.to_owned());
+    }
+    idna::domain_to_ascii(domain).map_err(|_| AttemptError {
+        kind: ErrorKind::DnsOther,
+        temporary: false,
+        message: format!("{domain} is no valid domain name"),
+    })
+}
+
+/// The address in `[192.0.2.1]` or `[IPv6:2001:db8::1]` (RFC 5321 §4.1.3).
+fn address_literal(domain: &str) -> Option<IpAddr> {
+    let inner = domain.strip_prefix('[')?.strip_suffix(']')?;
+    match inner.get(..5) {
+        Some(tag) if tag.eq_ignore_ascii_case("ipv6:") => inner.get(5..)?.parse().ok(),
+        _ => inner.parse().ok(),
+    }
+}
+
+/// Whole-label wildcards only: `*.example.org` covers one label.
+fn host_matches(pattern: &str, host: &str) -> bool {
+    let (pattern, host) = (pattern.to_ascii_lowercase(), host.to_ascii_lowercase());
+    match pattern.strip_prefix("*.") {
+        Some(parent) => host.split_once('.').is_some_and(|(_, rest)| rest == parent),
+        None => pattern == host,
+    }
+}
+
+/// Mail exchangers looked up; a domain with more is either broken or an attack.
+const MAX_HOSTS: usize = 10;
+
+/// Addresses tried in one attempt.
+const MAX_TARGETS: usize = 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn literals_are_addresses() {
+        assert_eq!(address_literal("[192.0.2.1]"), "192.0.2.1".parse().ok());
+        assert_eq!(address_literal("[IPv6:2001:db8::1]"), "2001:db8::1".parse().ok());
+        assert_eq!(address_literal("example.org"), None);
+        assert_eq!(address_literal("[nonsense]"), None);
+    }
+
+    #[test]
+    fn host_wildcards_cover_whole_labels() {
+        assert!(host_matches("*.example.org", "MX.example.org"));
+        assert!(!host_matches("*.example.org", "a.b.example.org"));
+        assert!(!host_matches("mx*.example.org", "mx1.example.org"));
+    }
+}

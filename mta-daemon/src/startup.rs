@@ -1,0 +1,351 @@
+//! The order of birth: configuration, sockets, keys, privileges, spool, queue, listeners, ready.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use config::startup::{Corrupt, ServerKind};
+use config::{Loaded, Startup};
+use mta_types::Timestamp;
+use queue::Queue;
+use spool::{MinFree, Platform, Spool};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::context::Core;
+use crate::control::server as control_server;
+use crate::generation::{EarlyKeys, GenerationError};
+use crate::hooks::runner::ScriptWorld;
+use crate::hooks::{HookSets, server_functions};
+use crate::ids::IdSource;
+use crate::inbound::listener;
+use crate::outbound::pool::Pool;
+use crate::queue_service::{QueueService, codec, pickup};
+use crate::stats::Stats;
+use crate::{privileges, reload, services, time};
+
+/// How to start.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The startup configuration.
+    pub config: PathBuf,
+}
+
+/// A running daemon.
+pub struct Daemon {
+    pub(crate) core: Arc<Core>,
+    pub(crate) control: JoinHandle<()>,
+    pub(crate) control_end: CancellationToken,
+    addresses: Vec<(String, SocketAddr)>,
+}
+
+/// Why the daemon does not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// A configuration file is wrong.
+    #[error("{0}")]
+    Config(#[from] GenerationError),
+    /// A socket could not be bound.
+    #[error("server {server}: cannot listen on {address}: {source}")]
+    Listen {
+        /// The virtual server.
+        server: String,
+        /// Where.
+        address: SocketAddr,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The control socket could not be bound.
+    #[error("control socket: {0}")]
+    Control(std::io::Error),
+    /// Limits or identity could not be set.
+    #[error("{what}: {source}")]
+    Process {
+        /// What was tried.
+        what: &'static str,
+        /// Why it failed.
+        source: std::io::Error,
+    },
+    /// The spool cannot be used.
+    #[error("spool: {0}")]
+    Spool(#[from] spool::OpenError),
+}
+
+impl StartError {
+    /// Tells whether the configuration is to blame, rather than the machine.
+    #[must_use]
+    pub fn is_configuration(&self) -> bool {
+        matches!(self, Self::Config(_))
+    }
+}
+
+/// Looks at all configuration files without starting anything.
+///
+/// # Errors
+///
+/// Everything that is wrong with them.
+pub async fn check(options: &Options) -> Result<(), GenerationError> {
+    let loaded = read_startup(&options.config)?;
+    let startup = &loaded.config;
+    let slot = services::CoreSlot::default();
+    let hook_sets = hook_sets(&slot);
+    let stats = Stats::new(startup.servers.iter().map(|server| server.id.clone()));
+    let keys = EarlyKeys::read(startup, &options.config)?;
+    reload::load(&loaded, &keys, &hook_sets, &stats).map(drop)
+}
+
+impl Daemon {
+    /// Starts a daemon; it accepts mail when this returns.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`]; nothing is left behind.
+    ///
+    /// # Cancel safety
+    ///
+    /// Not cancel safe.
+    pub async fn start(options: Options) -> Result<Self, StartError> {
+        let loaded = read_startup(&options.config)?;
+        let startup = &loaded.config;
+        let process = |what| move |source| StartError::Process { what, source };
+        privileges::set_limits(&startup.environment).map_err(process("environment"))?;
+        let slot: services::CoreSlot = Arc::new(OnceLock::new());
+        let hook_sets = hook_sets(&slot);
+        let stats = Stats::new(startup.servers.iter().map(|server| server.id.clone()));
+        let early_keys = EarlyKeys::read(startup, &options.config)?;
+        let bound = bind(startup)?;
+        let control = control_server::bind(&startup.environment.controlsocket)
+            .map_err(StartError::Control)?;
+        prepare_spool_folder(startup).map_err(process("spool"))?;
+        privileges::drop_root(&startup.environment).map_err(process("environment.privdrop"))?;
+        // From here on as the unprivileged user: files of the running configuration must be
+        // readable for it.
+        let generation = reload::load(&loaded, &early_keys, &hook_sets, &stats)?;
+        let mut queue = Queue::new(queue_settings(&generation));
+        let (spool, report) = open_spool(startup, &mut queue).await?;
+        tracing::info!(
+            messages = report.messages,
+            rows = report.rows,
+            damaged = report.damaged,
+            duration_ms = u64::try_from(report.took.as_millis()).unwrap_or(u64::MAX),
+            "spool.loaded"
+        );
+        let core = Arc::new(Core {
+            ids: IdSource::new(startup.environment.uuid_version),
+            generation: ArcSwap::from_pointee(generation),
+            spool,
+            queue: QueueService::new(queue),
+            scripts: ScriptWorld::new(),
+            hook_sets,
+            early_keys,
+            pool: Pool::new(),
+            stats,
+            stop: CancellationToken::new(),
+            abort: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            deliveries: TaskTracker::new(),
+            reloading: tokio::sync::Mutex::new(()),
+            startup: loaded,
+        });
+        // Filled exactly once, here.
+        let _ = slot.set(Arc::downgrade(&core));
+        let mut addresses = Vec::new();
+        for socket in bound {
+            if let Ok(address) = socket.listener.local_addr() {
+                addresses.push((socket.server.to_string(), address));
+            }
+            core.tasks.spawn(listener::serve(Arc::clone(&core), socket));
+        }
+        core.deliveries.spawn(pickup::run(Arc::clone(&core)));
+        core.deliveries.spawn(sweep_pool(Arc::clone(&core)));
+        let control_end = CancellationToken::new();
+        let control =
+            tokio::spawn(control_server::serve(Arc::clone(&core), control, control_end.clone()));
+        tracing::info!(listeners = addresses.len(), "daemon.ready");
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+        Ok(Self { core, control, control_end, addresses })
+    }
+
+    /// The listening addresses with the ids of their servers.
+    #[must_use]
+    pub fn addresses(&self) -> &[(String, SocketAddr)] {
+        &self.addresses
+    }
+
+    /// Takes a new running configuration.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it; the old one stays in force.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves either configuration in force, whole.
+    pub async fn reload(&self) -> Result<(), GenerationError> {
+        reload::run(&self.core).await
+    }
+}
+
+fn read_startup(file: &Path) -> Result<Loaded<Startup>, GenerationError> {
+    reload::read(file, |text, name| config::load_startup(text, name))
+}
+
+/// What scripts of each hook may call: the standard library, the server's functions, the hook's.
+fn hook_sets(slot: &services::CoreSlot) -> HookSets {
+    let mut registry = hsl::host::Registry::new();
+    hsl_std::register(&mut registry, &services::standard_library(slot));
+    server_functions::register(&mut registry, slot);
+    HookSets::new(&registry.freeze())
+}
+
+fn bind(startup: &Startup) -> Result<Vec<listener::Bound>, StartError> {
+    let mut bound = Vec::new();
+    for server in startup.servers.iter().filter(|server| server.kind == ServerKind::Smtp) {
+        for point in &server.listeners {
+            for address in point.socket_addrs() {
+                match listener::bind(address, point.backlog) {
+                    Ok(listener) => bound.push(listener::Bound {
+                        listener,
+                        server: server.id.clone(),
+                        id: point.id.clone(),
+                    }),
+                    // A machine without IPv6 still serves "all addresses" over IPv4.
+                    Err(error)
+                        if point.address.is_none()
+                            && address.is_ipv6()
+                            && error.kind() != std::io::ErrorKind::AddrInUse => {}
+                    Err(source) => {
+                        let server = server.id.to_string();
+                        return Err(StartError::Listen { server, address, source });
+                    }
+                }
+            }
+        }
+    }
+    Ok(bound)
+}
+
+/// Makes the spool folder while that is allowed, for the user who will work in it.
+fn prepare_spool_folder(startup: &Startup) -> std::io::Result<()> {
+    let path = &startup.spool.path;
+    let (uid, gid) = privileges::target_ids(&startup.environment)?;
+    if (uid.is_some() || gid.is_some()) && !path.exists() {
+        std::fs::create_dir_all(path)?;
+        nix::unistd::chown(path.as_path(), uid, gid)?;
+    }
+    Ok(())
+}
+
+/// Opens the spool and fills the queue with what it holds.
+async fn open_spool(
+    startup: &Startup,
+    queue: &mut Queue,
+) -> Result<(Spool, spool::LoadReport), StartError> {
+    let settings = &startup.spool;
+    let config = spool::Config {
+        fsync: settings.fsync,
+        corrupt: match settings.corrupt {
+            Corrupt::Ignore => spool::Corrupt::Ignore,
+            Corrupt::Rename => spool::Corrupt::Rename,
+            Corrupt::Unlink => spool::Corrupt::Unlink,
+        },
+        loader_threads: settings.loader_threads as usize,
+        minfree: MinFree {
+            bytes: settings.minfree_bytes.map_or(0, |size| size.0),
+            inodes: settings.minfree_inodes.unwrap_or(0),
+        },
+        segment_bytes: settings.segment_size.0,
+        ..spool::Config::new(&settings.path)
+    };
+    let platform = Platform::system(log_spool_event);
+    let now = time::now();
+    // Reading the spool blocks; nothing else runs yet.
+    let opened = tokio::task::block_in_place(|| {
+        Spool::open(config, platform, &mut |found| recover(queue, &found, now))
+    })?;
+    Ok(opened)
+}
+
+fn recover(queue: &mut Queue, found: &spool::Recovered<'_>, now: Timestamp) {
+    let id = found.transaction;
+    let damaged = |error: &dyn std::fmt::Display| {
+        tracing::error!(transaction = %id, %error, "spool.damaged");
+    };
+    let transaction = match codec::decode_transaction(id, found.metadata, found.body_len) {
+        Ok(transaction) => transaction,
+        Err(error) => return damaged(&error),
+    };
+    for row in found.rows {
+        match codec::decode_row(&transaction, row.queue, row.row, row.state) {
+            Ok(row) => {
+                if let Err(error) = queue.insert(row, now) {
+                    damaged(&error);
+                }
+            }
+            Err(error) => damaged(&error),
+        }
+    }
+}
+
+fn log_spool_event(event: spool::Event) {
+    use spool::Event;
+    match &event {
+        Event::SegmentDamaged { path, offset, len } => {
+            tracing::error!(path = %path.display(), offset, len, "spool.damaged");
+        }
+        Event::BodyMissing { transaction, path, segment, offset } => tracing::error!(
+            transaction = %transaction,
+            path = %path.display(),
+            segment = %segment.display(),
+            offset,
+            error = "the body file is missing",
+            "spool.damaged"
+        ),
+        Event::MessageDamaged { transaction, path, offset } => tracing::error!(
+            transaction = %transaction,
+            path = %path.display(),
+            offset,
+            error = "the message does not match its checksum",
+            "spool.damaged"
+        ),
+        Event::DuplicateTransaction { transaction, path, offset } => tracing::error!(
+            transaction = %transaction,
+            path = %path.display(),
+            offset,
+            error = "two messages have one id",
+            "spool.damaged"
+        ),
+        Event::WriteFailed { path, error } => {
+            tracing::error!(path = %path.display(), error, "spool.commit_failed");
+        }
+        Event::BackgroundFailed { action, path, error } => {
+            tracing::warn!(action, path = %path.display(), error, "spool.commit_failed");
+        }
+        other => tracing::info!(found = ?other, "spool.loaded"),
+    }
+}
+
+fn queue_settings(generation: &crate::generation::Generation) -> queue::Settings {
+    let mut seed = [0; 8];
+    seed.copy_from_slice(&uuid::Uuid::new_v4().as_bytes()[..8]);
+    queue::Settings {
+        concurrency: Some(generation.running.queues.concurrency_total),
+        hosts: std::num::NonZeroU32::MIN,
+        seed: u64::from_le_bytes(seed),
+    }
+}
+
+/// Closes idle outbound connections whose time is over.
+async fn sweep_pool(core: Arc<Core>) {
+    let mut tick = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        tokio::select! {
+            () = core.stop.cancelled() => return,
+            _ = tick.tick() => drop(core.pool.sweep(&core.stats.pool)),
+        }
+    }
+}

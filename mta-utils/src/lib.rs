@@ -1,2 +1,0 @@
-//! Small programs over the libraries.
-#![forbid(unsafe_code)]

@@ -1,0 +1,115 @@
+//! What becomes of mail that is not delivered at once: retry, bounce, delay, restart.
+
+use std::time::Duration;
+
+use system_tests::{Setup, TestDaemon};
+use testkit::dns_zone::Zone;
+use testkit::smtp_client::SmtpClient;
+use testkit::smtp_sink::{SinkBehaviour, SmtpSink};
+
+const MESSAGE: &str = "Subject: hello\r\nMessage-ID: <orig@client.example>\r\n\r\nText\r\n";
+
+async fn send(daemon: &TestDaemon, from: &str, to: &str) {
+    let (mut client, _) = SmtpClient::connect(daemon.address()).await;
+    client.command("EHLO client.example").await;
+    let reply = client.deliver(from, &[to], MESSAGE).await;
+    assert!(reply.starts_with("250 "), "{reply}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_temporary_refusal_is_tried_again() {
+    let busy = SinkBehaviour::default().reply("RCPT TO:", "451 4.2.0 Busy");
+    let sink = SmtpSink::start_with(busy).await;
+    let setup = Setup { next_hop: Some(sink.address), retries: vec![1, 1], ..Setup::default() };
+    let mut daemon = TestDaemon::start(setup).await;
+    send(&daemon, "a@client.example", "to@example.org").await;
+    while !sink.commands().iter().any(|line| line.starts_with("RCPT")) {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    sink.behave(SinkBehaviour::default());
+    assert_eq!(sink.wait_for(1).await.len(), 1);
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_final_refusal_comes_back_as_a_bounce_that_threads() {
+    let refuse = SinkBehaviour::default().reply("RCPT TO:<NOBODY@", "550 5.1.1 No such user");
+    let sink = SmtpSink::start_with(refuse).await;
+    let setup = Setup { next_hop: Some(sink.address), dsn: true, ..Setup::default() };
+    let mut daemon = TestDaemon::start(setup).await;
+    send(&daemon, "a@client.example", "nobody@example.org").await;
+    let bounce = sink.wait_for(1).await.remove(0);
+    assert!(bounce.from.starts_with("<>"), "{}", bounce.from);
+    assert_eq!(bounce.to, ["<a@client.example>"]);
+    for part in [
+        "\r\nAuto-Submitted: auto-replied\r\n",
+        "\r\nIn-Reply-To: <orig@client.example>\r\n",
+        "\r\nReferences: <orig@client.example>\r\n",
+        "Final-Recipient: rfc822; nobody@example.org\r\nAction: failed\r\nStatus: 5.1.1\r\n",
+        "Diagnostic-Code: smtp; 550 5.1.1 No such user\r\n",
+        "\r\nSubject: hello\r\n",
+    ] {
+        assert!(bounce.content.contains(part), "{part}\n{}", bounce.content);
+    }
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_null_sender_is_never_told() {
+    let refuse = SinkBehaviour::default().reply("RCPT TO:<NOBODY@", "550 5.1.1 No such user");
+    let sink = SmtpSink::start_with(refuse).await;
+    let setup = Setup { next_hop: Some(sink.address), dsn: true, ..Setup::default() };
+    let mut daemon = TestDaemon::start(setup).await;
+    send(&daemon, "", "nobody@example.org").await;
+    // What comes after it has overtaken any bounce of it.
+    send(&daemon, "a@client.example", "somebody@example.org").await;
+    let messages = sink.wait_for(1).await;
+    assert_eq!(messages[0].to, ["<somebody@example.org>"]);
+    daemon.stop().await;
+    assert_eq!(sink.messages().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn queued_mail_survives_a_restart() {
+    // Nobody listens there until later.
+    let placeholder = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = placeholder.local_addr().unwrap();
+    drop(placeholder);
+    let setup = Setup { next_hop: Some(port), retries: vec![1, 1, 1], ..Setup::default() };
+    let mut daemon = TestDaemon::start(setup).await;
+    send(&daemon, "a@client.example", "to@example.org").await;
+    daemon.stop().await;
+    let sink = SmtpSink::start().await;
+    daemon.rewrite(|setup| setup.next_hop = Some(sink.address));
+    daemon.restart().await;
+    let message = sink.wait_for(1).await.remove(0);
+    assert_eq!(message.to, ["<to@example.org>"]);
+    assert!(message.content.ends_with(MESSAGE));
+    daemon.stop().await;
+    // Delivered mail does not come back.
+    daemon.restart().await;
+    daemon.stop().await;
+    assert_eq!(sink.messages().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn mail_exchangers_are_tried_in_their_order() {
+    let sink = SmtpSink::start().await;
+    // 127.0.0.2 answers nothing on that port, so the second exchanger gets the mail.
+    let zone = Zone::new()
+        .mx("example.org", 10, "dead.example.org")
+        .mx("example.org", 20, "good.example.org")
+        .mx("null.example", 0, ".")
+        .address("dead.example.org", "127.0.0.2")
+        .address("good.example.org", "127.0.0.1");
+    let names = zone.serve().await;
+    let setup = Setup {
+        name_server: Some(names.address),
+        port: Some(sink.address.port()),
+        ..Setup::default()
+    };
+    let mut daemon = TestDaemon::start(setup).await;
+    send(&daemon, "a@client.example", "to@example.org").await;
+    assert_eq!(sink.wait_for(1).await[0].to, ["<to@example.org>"]);
+    daemon.stop().await;
+}
