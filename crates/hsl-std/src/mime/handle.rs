@@ -173,3 +173,48 @@ impl FileContent for Changed {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use mail_message::header::WriteOptions;
+
+    use super::*;
+
+    /// A message of a large body; counts the octets that were read of it.
+    struct Counted(Vec<u8>, AtomicU64);
+
+    impl FileContent for Counted {
+        fn len(&self) -> u64 {
+            FileContent::len(&self.0)
+        }
+
+        fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+            self.1.fetch_add(buffer.len() as u64, Ordering::Relaxed);
+            self.0.read_at(offset, buffer)
+        }
+    }
+
+    #[test]
+    fn header_changes_of_a_large_file_read_its_head_only() {
+        let mut text = b"Subject: old\r\n\r\n".to_vec();
+        text.resize(4 << 20, b'x');
+        let content = Arc::new(Counted(text.clone(), AtomicU64::new(0)));
+        let mut message = SharedMessage::from_content(content.clone()).unwrap();
+        let options = WriteOptions::default();
+        let changed = message.message_mut().add_header(PartId::TOP, b"X", b"1", options);
+        assert_eq!(changed, Ok(()));
+        assert_eq!(message.message().output("").replacement().skip, 0);
+        assert!(content.1.load(Ordering::Relaxed) <= FIRST_READ as u64);
+        let octets = message.to_octets("").unwrap();
+        assert_eq!(octets, [&b"X: 1\r\n"[..], &text].concat());
+    }
+
+    #[test]
+    fn a_header_longer_than_the_first_read_is_read_in_full() {
+        let text = [b"A: b\r\n".repeat(FIRST_READ / 2), b"\r\nbody".to_vec()].concat();
+        let message = SharedMessage::from_content(Arc::new(text.clone())).unwrap();
+        assert_eq!(message.message().header().body_start(), text.len() - 4);
+    }
+}
