@@ -17,6 +17,7 @@ use crate::{
 /// Controls a running mail daemon.
 #[derive(Debug, Parser)]
 #[command(
+    term_width = 100,
     name = "halonctl",
     version,
     disable_help_subcommand = true,

@@ -2,6 +2,7 @@
 
 use arc_swap::ArcSwap;
 use config::{Loaded, Startup};
+use plugin_host::PluginHost;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -26,6 +27,8 @@ pub(crate) struct Core {
     pub(crate) scripts: ScriptWorld,
     /// What hook scripts may call, by hook.
     pub(crate) hook_sets: HookSets,
+    /// The plugins of this process.
+    pub(crate) plugins: PluginHost,
     /// Keys of the startup configuration, read before privileges were dropped.
     pub(crate) early_keys: EarlyKeys,
     pub(crate) pool: Pool,

@@ -17,6 +17,7 @@ mod hooks;
 mod ids;
 mod inbound;
 mod outbound;
+mod plugins;
 mod privileges;
 mod queue_service;
 mod reload;

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use clap::Parser;
 use mta_daemon::{Daemon, Options, check};
+// Linked by name, so that its exports are there for plugins.
+use plugin_host as _;
 use telemetry::log;
 use tokio::signal::unix::{SignalKind, signal};
 

@@ -44,6 +44,8 @@ pub(crate) async fn run(core: &Arc<Core>) -> Result<(), GenerationError> {
                 tracing::info!("config.reloaded");
             }
             core.queue.wake.notify_one();
+            let running = &new.running.plugins;
+            tokio::task::block_in_place(|| core.plugins.reload(|id| running.get(id).cloned()));
             Ok(())
         }
         Err(error) => {
@@ -67,7 +69,7 @@ pub(crate) fn load(
     stats: &Stats,
 ) -> Result<Generation, GenerationError> {
     let file = startup.config.environment.appconf.as_path();
-    let running = read(file, |text, name| config::load_running(text, name))?;
+    let running = read_running(&startup.config)?;
     let delivery = read_optional(startup.config.environment.deliveryconf.as_path())?;
     let mut findings = config::check::servers(startup, &running);
     findings.retain(|finding| finding.severity == config::Severity::Error);
@@ -84,6 +86,17 @@ pub(crate) fn load(
         stats,
         file,
     })
+}
+
+/// Reads the running configuration.
+///
+/// # Errors
+///
+/// Everything that is wrong with it.
+pub(crate) fn read_running(
+    startup: &config::Startup,
+) -> Result<Loaded<config::Running>, GenerationError> {
+    read(&startup.environment.appconf, |text, name| config::load_running(text, name))
 }
 
 /// Reads one configuration file.

@@ -21,6 +21,8 @@ impl Daemon {
         tracing::info!("daemon.stopping");
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
         core.stop.cancel();
+        // Plugins that bring mail in stop now; what is under way still goes through.
+        tokio::task::block_in_place(|| core.plugins.early_cleanup());
         core.tasks.close();
         core.deliveries.close();
         let mut cut = timeout(grace, core.tasks.wait()).await.is_err();
@@ -35,6 +37,7 @@ impl Daemon {
             let _ = timeout(LAST_GRACE, core.deliveries.wait()).await;
         }
         core.pool.clear();
+        tokio::task::block_in_place(|| core.plugins.cleanup());
         let spool = core.spool.clone();
         let closed = tokio::task::spawn_blocking(move || spool.close()).await;
         if let Ok(Err(error)) = closed {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use config::startup::{Corrupt, ServerKind};
 use config::{Loaded, Startup};
+use hsl::host::Registry;
 use mta_types::Timestamp;
 use queue::Queue;
 use spool::{MinFree, Platform, Spool};
@@ -25,7 +26,7 @@ use crate::inbound::listener;
 use crate::outbound::pool::Pool;
 use crate::queue_service::{QueueService, codec, pickup};
 use crate::stats::Stats;
-use crate::{privileges, reload, services, time};
+use crate::{plugins, privileges, reload, services, time};
 
 /// How to start.
 #[derive(Clone, Debug)]
@@ -70,6 +71,9 @@ pub enum StartError {
         /// Why it failed.
         source: std::io::Error,
     },
+    /// A plugin cannot be loaded, is of another version, or refused to start.
+    #[error("{0}")]
+    Plugin(#[from] plugin_host::LoadError),
     /// The spool cannot be used.
     #[error("spool: {0}")]
     Spool(#[from] spool::OpenError),
@@ -92,7 +96,13 @@ pub async fn check(options: &Options) -> Result<(), GenerationError> {
     let loaded = read_startup(&options.config)?;
     let startup = &loaded.config;
     let slot = services::CoreSlot::default();
-    let hook_sets = hook_sets(&slot);
+    let refused =
+        |error: plugin_host::LoadError| GenerationError { findings: vec![error.to_string()] };
+    // Names are needed to compile scripts; nothing is initialised, so nothing starts.
+    let plugins = plugins::load(startup, None).map_err(refused)?;
+    let mut registry = library(&slot);
+    plugins.register(&mut registry).map_err(refused)?;
+    let hook_sets = HookSets::new(&registry.freeze());
     let stats = Stats::new(startup.servers.iter().map(|server| server.id.clone()));
     let keys = EarlyKeys::read(startup, &options.config)?;
     reload::load(&loaded, &keys, &hook_sets, &stats).map(drop)
@@ -114,7 +124,6 @@ impl Daemon {
         let process = |what| move |source| StartError::Process { what, source };
         privileges::set_limits(&startup.environment).map_err(process("environment"))?;
         let slot: services::CoreSlot = Arc::new(OnceLock::new());
-        let hook_sets = hook_sets(&slot);
         let stats = Stats::new(startup.servers.iter().map(|server| server.id.clone()));
         let early_keys = EarlyKeys::read(startup, &options.config)?;
         let bound = bind(startup)?;
@@ -123,7 +132,13 @@ impl Daemon {
         prepare_spool_folder(startup).map_err(process("spool"))?;
         privileges::drop_root(&startup.environment).map_err(process("environment.privdrop"))?;
         // From here on as the unprivileged user: files of the running configuration must be
-        // readable for it.
+        // readable for it. Plugins start threads and open files, so they come after the drop too.
+        let running = reload::read_running(startup)?;
+        let plugins = plugins::load(startup, Some(&running))?;
+        let mut registry = library(&slot);
+        // A plugin may wait for its own threads here.
+        tokio::task::block_in_place(|| plugins::start(&plugins, &mut registry))?;
+        let hook_sets = HookSets::new(&registry.freeze());
         let generation = reload::load(&loaded, &early_keys, &hook_sets, &stats)?;
         let mut queue = Queue::new(queue_settings(&generation));
         let (spool, report) = open_spool(startup, &mut queue).await?;
@@ -141,6 +156,7 @@ impl Daemon {
             queue: QueueService::new(queue),
             scripts: ScriptWorld::new(),
             hook_sets,
+            plugins,
             early_keys,
             pool: Pool::new(),
             stats,
@@ -165,6 +181,7 @@ impl Daemon {
         let control_end = CancellationToken::new();
         let control =
             tokio::spawn(control_server::serve(Arc::clone(&core), control, control_end.clone()));
+        core.plugins.ready();
         tracing::info!(listeners = addresses.len(), "daemon.ready");
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
         Ok(Self { core, control, control_end, addresses })
@@ -194,12 +211,12 @@ fn read_startup(file: &Path) -> Result<Loaded<Startup>, GenerationError> {
     reload::read(file, |text, name| config::load_startup(text, name))
 }
 
-/// What scripts of each hook may call: the standard library, the server's functions, the hook's.
-fn hook_sets(slot: &services::CoreSlot) -> HookSets {
-    let mut registry = hsl::host::Registry::new();
+/// What all scripts may call, plugins apart: the standard library and the server's functions.
+fn library(slot: &services::CoreSlot) -> Registry {
+    let mut registry = Registry::new();
     hsl_std::register(&mut registry, &services::standard_library(slot));
     server_functions::register(&mut registry, slot);
-    HookSets::new(&registry.freeze())
+    registry
 }
 
 fn bind(startup: &Startup) -> Result<Vec<listener::Bound>, StartError> {

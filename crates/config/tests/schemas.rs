@@ -102,6 +102,10 @@ fn every_sample_pleases_loader_and_schema_alike() {
             if path.extension().is_none_or(|extension| extension != "yaml") {
                 continue;
             }
+            // The web administration reads its own file.
+            if path.file_stem().is_some_and(|stem| stem == "web") {
+                continue;
+            }
             let text = fs::read_to_string(&path).expect("text");
             let name = path.file_stem().and_then(|stem| stem.to_str()).expect("a name");
             assert_eq!(faults(name, &text), [], "{path:?}");

@@ -31,10 +31,9 @@ pub struct Transaction {
     ends: [u16; Part::COUNT],
     /// Which of the optional texts are there, by the bit of their [`Part`].
     present: u8,
-    ret: Option<DsnReturn>,
+    /// RET, SMTPUTF8 and 8BITMIME, by the bits of [`Flag`].
+    flags: u8,
     senderip: Option<IpAddr>,
-    smtputf8: bool,
-    eightbit: bool,
     /// Highest queue number ever given in this transaction, so that copies get new ones.
     last_queue: AtomicU32,
 }
@@ -72,6 +71,27 @@ pub struct TransactionParts<'a> {
     pub smtputf8: bool,
     /// The content has octets beyond ASCII (RFC 6152).
     pub eightbit: bool,
+}
+
+/// Yes-or-no facts of a transaction in one octet: a million of these are held in memory.
+struct Flag;
+
+impl Flag {
+    const RET_FULL: u8 = 1;
+    const RET_HEADERS: u8 = 2;
+    const SMTPUTF8: u8 = 4;
+    const EIGHTBIT: u8 = 8;
+
+    const fn pack(parts: &TransactionParts<'_>) -> u8 {
+        let ret = match parts.ret {
+            Some(DsnReturn::Full) => Self::RET_FULL,
+            Some(DsnReturn::Headers) => Self::RET_HEADERS,
+            None => 0,
+        };
+        let smtputf8 = if parts.smtputf8 { Self::SMTPUTF8 } else { 0 };
+        let eightbit = if parts.eightbit { Self::EIGHTBIT } else { 0 };
+        ret | smtputf8 | eightbit
+    }
 }
 
 /// RET: what a DSN returns of the message (RFC 3461 §4.3).
@@ -330,10 +350,8 @@ impl Transaction {
             text: text.into_boxed_str(),
             ends,
             present,
-            ret: parts.ret,
+            flags: Flag::pack(&parts),
             senderip: parts.senderip,
-            smtputf8: parts.smtputf8,
-            eightbit: parts.eightbit,
             last_queue: AtomicU32::new(0),
         })
     }
@@ -347,13 +365,13 @@ impl Transaction {
     /// Tells whether the next hop must offer SMTPUTF8.
     #[must_use]
     pub const fn is_smtputf8(&self) -> bool {
-        self.smtputf8
+        self.flags & Flag::SMTPUTF8 != 0
     }
 
     /// Tells whether the content has octets beyond ASCII.
     #[must_use]
     pub const fn is_eightbit(&self) -> bool {
-        self.eightbit
+        self.flags & Flag::EIGHTBIT != 0
     }
 
     /// When the message was received.
@@ -421,7 +439,13 @@ impl Transaction {
     /// RET of RFC 3461.
     #[must_use]
     pub const fn ret(&self) -> Option<DsnReturn> {
-        self.ret
+        if self.flags & Flag::RET_FULL != 0 {
+            Some(DsnReturn::Full)
+        } else if self.flags & Flag::RET_HEADERS != 0 {
+            Some(DsnReturn::Headers)
+        } else {
+            None
+        }
     }
 
     /// Live stage that accepted it.

@@ -35,6 +35,7 @@ pub(crate) async fn answer(core: &Arc<Core>, request: &Request) -> Answer {
             Ok(Vec::new())
         }
         b'q' => Ok(process::stats(core).encode_to_vec()),
+        b'M' => process::plugin_command(core, pb::PluginCommandRequest::decode(body)?).await,
         b'F' => queue::list(core, pb::QueueListRequest::decode(body)?).await,
         b'G' => queue::update(core, pb::QueueUpdateRequest::decode(body)?).await,
         b'I' => {

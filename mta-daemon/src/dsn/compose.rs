@@ -200,7 +200,7 @@ fn message_id(original: &[u8]) -> Option<String> {
                 break;
             }
             text.extend_from_slice(line);
-        } else if line.len() > 11
+        } else if line.len() >= 11
             && line.get(..11).is_some_and(|n| n.eq_ignore_ascii_case(b"message-id:"))
         {
             value = line.get(11..).map(<[u8]>::to_vec);

@@ -1,9 +1,13 @@
-//! `process-stats`.
+//! `process-stats` and `plugin command`.
 
-use control::pb::ProcessStatsResponse;
+use std::sync::Arc;
+
+use control::Message;
 use control::pb::process_stats_response as stats;
+use control::pb::{self, ProcessStatsResponse};
 
 use crate::context::Core;
+use crate::control::dispatch::{Answer, ControlError};
 use crate::stats::{ScriptStats, ServerStats};
 
 /// All counters of this moment.
@@ -143,4 +147,15 @@ fn queue(core: &Core, generation: &crate::generation::Generation) -> stats::Queu
         }),
         release: None,
     }
+}
+
+/// Hands words to a plugin; its text is the answer, its refusal the error.
+pub(crate) async fn plugin_command(core: &Arc<Core>, request: pb::PluginCommandRequest) -> Answer {
+    let core = Arc::clone(core);
+    // Plugins may block briefly in a command.
+    let answer =
+        tokio::task::spawn_blocking(move || core.plugins.command(&request.id, &request.arguments))
+            .await?;
+    let response = answer.map_err(|error| ControlError(error.to_string()))?;
+    Ok(pb::PluginCommandResponse { response }.encode_to_vec())
 }

@@ -1,0 +1,61 @@
+//! Native plugins: loaded at start, asked by scripts and operators, told of reloads and the end.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use config::{Loaded, Running, Startup};
+use hsl::Value;
+use hsl::host::Registry;
+use plugin_host::{FileContent, LoadError, PluginHost, Program, Services, ValueServices, specs};
+
+/// Opens the libraries and checks their versions.
+///
+/// # Errors
+///
+/// [`LoadError`] naming the plugin.
+pub(crate) fn load(
+    startup: &Startup,
+    running: Option<&Loaded<Running>>,
+) -> Result<PluginHost, LoadError> {
+    let block = |id: &str| running.and_then(|running| running.config.plugins.get(id).cloned());
+    let found = specs(&startup.environment.pluginspath, Program::Smtpd, &startup.plugins, block);
+    PluginHost::load(found, Program::Smtpd, Services::none().with_values(Arc::new(ScriptValues)))
+}
+
+/// Starts the plugins and registers what they offer to scripts.
+///
+/// # Errors
+///
+/// [`LoadError`] naming the plugin that refused.
+pub(crate) fn start(host: &PluginHost, registry: &mut Registry) -> Result<(), LoadError> {
+    host.early_init()?;
+    host.init()?;
+    host.register(registry)
+}
+
+/// Recognises the files of scripts.
+struct ScriptValues;
+
+impl ValueServices for ScriptValues {
+    fn file(&self, value: &Value) -> Option<Arc<dyn FileContent>> {
+        let (content, _) = hsl_std::content_of_file(value)?;
+        Some(Arc::new(ScriptFile(content)))
+    }
+}
+
+/// A file of the standard library, as the C door reads it.
+struct ScriptFile(Arc<dyn hsl_std::services::FileContent>);
+
+impl FileContent for ScriptFile {
+    fn len(&self) -> u64 {
+        self.0.len()
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> std::io::Result<usize> {
+        self.0.read_at(offset, buffer)
+    }
+
+    fn path(&self) -> Option<&Path> {
+        None
+    }
+}
