@@ -9,6 +9,7 @@
 //! configuration. The protocols and the queue itself are pure crates below.
 #![forbid(unsafe_code)]
 
+pub mod compatibility;
 mod context;
 mod control;
 mod dsn;

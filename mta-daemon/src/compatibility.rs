@@ -1,0 +1,71 @@
+//! What this program offers, read out of its own tables, for `COMPATIBILITY.md`.
+
+use hsl::host::Registry;
+
+use crate::control::dispatch;
+use crate::hooks::{HookKind, HookSets, server_functions};
+use crate::services::{self, CoreSlot};
+
+/// One hook: its variables and what only its scripts can call.
+#[derive(Clone, Debug)]
+pub struct HookRow {
+    /// The manual's name.
+    pub name: &'static str,
+    /// Variables, `$context` included.
+    pub variables: Vec<&'static str>,
+    /// Signatures of its functions.
+    pub functions: Vec<String>,
+    /// Its classes with the signatures of their methods.
+    pub classes: Vec<(String, Vec<String>)>,
+}
+
+/// Letters of the control commands that are answered.
+#[must_use]
+pub fn control_commands() -> &'static [u8] {
+    dispatch::ANSWERED
+}
+
+/// Functions that every script may call: the standard library and the server's, as signatures.
+#[must_use]
+pub fn library_functions() -> Vec<String> {
+    let set = library().freeze();
+    set.functions().map(|function| hsl_std::docs::signature_text(function.signature())).collect()
+}
+
+/// The hooks with what is theirs alone.
+#[must_use]
+pub fn hooks() -> Vec<HookRow> {
+    let common = library().freeze();
+    let sets = HookSets::new(&common);
+    let text = |function: &hsl::host::NativeFunction| {
+        hsl_std::docs::signature_text(function.signature())
+    };
+    HookKind::ALL
+        .into_iter()
+        .map(|kind| {
+            let set = sets.set(kind);
+            let own = set.functions().filter(|f| common.function(f.name()).is_none());
+            let classes = set.classes().filter_map(|class| {
+                let name = String::from_utf8_lossy(class.name()).into_owned();
+                let methods = class.methods().into_iter().map(|method| text(method)).collect();
+                common.class(&name).is_none().then_some((name, methods))
+            });
+            let mut variables = kind.variables().to_vec();
+            variables.push("context");
+            HookRow {
+                name: kind.name(),
+                variables,
+                functions: own.map(|function| text(function)).collect(),
+                classes: classes.collect(),
+            }
+        })
+        .collect()
+}
+
+fn library() -> Registry {
+    let slot = CoreSlot::default();
+    let mut registry = Registry::new();
+    hsl_std::register(&mut registry, &services::standard_library(&slot));
+    server_functions::register(&mut registry, &slot);
+    registry
+}

@@ -1,0 +1,107 @@
+//! `COMPATIBILITY.md` says what the code says: it is printed from the code's own tables.
+//!
+//! Run with `UPDATE_COMPATIBILITY=1` to write it anew.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use config::keys::{self, Support};
+
+#[test]
+fn the_page_is_printed_from_the_tables() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../COMPATIBILITY.md");
+    let printed = page();
+    if std::env::var_os("UPDATE_COMPATIBILITY").is_some() {
+        std::fs::write(&path, &printed).expect("the page can be written");
+    }
+    let stored = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(stored == printed, "{path:?} is out of date; run with UPDATE_COMPATIBILITY=1");
+}
+
+fn page() -> String {
+    let mut out = String::from(INTRODUCTION);
+    commands(&mut out);
+    hooks(&mut out);
+    library(&mut out);
+    header(&mut out);
+    configuration(&mut out);
+    out
+}
+
+// Writing to a string does not fail, so the results below are dropped.
+
+fn commands(out: &mut String) {
+    out.push_str("\n## Control commands\n\n| letter | command | request | response | smtpd |\n| --- | --- | --- | --- | --- |\n");
+    for command in control::command::TABLE {
+        let answered = mta_daemon::compatibility::control_commands().contains(&command.letter);
+        let _ = writeln!(
+            out,
+            "| `{}` | {} | {} | {} | {} |",
+            command.letter_char(),
+            command.name,
+            command.request.unwrap_or("–"),
+            command.response.unwrap_or("–"),
+            if answered { "implemented" } else { "missing" },
+        );
+    }
+}
+
+fn hooks(out: &mut String) {
+    out.push_str("\n## Hooks\n");
+    for hook in mta_daemon::compatibility::hooks() {
+        let variables: Vec<String> = hook.variables.iter().map(|name| format!("`${name}`")).collect();
+        let _ = write!(out, "\n### {}\n\nVariables: {}.\n\n", hook.name, variables.join(", "));
+        for function in &hook.functions {
+            let _ = writeln!(out, "- `{function}`");
+        }
+        for (class, methods) in &hook.classes {
+            for method in methods {
+                let _ = writeln!(out, "- `{class}->{method}`");
+            }
+        }
+    }
+}
+
+fn library(out: &mut String) {
+    out.push_str("\n## Functions of every script\n\nWhat is not listed is missing.\n\n");
+    for function in mta_daemon::compatibility::library_functions() {
+        if !function.starts_with("__") {
+            let _ = writeln!(out, "- `{function}`");
+        }
+    }
+}
+
+fn header(out: &mut String) {
+    out.push_str("\n## Functions of `HalonMTA.h`\n\nAll are declared and exported. Calls about the queue, deliveries and injection answer with\nfailure in this release; the others are implemented.\n\n");
+    for function in plugin_abi::signatures::functions() {
+        let _ = writeln!(out, "- `{}`", function.name);
+    }
+}
+
+fn configuration(out: &mut String) {
+    out.push_str("\n## Configuration keys\n\nA key that is *accepted* has no effect in this release; smtpd names it once at start.\n");
+    for (file, table) in [
+        ("smtpd.yaml", keys::STARTUP),
+        ("smtpd-app.yaml", keys::RUNNING),
+        ("smtpd-policy.yaml", keys::POLICY),
+        ("smtpd-suspend.yaml", keys::SUSPEND),
+        ("smtpd-delivery.yaml", keys::DELIVERY),
+    ] {
+        let _ = write!(out, "\n### {file}\n\n| key | default | state |\n| --- | --- | --- |\n");
+        for row in keys::rows(table) {
+            let state = match row.support {
+                Support::Done => "implemented",
+                Support::Ignored => "accepted, never has an effect",
+                Support::Later => "accepted",
+            };
+            let default = row.default.map_or_else(|| "–".to_owned(), |value| format!("`{value}`"));
+            let _ = writeln!(out, "| `{}` | {default} | {state} |", row.path);
+        }
+    }
+}
+
+const INTRODUCTION: &str = "# What is covered
+
+Measured against the interfaces of Halon MTA 5.6 and later. This page is printed from the tables of
+the code and checked by a test; nothing on it is written by hand.
+";
