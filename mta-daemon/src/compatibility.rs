@@ -37,9 +37,8 @@ pub fn library_functions() -> Vec<String> {
 pub fn hooks() -> Vec<HookRow> {
     let common = library().freeze();
     let sets = HookSets::new(&common);
-    let text = |function: &hsl::host::NativeFunction| {
-        hsl_std::docs::signature_text(function.signature())
-    };
+    let text =
+        |function: &hsl::host::NativeFunction| hsl_std::docs::signature_text(function.signature());
     HookKind::ALL
         .into_iter()
         .map(|kind| {

@@ -49,7 +49,8 @@ fn commands(out: &mut String) {
 fn hooks(out: &mut String) {
     out.push_str("\n## Hooks\n");
     for hook in mta_daemon::compatibility::hooks() {
-        let variables: Vec<String> = hook.variables.iter().map(|name| format!("`${name}`")).collect();
+        let variables: Vec<String> =
+            hook.variables.iter().map(|name| format!("`${name}`")).collect();
         let _ = write!(out, "\n### {}\n\nVariables: {}.\n\n", hook.name, variables.join(", "));
         for function in &hook.functions {
             let _ = writeln!(out, "- `{function}`");

@@ -60,11 +60,8 @@ mod tests {
         let source = include_str!("dispatch.rs");
         let body = source.split("match request.command.letter").nth(1).unwrap();
         let body = body.split("#[cfg(test)]").next().unwrap();
-        let mut letters: Vec<u8> = body
-            .split("b'")
-            .skip(1)
-            .filter_map(|rest| rest.as_bytes().first().copied())
-            .collect();
+        let mut letters: Vec<u8> =
+            body.split("b'").skip(1).filter_map(|rest| rest.as_bytes().first().copied()).collect();
         letters.sort_unstable();
         assert_eq!(letters, ANSWERED);
     }
