@@ -1,0 +1,183 @@
+//! The program `smtpd` as a process: plugins that need its exports, refusals to start.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+use testkit::smtp_client::SmtpClient;
+
+/// A running `smtpd` in a directory of its own; killed when dropped.
+struct Program {
+    child: Child,
+    address: SocketAddr,
+    _dir: TempDir,
+}
+
+impl Program {
+    fn start(dir: TempDir) -> Self {
+        let mut child = command(dir.path()).stderr(Stdio::piped()).spawn().expect("smtpd starts");
+        let mut lines = BufReader::new(child.stderr.take().expect("piped")).lines();
+        let mut seen = String::new();
+        let address = loop {
+            let Some(Ok(line)) = lines.next() else { panic!("smtpd ended:\n{seen}") };
+            if let Some((_, address)) = line.split_once("daemon.ready server=default address=") {
+                break address.trim().parse().expect("an address");
+            }
+            seen.push_str(&line);
+            seen.push('\n');
+        };
+        // Somebody must go on reading, or the program would wait for us.
+        std::thread::spawn(move || lines.for_each(drop));
+        Self { child, address, _dir: dir }
+    }
+
+    /// Threads of the process now.
+    fn threads(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/task", self.child.id())).map_or(0, Iterator::count)
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn command(dir: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_smtpd"));
+    command.arg("-f").arg("-c").arg(dir.join("smtpd.yaml"));
+    command
+}
+
+/// A configuration; `startup` and `running` are further lines of the two files.
+fn configured(startup: &str, running: &str) -> TempDir {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let at = |name: &str| dir.path().join(name).display().to_string();
+    let text = format!(
+        "version: \"5.6\"\n\
+         servers:\n  - id: default\n    listeners:\n      - port: 0\n        address: 127.0.0.1\n\
+         spool:\n  path: {}\n\
+         environment:\n  appconf: {}\n  pluginspath: {}\n  controlsocket:\n    path: {}\n{startup}",
+        at("queue"),
+        at("smtpd-app.yaml"),
+        at("plugins"),
+        at("smtpd.ctl"),
+    );
+    std::fs::write(dir.path().join("smtpd.yaml"), text).expect("writable");
+    let text =
+        format!("version: \"5.6\"\nservers:\n  - id: default\n    transport: out\n{running}");
+    std::fs::write(dir.path().join("smtpd-app.yaml"), text).expect("writable");
+    dir
+}
+
+const TRANSPORT: &str = "transportgroups:\n  - id: group\n    transports:\n      - id: out\n";
+
+/// Builds an example plugin with its own Makefile against the header in the tree.
+fn build_plugin(example: &str, library: &str, into: &Path) -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let source = root.join("packaging/examples/plugins").join(example);
+    let copy = into.join(example);
+    std::fs::create_dir_all(&copy).expect("writable");
+    for entry in std::fs::read_dir(&source).expect("the example").flatten() {
+        std::fs::copy(entry.path(), copy.join(entry.file_name())).expect("a copy");
+    }
+    let include = root.join("include").canonicalize().expect("the header's folder");
+    let made = Command::new("make")
+        .arg("-C")
+        .arg(&copy)
+        .arg(format!("INCLUDE={}", include.display()))
+        .arg(library)
+        .env("GOFLAGS", "-mod=mod -buildvcs=false")
+        .output()
+        .expect("make runs");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    copy.join(library)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_hundred_hooks_sleep_at_once_in_a_go_plugin_and_hold_no_thread() {
+    let build = tempfile::tempdir().unwrap();
+    let library = build_plugin("sleep-go", "sleep.so", build.path());
+    let startup = format!("plugins:\n  - id: sleep\n    path: {}\n", library.display());
+    let running = format!(
+        "    phases:\n      rcptto:\n        hook: doze\n{TRANSPORT}\
+         scripting:\n  hooks:\n    rcptto:\n      - id: doze\n        data: |\n          \
+         import {{ sleep as doze }} from \"extras://sleep\";\n          \
+         Accept([\"reason\" => \"slept \" . doze(2)]);\n"
+    );
+    let program = Program::start(configured(&startup, &running));
+    let mut clients = Vec::new();
+    for _ in 0..200 {
+        let (mut client, _) = SmtpClient::connect(program.address).await;
+        client.command("EHLO client.example").await;
+        client.command("MAIL FROM:<a@client.example>").await;
+        clients.push(client);
+    }
+    let before = program.threads();
+    let begin = Instant::now();
+    for client in &mut clients {
+        client.send(b"RCPT TO:<b@example.org>\r\n").await;
+    }
+    // All are asleep by now: the first wakes only after two seconds.
+    tokio::time::sleep(Duration::from_millis(1000)).await;
+    let asleep = program.threads();
+    for client in &mut clients {
+        let reply = client.reply().await;
+        assert!(reply.starts_with("250 ") && reply.contains("slept 2"), "{reply}");
+    }
+    let took = begin.elapsed();
+    assert!(took >= Duration::from_secs(2) && took < Duration::from_secs(6), "{took:?}");
+    // Go starts a few threads of its own; none is held per sleeper.
+    assert!(asleep < before + 20, "{before} threads before, {asleep} with 200 asleep");
+}
+
+#[test]
+fn what_cannot_work_refuses_the_start_with_a_clear_error() {
+    let build = tempfile::tempdir().unwrap();
+    let source = build.path().join("old.c");
+    std::fs::write(&source, "int Halon_version() { return 1; }\n").unwrap();
+    let library = build.path().join("old.so");
+    let compiler =
+        Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&library).arg(&source).status();
+    assert!(compiler.unwrap().success());
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let broken = "scripting:\n  hooks:\n    eod:\n      - id: broken\n        data: \"Accept(;\"\n";
+    let old = format!("plugins:\n  - id: old\n    path: {}\n", library.display());
+    let on_taken_port = configured("", TRANSPORT);
+    let file = on_taken_port.path().join("smtpd.yaml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text.replace("port: 0", &format!("port: {port}"))).unwrap();
+    let without_spool = configured("", TRANSPORT);
+    // A file where the folder should be: not even root can write below it.
+    std::fs::write(without_spool.path().join("queue"), "").unwrap();
+    let cases: [(&str, TempDir, String, i32); 6] = [
+        ("unknown key", configured("nonsense: 1\n", TRANSPORT), "nonsense".into(), 3),
+        ("script error", configured("", &format!("{TRANSPORT}{broken}")), "eod/broken:1".into(), 3),
+        ("no plugin", configured("plugins:\n  - id: absent\n", TRANSPORT), "absent".into(), 1),
+        ("plugin of another version", configured(&old, TRANSPORT), "version".into(), 1),
+        ("port taken", on_taken_port, format!("127.0.0.1:{port}"), 1),
+        ("spool not writable", without_spool, "queue".into(), 1),
+    ];
+    for (what, dir, named, code) in cases {
+        let output = command(dir.path()).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(text.contains(&named), "{what}: {text}");
+        assert_eq!(output.status.code(), Some(code), "{what}: {text}");
+    }
+}
+
+#[test]
+fn check_judges_without_starting() {
+    let good = configured("", TRANSPORT);
+    let output = command(good.path()).arg("--check").output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(!good.path().join("queue").exists(), "nothing was made");
+    let bad = configured("", "    phases:\n      eod:\n        hook: absent\n");
+    let output = command(bad.path()).arg("--check").output().unwrap();
+    assert_eq!(output.status.code(), Some(3));
+}
