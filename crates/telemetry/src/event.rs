@@ -1,7 +1,7 @@
 //! The catalogue of events: every constant name that a log line may carry, with its meaning.
 //!
-//! A test keeps `docs/operating/events.md` equal to this table, and another finds names in the
-//! code that are not in it.
+//! A test keeps `docs/operating/events.md` equal to this table, and another (`tests/tests/events.rs`)
+//! finds names in the code that are not in it, and names in it that no code has.
 
 /// One kind of event.
 #[derive(Clone, Copy, Debug)]
@@ -52,7 +52,9 @@ events! {
     "daemon.stopped" => "Everything is written and closed.",
     "daemon.stopping" => "The daemon was asked to stop: it accepts no new connections and finishes what is under way.",
     "delivery.attempted" => "A delivery attempt ended; the fields tell with which reply or error.",
+    "delivery.content_failed" => "The content could not be written to the next server, or not be read from the spool; the attempt ended.",
     "delivery.failed_internally" => "Our own fault ended an attempt; the message stays queued and is tried again.",
+    "delivery.tls_failed" => "The TLS handshake with the next server failed; the attempt goes on as its TLS mode says.",
     "dsn.created" => "A notification to the sender was queued.",
     "dsn.failed" => "A notification could not be queued; the message it is about stays queued.",
     "inbound.accept_failed" => "A listener could not accept: often too many open files. It is tried again after a pause.",
@@ -63,9 +65,19 @@ events! {
     "inbound.message_accepted" => "A message is durable and 250 was sent.",
     "inbound.message_refused" => "A message was refused or deferred at the end of its data.",
     "inbound.tls_failed" => "A TLS handshake with a client failed.",
-    "plugin.callback_slow" => "A plugin blocked a callback on the hot path for longer than allowed.",
-    "plugin.init_failed" => "A plugin refused to start; so does the daemon.",
+    "plugin.array_too_deep" => "A plugin made an array nested deeper than scripts may have; the deep part was left out.",
+    "plugin.autoload_unreadable" => "The folder of plugins that load by themselves cannot be read; none of them was loaded.",
+    "plugin.export_panicked" => "Our own fault in a function that a plugin called; the plugin got a failure.",
+    "plugin.function_not_found" => "A plugin registered a name without a function and exports no symbol of that name.",
+    "plugin.inject_refused" => "A plugin tried to bring a message in where that is not possible.",
     "plugin.loaded" => "A plugin was loaded and initialised.",
+    "plugin.many_blocking_suspends" => "Many plugin calls wait inside C at once, each holding a thread; the plugin should use the returning form.",
+    "plugin.method_not_found" => "A plugin registered a method without a function and exports no symbol of that name.",
+    "plugin.name_refused" => "A plugin registered a name that no function can have.",
+    "plugin.queue_call_refused" => "A plugin changed policies or suspensions where that is not possible.",
+    "plugin.schedule_ignored" => "A plugin woke a call that was not asleep, for the second time.",
+    "plugin.schedule_of_ended_call" => "A plugin woke a call that is over.",
+    "plugin.symbols_missing" => "A plugin wants functions that this release does not have; it fails when it calls one.",
     "queue.message_bounced" => "A recipient failed for good and its sender was notified, or could not be.",
     "queue.message_deferred" => "A recipient will be tried again.",
     "queue.message_deleted" => "A queued recipient was removed without notice.",

@@ -8,8 +8,8 @@ use std::fmt::{self, Write as _};
 use std::io::Write as _;
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
@@ -47,18 +47,35 @@ impl Default for Settings {
 /// Starts logging for the whole process; a second call changes nothing.
 ///
 /// The environment variable `SMTPD_LOG` replaces the filter.
-pub fn start(settings: Settings) {
+pub fn start(settings: Settings) -> Handle {
     let filter = EnvFilter::try_from_env("SMTPD_LOG")
         .or_else(|_| EnvFilter::try_new(&settings.filter))
         .unwrap_or_else(|_| EnvFilter::new("info"));
     // Fails only when somebody else logs already, as tests do; theirs is kept.
-    let _ = Registry::default().with(filter).with(Lines::new(settings)).try_init();
+    let lines = Lines::new(settings);
+    let handle = Handle { syslog_mask: Arc::clone(&lines.syslog_mask) };
+    let _ = Registry::default().with(filter).with(lines).try_init();
+    handle
+}
+
+/// Changes what is logged once the configuration is known.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    syslog_mask: Arc<AtomicU8>,
+}
+
+impl Handle {
+    /// Sets the priorities that go to syslog; see [`Settings::syslog_mask`].
+    pub fn set_syslog_mask(&self, mask: u8) {
+        self.syslog_mask.store(mask, Ordering::Relaxed);
+    }
 }
 
 /// The layer that writes lines.
 #[derive(Debug)]
 pub struct Lines {
     settings: Settings,
+    syslog_mask: Arc<AtomicU8>,
     syslog: Mutex<Option<UnixDatagram>>,
     dropped: AtomicU64,
 }
@@ -67,7 +84,8 @@ impl Lines {
     /// Makes the layer; the syslog socket is opened with the first line.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
-        Self { settings, syslog: Mutex::new(None), dropped: AtomicU64::new(0) }
+        let syslog_mask = Arc::new(AtomicU8::new(settings.syslog_mask));
+        Self { settings, syslog_mask, syslog: Mutex::new(None), dropped: AtomicU64::new(0) }
     }
 
     fn write(&self, priority: u8, line: &str) {
@@ -80,7 +98,8 @@ impl Lines {
                 PRIORITIES[usize::from(priority & 7)]
             );
         }
-        if self.settings.syslog.is_some() && self.settings.syslog_mask & (1 << (priority & 7)) != 0
+        if self.settings.syslog.is_some()
+            && self.syslog_mask.load(Ordering::Relaxed) & (1 << (priority & 7)) != 0
         {
             self.send(priority, line);
         }
