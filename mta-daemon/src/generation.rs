@@ -14,7 +14,7 @@ use config::{Diagnostic, Loaded, Running, Startup};
 use dns::Resolver;
 use mta_types::{ServerId, TransportId};
 use smtp::server::Limits;
-use tls_policy::{Identity, ServerOptions, ServerTls, SniName, Versions};
+use tls_policy::{ClientTls, Identity, RootStore, ServerOptions, ServerTls, SniName, Versions};
 
 use crate::hooks::runner::Hook;
 use crate::hooks::{HookKind, HookSets};
@@ -33,7 +33,49 @@ pub(crate) struct Generation {
     pub(crate) resolver: Resolver,
     pub(crate) identities: HashMap<Arc<str>, Identity>,
     pub(crate) hostname: String,
+    /// TLS set-ups of deliveries, by what shapes them: making one anew for each attempt is dear.
+    pub(crate) client_tls: ClientTlsCache,
 }
+
+/// TLS set-ups of deliveries. Bounded: scripts could make up any number of them.
+#[derive(Default)]
+pub(crate) struct ClientTlsCache {
+    made: parking_lot::Mutex<HashMap<String, ClientTls>>,
+    /// The authorities that the system trusts, read once.
+    system_roots: std::sync::OnceLock<RootStore>,
+}
+
+impl ClientTlsCache {
+    /// The set-up for a key, made when it is wanted first.
+    pub(crate) fn get(&self, key: String, make: impl FnOnce() -> ClientTls) -> ClientTls {
+        if let Some(known) = self.made.lock().get(&key) {
+            return known.clone();
+        }
+        let tls = make();
+        let mut made = self.made.lock();
+        if made.len() >= MAX_CLIENT_TLS {
+            made.clear();
+        }
+        made.insert(key, tls.clone());
+        tls
+    }
+
+    /// The authorities that sign peers' certificates.
+    pub(crate) fn roots(&self, system: bool) -> RootStore {
+        if !system {
+            return RootStore::new();
+        }
+        let read = || {
+            let mut roots = RootStore::new();
+            roots.add_system();
+            roots
+        };
+        self.system_roots.get_or_init(read).clone()
+    }
+}
+
+/// Set-ups kept; configurations have a handful.
+const MAX_CLIENT_TLS: usize = 1000;
 
 /// The delivery settings file; without one, nothing is set.
 #[derive(Default)]
@@ -215,6 +257,7 @@ impl Generation {
             resolver,
             identities,
             hostname,
+            client_tls: ClientTlsCache::default(),
         })
     }
 

@@ -13,6 +13,7 @@ pub mod compatibility;
 mod context;
 mod control;
 mod dsn;
+mod fence;
 mod generation;
 mod hooks;
 mod ids;

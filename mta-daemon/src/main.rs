@@ -36,7 +36,7 @@ const EXAMPLE: &str = "Example: smtpd -f -c /etc/halon/smtpd.yaml";
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    log::start(log::Settings {
+    let log = log::start(log::Settings {
         stderr: arguments.foreground && !arguments.check,
         syslog: (!arguments.check).then(|| "/dev/log".into()),
         ..log::Settings::default()
@@ -52,10 +52,10 @@ fn main() -> ExitCode {
             return ExitCode::from(EXIT_FAILED);
         }
     };
-    runtime.block_on(run(arguments))
+    runtime.block_on(run(arguments, &log))
 }
 
-async fn run(arguments: Arguments) -> ExitCode {
+async fn run(arguments: Arguments, log: &log::Handle) -> ExitCode {
     let options = Options { config: arguments.config };
     if arguments.check {
         return match check(&options).await {
@@ -86,6 +86,7 @@ async fn run(arguments: Arguments) -> ExitCode {
             return ExitCode::from(code);
         }
     };
+    log.set_syslog_mask(daemon.syslog_mask());
     for (server, address) in daemon.addresses() {
         tracing::info!(server, %address, "daemon.ready");
     }

@@ -43,6 +43,8 @@ pub(crate) async fn run(core: &Arc<Core>) -> Result<(), GenerationError> {
             if changes.is_empty() {
                 tracing::info!("config.reloaded");
             }
+            let settings = crate::startup::queue_settings(&new);
+            core.queue.lock().configure(settings, crate::time::now());
             core.queue.wake.notify_one();
             let running = &new.running.plugins;
             tokio::task::block_in_place(|| core.plugins.reload(|id| running.get(id).cloned()));
@@ -109,10 +111,14 @@ pub(crate) fn read<T>(
     })?;
     let loaded = load(&text, &file.display().to_string())
         .map_err(|findings| GenerationError::of(&findings, &text))?;
-    for path in &loaded.unimplemented {
-        tracing::info!(file = %file.display(), key = %path, "config.key_ignored");
-    }
     Ok(loaded)
+}
+
+/// Names the keys that are accepted without effect; said once, at start.
+pub(crate) fn name_ignored_keys<T>(loaded: &Loaded<T>) {
+    for path in &loaded.unimplemented {
+        tracing::info!(file = %loaded.file, key = %path, "config.key_ignored");
+    }
 }
 
 /// A file that need not be there.

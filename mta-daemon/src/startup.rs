@@ -134,6 +134,8 @@ impl Daemon {
         // From here on as the unprivileged user: files of the running configuration must be
         // readable for it. Plugins start threads and open files, so they come after the drop too.
         let running = reload::read_running(startup)?;
+        reload::name_ignored_keys(&loaded);
+        reload::name_ignored_keys(&running);
         let plugins = plugins::load(startup, Some(&running))?;
         let mut registry = library(&slot);
         // A plugin may wait for its own threads here.
@@ -191,6 +193,12 @@ impl Daemon {
     #[must_use]
     pub fn addresses(&self) -> &[(String, SocketAddr)] {
         &self.addresses
+    }
+
+    /// Which priorities the configuration wants in syslog, one bit each (bit 0 is `emerg`).
+    #[must_use]
+    pub fn syslog_mask(&self) -> u8 {
+        self.core.startup.config.environment.syslog_mask
     }
 
     /// Takes a new running configuration.
@@ -346,7 +354,7 @@ fn log_spool_event(event: spool::Event) {
     }
 }
 
-fn queue_settings(generation: &crate::generation::Generation) -> queue::Settings {
+pub(crate) fn queue_settings(generation: &crate::generation::Generation) -> queue::Settings {
     let mut seed = [0; 8];
     seed.copy_from_slice(&uuid::Uuid::new_v4().as_bytes()[..8]);
     queue::Settings {

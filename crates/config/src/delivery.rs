@@ -155,7 +155,7 @@ impl SmtpState {
 
 /// Every key of the file.
 pub(crate) const KEYS: &[Key] =
-    &[VERSION, key("delivery", Kind::Map(DELIVERY), "Settings of delivery sessions.").later()];
+    &[VERSION, key("delivery", Kind::Map(DELIVERY), "Settings of delivery sessions.")];
 
 const DELIVERY: &[Key] = &[
     key(
@@ -175,7 +175,7 @@ const SETTINGS: &[Key] = &[
     key("pooling", Kind::Map(POOLING), "Connections kept for the next message."),
     key("timeout", Kind::Map(TIMEOUT), "How long to wait."),
     key("tls", Kind::Map(TLS), "TLS."),
-    key("retry", Kind::Map(RETRY), "When to try again, from here on."),
+    key("retry", Kind::Map(RETRY), "When to try again, from here on.").later(),
 ];
 
 const POOLING: &[Key] = &[

@@ -21,8 +21,18 @@ use crate::control::dispatch;
 
 /// A bound control socket.
 pub(crate) enum Bound {
-    Unix(std::os::unix::net::UnixListener, PathBuf),
+    Unix(std::os::unix::net::UnixListener, SocketFile),
     Tcp(std::net::TcpListener),
+}
+
+/// The socket's file; left behind it would only be refused connections, so it goes with this value.
+pub(crate) struct SocketFile(PathBuf);
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        // Somebody else may have removed it already.
+        let _ = std::fs::remove_file(&self.0);
+    }
 }
 
 /// Binds the control socket with its owner, group and mode. A socket that a dead process left
@@ -54,6 +64,7 @@ pub(crate) fn bind(settings: &ControlSocket) -> io::Result<Bound> {
             }
             let listener =
                 std::os::unix::net::UnixListener::bind(path).map_err(|error| named(path, error))?;
+            let file = SocketFile(path.clone());
             listener.set_nonblocking(true)?;
             let mode = std::fs::Permissions::from_mode(chmod.bits());
             std::fs::set_permissions(path, mode).map_err(|error| named(path, error))?;
@@ -63,7 +74,7 @@ pub(crate) fn bind(settings: &ControlSocket) -> io::Result<Bound> {
                 nix::unistd::chown(path.as_path(), uid, gid)
                     .map_err(|error| named(path, error.into()))?;
             }
-            Ok(Bound::Unix(listener, path.clone()))
+            Ok(Bound::Unix(listener, file))
         }
     }
 }
@@ -88,7 +99,7 @@ fn find_group(name: &str) -> io::Result<nix::unistd::Gid> {
 pub(crate) async fn serve(core: Arc<Core>, bound: Bound, end: tokio_util::sync::CancellationToken) {
     let mut clients = tokio::task::JoinSet::new();
     let result = match bound {
-        Bound::Unix(listener, path) => {
+        Bound::Unix(listener, file) => {
             let result = match UnixListener::from_std(listener) {
                 Ok(listener) => loop {
                     let accepted = tokio::select! {
@@ -100,8 +111,7 @@ pub(crate) async fn serve(core: Arc<Core>, bound: Bound, end: tokio_util::sync::
                 },
                 Err(error) => Err(error),
             };
-            // Left behind it would only be refused connections.
-            let _ = std::fs::remove_file(path);
+            drop(file);
             result
         }
         Bound::Tcp(listener) => match TcpListener::from_std(listener) {

@@ -85,6 +85,9 @@ pub(crate) async fn send(core: &Arc<Core>, generation: &Generation, notice: &Not
         is_full: wants_full && !original.is_empty(),
     });
     let eightbit = !octets.is_ascii();
+    let mut copy = CopyFacts::new(Address::null(), row.sender.clone(), transportid, id);
+    // Compat: a notification never asks for notifications.
+    copy.notify = DsnNotify::NEVER;
     let stored = submit(
         core,
         Submission {
@@ -94,22 +97,7 @@ pub(crate) async fn send(core: &Arc<Core>, generation: &Generation, notice: &Not
             facts: None,
             eightbit,
             body: Body::from_pieces(vec![Bytes::from(octets)]),
-            copies: vec![CopyFacts {
-                sender: Address::null(),
-                recipient: row.sender.clone(),
-                transportid,
-                jobid: None,
-                metadata: queue::Metadata::default(),
-                quotas: Vec::new(),
-                hold: false,
-                delay: std::time::Duration::ZERO,
-                // Compat: a notification never asks for notifications.
-                notify: DsnNotify::NEVER,
-                orcpt: None,
-                envid: None,
-                ret: None,
-                transaction: id,
-            }],
+            copies: vec![copy],
             now,
         },
     )

@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use hsl::host::{CallContext, Registry, Thrown};
 use hsl::{Array, Object, Value};
-use mta_types::{Address, Timestamp, TransactionId, TransportId};
+use mta_types::{Timestamp, TransactionId, TransportId};
 use queue::message::DsnReturn;
 use smtp::server::{Decision, Verdict};
 use spool::Draft;
@@ -21,7 +21,7 @@ use crate::hooks::shared::{self, put};
 use crate::hooks::verdict::{self, HookVerdict};
 use crate::inbound::connection::Connection;
 use crate::inbound::facts::TransactionFacts;
-use crate::inbound::receive::{CopyFacts, QueuedCopy, parse_notify};
+use crate::inbound::receive::{CopyFacts, QueuedCopy, envelope_dsn, parse_notify, parse_ret};
 
 /// What the script has queued so far; lives in the execution.
 struct Queued {
@@ -71,8 +71,7 @@ pub(crate) async fn call(
     }
     let id = connection.facts.id;
     let transaction = shared::transaction(id, Some(facts), Some(now.as_seconds_f64()));
-    let envelope =
-        CopyFacts::new(facts, Address::null(), Address::null(), String::new().into(), id);
+    let (envid, ret) = envelope_dsn(facts);
     let run = Run {
         hook,
         stats: &server.stats.eod,
@@ -83,12 +82,7 @@ pub(crate) async fn call(
             ("transaction", transaction),
             ("context", connection.context.clone()),
         ],
-        states: vec![Box::new(Queued {
-            transaction: id,
-            copies: Vec::new(),
-            envid: envelope.envid,
-            ret: envelope.ret,
-        })],
+        states: vec![Box::new(Queued { transaction: id, copies: Vec::new(), envid, ret })],
     };
     let (ending, mut vm) = runner::run(&connection.core.scripts, run).await;
     connection.context = vm.variable("context").unwrap_or_default();
@@ -118,21 +112,9 @@ fn queue(context: &mut CallContext<'_>, args: &mut [Value]) -> Result<Value, Thr
     let Some(queued) = context.state::<Queued>() else {
         return Err(Thrown::new("queue() is available in the end-of-data script only"));
     };
-    let mut copy = CopyFacts {
-        sender,
-        recipient,
-        transportid,
-        jobid: None,
-        metadata: queue::Metadata::default(),
-        quotas: Vec::new(),
-        hold: false,
-        delay: Duration::ZERO,
-        notify: queue::message::DsnNotify::UNSET,
-        orcpt: None,
-        envid: queued.envid.clone(),
-        ret: queued.ret,
-        transaction: queued.transaction,
-    };
+    let mut copy = CopyFacts::new(sender, recipient, transportid, queued.transaction);
+    copy.envid = queued.envid.clone();
+    copy.ret = queued.ret;
     read_options(&mut copy, &options)?;
     queued.copies.push(QueuedCopy { row: copy, prefix: Bytes::new(), skip: 0 });
     Ok(Value::map([
@@ -143,8 +125,6 @@ fn queue(context: &mut CallContext<'_>, args: &mut [Value]) -> Result<Value, Thr
 
 /// The options of `queue`, the same for every class that queues.
 fn read_options(copy: &mut CopyFacts, options: &Array) -> Result<(), Thrown> {
-    let lossy =
-        |value: &Value| String::from_utf8_lossy(hsl::ops::to_text(value).as_bytes()).into_owned();
     copy.jobid = verdict::text(options, "jobid").map(Into::into);
     copy.hold = verdict::flag(options, "hold");
     if let Some(delay) = options.get_text("delay").and_then(Value::as_number) {
@@ -152,12 +132,10 @@ fn read_options(copy: &mut CopyFacts, options: &Array) -> Result<(), Thrown> {
             .map_err(|_| Thrown::new("option delay is too large"))?;
     }
     if let Some(Value::Array(pairs)) = options.get_text("metadata") {
-        let pairs: Vec<(String, String)> =
-            pairs.iter().map(|(key, value)| (lossy(&key.to_value()), lossy(value))).collect();
-        copy.metadata = pairs.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+        copy.metadata = shared::metadata(pairs);
     }
     if let Some(Value::Array(names)) = options.get_text("quotas") {
-        copy.quotas = names.values().map(|name| lossy(name).into()).collect();
+        copy.quotas = names.values().map(|name| shared::text(name).into()).collect();
     }
     if let Some(Value::Array(dsn)) = options.get_text("dsn") {
         copy.envid = verdict::text(dsn, "envid").map(Into::into);
@@ -165,9 +143,7 @@ fn read_options(copy: &mut CopyFacts, options: &Array) -> Result<(), Thrown> {
         if let Some(notify) = verdict::text(dsn, "notify") {
             copy.notify = parse_notify(&notify);
         }
-        copy.ret = verdict::text(dsn, "ret").map(|ret| {
-            if ret.eq_ignore_ascii_case("HDRS") { DsnReturn::Headers } else { DsnReturn::Full }
-        });
+        copy.ret = verdict::text(dsn, "ret").map(|ret| parse_ret(&ret));
     }
     Ok(())
 }

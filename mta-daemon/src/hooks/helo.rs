@@ -43,13 +43,9 @@ pub(crate) async fn call(
     let Ok(decided) = exit.downcast::<HookVerdict>() else { return (Verdict::defer(), None, None) };
     // Compat: ignored for HELO since 5.4-p3.
     let extensions = match decided.options.get_text("extensions") {
-        Some(Value::Array(list)) if hello.verb != HelloVerb::Helo => Some(
-            list.values()
-                .map(|keyword| {
-                    String::from_utf8_lossy(hsl::ops::to_text(keyword).as_bytes()).into_owned()
-                })
-                .collect(),
-        ),
+        Some(Value::Array(list)) if hello.verb != HelloVerb::Helo => {
+            Some(list.values().map(shared::text).collect())
+        }
         _ => None,
     };
     (decided.verdict, extensions, verdict::text(&decided.options, "host"))

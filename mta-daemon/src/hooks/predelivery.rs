@@ -88,18 +88,14 @@ pub(crate) fn register_common(registry: &mut Registry) {
 }
 
 fn set_metadata(context: &mut CallContext<'_>, args: &mut [Value]) -> Result<Value, Thrown> {
-    let lossy =
-        |value: &Value| String::from_utf8_lossy(hsl::ops::to_text(value).as_bytes()).into_owned();
-    let pairs: Vec<(String, String)> = match args.first() {
-        Some(Value::Array(array)) => {
-            array.iter().map(|(key, value)| (lossy(&key.to_value()), lossy(value))).collect()
-        }
-        _ => Vec::new(),
+    let metadata = match args.first() {
+        Some(Value::Array(array)) => shared::metadata(array),
+        _ => Metadata::default(),
     };
     let Some(notes) = context.state::<Notes>() else {
         return Err(Thrown::new("SetMetaData() is available in queue scripts only"));
     };
-    notes.metadata = pairs.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+    notes.metadata = metadata;
     notes.changed = true;
     Ok(Value::None)
 }
@@ -329,15 +325,7 @@ fn apply(settings: &mut Settings, generation: &Generation, options: &Array) -> R
         settings.mx_exclude = list;
     }
     if let Some(Value::Array(attributes)) = options.get_text("xclient") {
-        settings.xclient = attributes
-            .iter()
-            .map(|(key, value)| {
-                let text = |value: &Value| {
-                    String::from_utf8_lossy(hsl::ops::to_text(value).as_bytes()).into_owned()
-                };
-                (text(&key.to_value()), text(value))
-            })
-            .collect();
+        settings.xclient = shared::text_pairs(attributes);
     }
     apply_tls(settings, options, names("tls_verify_name"))
 }

@@ -121,6 +121,22 @@ pub(crate) fn parse_address(value: &Value) -> Result<Address, Thrown> {
     }
 }
 
+/// A value as text; octets that are no UTF-8 are replaced.
+pub(crate) fn text(value: &Value) -> String {
+    String::from_utf8_lossy(hsl::ops::to_text(value).as_bytes()).into_owned()
+}
+
+/// An array as pairs of texts.
+pub(crate) fn text_pairs(array: &Array) -> Vec<(String, String)> {
+    array.iter().map(|(key, value)| (text(&key.to_value()), text(value))).collect()
+}
+
+/// Metadata from an array.
+pub(crate) fn metadata(array: &Array) -> queue::Metadata {
+    let pairs = text_pairs(array);
+    pairs.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect()
+}
+
 /// Sets a text key.
 pub(crate) fn put(array: &mut Array, key: &str, value: impl Into<Value>) {
     array.insert(Key::from(key), value.into());

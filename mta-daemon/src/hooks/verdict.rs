@@ -8,6 +8,8 @@ use hsl::{Array, Value};
 use mta_types::EnhancedCode;
 use smtp::server::{Decision, ReplyParts, Verdict};
 
+use crate::hooks::shared;
+
 /// How a script ended an SMTP hook.
 pub(crate) struct HookVerdict {
     pub(crate) verdict: Verdict,
@@ -91,12 +93,10 @@ pub(crate) fn enhanced(numbers: &Array) -> Option<EnhancedCode> {
 
 /// The lines of a reason: a text split at line feeds, or a list of lines.
 fn lines_of(reason: &Value) -> Result<Vec<String>, Thrown> {
-    let line =
-        |value: &Value| String::from_utf8_lossy(hsl::ops::to_text(value).as_bytes()).into_owned();
     match reason {
         Value::None => Ok(Vec::new()),
-        Value::String(_) => Ok(line(reason).split('\n').map(str::to_owned).collect()),
-        Value::Array(list) => Ok(list.values().map(line).collect()),
+        Value::String(_) => Ok(shared::text(reason).split('\n').map(str::to_owned).collect()),
+        Value::Array(list) => Ok(list.values().map(shared::text).collect()),
         _ => Err(Thrown::new("the reason is neither a string nor an array of lines")),
     }
 }

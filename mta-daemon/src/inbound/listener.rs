@@ -9,6 +9,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::context::Core;
+use crate::fence::fenced;
 use crate::inbound::connection::Connection;
 use crate::stats::Level;
 
@@ -95,10 +96,7 @@ fn take(
 async fn run(connection: Connection, stream: TcpStream, implicit_tls: bool, level: Level) {
     let remote = connection.facts.remote;
     let server = connection.facts.serverid.clone();
-    let task = tokio::spawn(connection.run(stream, implicit_tls));
-    if let Err(error) = task.await
-        && error.is_panic()
-    {
+    if fenced(Box::pin(connection.run(stream, implicit_tls))).await.is_err() {
         tracing::error!(server = %server, remoteip = %remote.ip(), "inbound.connection_failed");
     }
     drop(level);

@@ -67,7 +67,13 @@ impl Reception {
             return;
         }
         self.eightbit = self.eightbit || !octets.is_ascii();
-        if let Err(error) = self.draft.write(octets) {
+        // A large message goes to a file, and the disk may make us wait.
+        let written = if self.draft.in_memory().is_some() {
+            self.draft.write(octets)
+        } else {
+            tokio::task::block_in_place(|| self.draft.write(octets))
+        };
+        if let Err(error) = written {
             self.failure = Some(error);
         }
     }
@@ -152,12 +158,12 @@ fn without_script(connection: &Connection, facts: &TransactionFacts) -> (Verdict
             return (Verdict::defer(), Vec::new());
         };
         let mut row = CopyFacts::new(
-            facts,
             facts.sender.clone(),
             recipient.address.clone(),
             transportid,
             connection.facts.id,
         );
+        (row.envid, row.ret) = envelope_dsn(facts);
         row.read_recipient_params(&recipient.params);
         copies.push(QueuedCopy { row, prefix: Bytes::new(), skip: 0 });
     }
@@ -165,9 +171,8 @@ fn without_script(connection: &Connection, facts: &TransactionFacts) -> (Verdict
 }
 
 impl CopyFacts {
-    /// A copy with what the envelope says.
+    /// A copy due at once, with nothing but the necessary.
     pub(crate) fn new(
-        facts: &TransactionFacts,
         sender: mta_types::Address,
         recipient: mta_types::Address,
         transportid: mta_types::TransportId,
@@ -184,10 +189,8 @@ impl CopyFacts {
             delay: std::time::Duration::ZERO,
             notify: DsnNotify::UNSET,
             orcpt: None,
-            envid: facts.params.value("ENVID").map(Box::from),
-            ret: facts.params.value("RET").map(|ret| {
-                if ret.eq_ignore_ascii_case("HDRS") { DsnReturn::Headers } else { DsnReturn::Full }
-            }),
+            envid: None,
+            ret: None,
             transaction,
         }
     }
@@ -199,6 +202,17 @@ impl CopyFacts {
         }
         self.orcpt = params.value("ORCPT").map(Box::from);
     }
+}
+
+/// ENVID and RET of the envelope (RFC 3461 §4.3, §4.4).
+pub(crate) fn envelope_dsn(facts: &TransactionFacts) -> (Option<Box<str>>, Option<DsnReturn>) {
+    let envid = facts.params.value("ENVID").map(Box::from);
+    (envid, facts.params.value("RET").map(parse_ret))
+}
+
+/// Reads a RET value; what is not `HDRS` returns the whole message.
+pub(crate) fn parse_ret(text: &str) -> DsnReturn {
+    if text.eq_ignore_ascii_case("HDRS") { DsnReturn::Headers } else { DsnReturn::Full }
 }
 
 /// Reads a NOTIFY value; unknown words are passed over.

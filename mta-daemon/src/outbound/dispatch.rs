@@ -10,7 +10,7 @@ use queue::message::{DsnNotify, DsnReturn, QueuedMessage};
 use queue::pickup::Pick;
 use smtp::client::{self, Answer, Credentials, Outcome, Protocol, Tls};
 use smtp::parameters::Parameters;
-use tls_policy::{ClientOptions, ClientTls, RootStore, Verification};
+use tls_policy::{ClientOptions, ClientTls, Verification};
 
 use crate::context::Core;
 use crate::generation::Generation;
@@ -118,6 +118,7 @@ async fn attempt(
             remotemx: Arc::clone(&connection.host),
             tls: connection.tls.as_deref().cloned(),
             transactions: connection.transactions(),
+            offers_dsn: connection.offers_dsn(),
         };
         park(core, &generation, connection, key, settings).await;
         let attempt = Attempt::answered(result, facts);
@@ -187,6 +188,7 @@ fn connect_failure(target: &Target, local: Option<IpAddr>, error: ConnectError) 
         remotemx: Arc::clone(&target.host),
         tls: None,
         transactions: 0,
+        offers_dsn: false,
     };
     match error {
         ConnectError::Session(result) => Attempt::answered(result, facts),
@@ -341,17 +343,21 @@ fn client_tls(
             message: format!("client certificate pki:{id} is not in the configuration"),
         })?),
     };
-    let verification = if verify {
-        let mut names = tls.verify_names.clone();
-        if tls.verify_host || names.is_empty() {
-            names.push(target.host.to_string());
-        }
-        Verification::Authority { roots: generation.roots(tls.default_ca), names }
-    } else {
-        Verification::None
-    };
-    let options = ClientOptions { versions: tls.versions, verification, identity };
-    Ok(Some(ClientTls::new(options)))
+    let mut names = if verify { tls.verify_names.clone() } else { Vec::new() };
+    if verify && (tls.verify_host || names.is_empty()) {
+        names.push(target.host.to_string());
+    }
+    let key =
+        format!("{:?}|{verify}|{names:?}|{}|{:?}", tls.versions, tls.default_ca, tls.client_cert);
+    let cache = &generation.client_tls;
+    Ok(Some(cache.get(key, || {
+        let verification = if verify {
+            Verification::Authority { roots: cache.roots(tls.default_ca), names }
+        } else {
+            Verification::None
+        };
+        ClientTls::new(ClientOptions { versions: tls.versions, verification, identity })
+    })))
 }
 
 fn pool_key(
@@ -392,14 +398,3 @@ fn pool_key(
 
 /// Stored bodies up to this size are read at once.
 const READ_WHOLE: u64 = 1 << 20;
-
-impl Generation {
-    /// The authorities that sign peers' certificates.
-    fn roots(&self, system: bool) -> RootStore {
-        let mut roots = RootStore::new();
-        if system {
-            roots.add_system();
-        }
-        roots
-    }
-}

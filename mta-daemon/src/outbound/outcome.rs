@@ -15,6 +15,7 @@ use spool::Durability;
 
 use crate::context::Core;
 use crate::dsn::notify::{self, Notice, NoticeKind};
+use crate::fence::fenced;
 use crate::hooks::postdelivery::{self, Action, Decision};
 use crate::queue_service::persist;
 use crate::time;
@@ -85,6 +86,8 @@ pub(crate) struct ConnectionFacts {
     pub(crate) remotemx: Arc<str>,
     pub(crate) tls: Option<tls_policy::Session>,
     pub(crate) transactions: u32,
+    /// The peer announced DSN, so ENVID, RET, NOTIFY and ORCPT went on to it.
+    pub(crate) offers_dsn: bool,
 }
 
 impl Attempt {
@@ -226,7 +229,9 @@ pub(crate) async fn conclude(
         None => {
             core.stats.delivered.increment();
             let transport = transport.and_then(|t| t.dsn_transport.as_ref());
-            if row.notify.contains(DsnNotify::SUCCESS) && transport.is_some() {
+            // RFC 3461 §5.2.2: a next hop that took NOTIFY over answers for itself.
+            let passed_on = attempt.connection.as_ref().is_some_and(|c| c.offers_dsn);
+            if row.notify.contains(DsnNotify::SUCCESS) && !passed_on && transport.is_some() {
                 let notice = Notice { kind: NoticeKind::Relayed, row: &row, attempt: &attempt };
                 notify::send(core, &generation, &notice).await;
             }
@@ -271,6 +276,26 @@ pub(crate) async fn conclude(
         Some(Action::Delete) => QueueOutcome::End(End::Deleted),
     };
     settle(core, &row, outcome);
+}
+
+/// Runs work on a row behind a fence: should it panic, the row goes back into the queue.
+pub(crate) async fn guarded(core: Arc<Core>, row: QueuedMessage, work: impl Future<Output = ()>) {
+    if fenced(work).await.is_err() {
+        tracing::error!(
+            transaction = %row.id.transaction,
+            queue = row.id.queue.0,
+            error = "internal error",
+            "delivery.failed_internally"
+        );
+        core.queue.take_plan(row.id);
+        let requeue = Requeue {
+            delay: INTERNAL_RETRY,
+            retrycount: RetryCount::Keep,
+            reason: Some("internal error".into()),
+            ..Requeue::default()
+        };
+        settle(&core, &row, QueueOutcome::Requeue(requeue));
+    }
 }
 
 /// What happens unless the script says otherwise.
@@ -374,6 +399,9 @@ fn log(row: &QueuedMessage, attempt: &Attempt) {
         "delivery.attempted"
     );
 }
+
+/// When a row is tried again whose attempt ended by our own fault.
+const INTERNAL_RETRY: Duration = Duration::from_secs(300);
 
 /// When a bounce whose notification could not be stored is tried again.
 const NOTICE_RETRY: Duration = Duration::from_secs(60);

@@ -87,7 +87,10 @@ impl Pool {
     ) -> Option<OpenConnection> {
         let now = Instant::now();
         let mut inner = self.inner.lock();
-        inner.expire(now, stats);
+        // Once a second the sweep closes what is too old; here only when the room is needed.
+        if inner.size >= size {
+            inner.expire(now, stats);
+        }
         if inner.size >= size && !inner.evict(stats) {
             stats.skips.increment();
             return Some(connection);

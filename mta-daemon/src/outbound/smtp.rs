@@ -105,7 +105,7 @@ impl OpenConnection {
             match self.next(settings, tls).await {
                 Event::NeedBody => {
                     if let Err(error) = self.send(content).await {
-                        tracing::debug!(remoteip = %self.remote.ip(), %error, "delivery.attempted");
+                        tracing::debug!(remoteip = %self.remote.ip(), %error, "delivery.content_failed");
                         match error.kind() {
                             // Our own disk: the peer must not take half a message for a whole.
                             io::ErrorKind::InvalidData | io::ErrorKind::NotFound => {
@@ -133,6 +133,11 @@ impl OpenConnection {
     /// Brings a finished transaction's connection into the state where the next may begin.
     pub(crate) fn is_reusable(&self) -> bool {
         self.session.is_idle() && self.stream.is_some()
+    }
+
+    /// Tells whether the peer announced DSN (RFC 3461).
+    pub(crate) fn offers_dsn(&self) -> bool {
+        self.session.offer().has(smtp::extensions::Extensions::DSN)
     }
 
     /// Messages begun on this connection.
@@ -227,7 +232,7 @@ impl OpenConnection {
                 self.session.tls_established();
             }
             Ok(Err(error)) => {
-                tracing::debug!(remoteip = %self.remote.ip(), %error, "inbound.tls_failed");
+                tracing::debug!(remoteip = %self.remote.ip(), %error, "delivery.tls_failed");
                 self.session.tls_failed();
             }
             Err(_) => self.session.tls_failed(),

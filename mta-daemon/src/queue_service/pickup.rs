@@ -9,6 +9,7 @@ use queue::pickup::{Pick, Pickup};
 
 use crate::context::Core;
 use crate::outbound::dispatch;
+use crate::outbound::outcome::guarded;
 use crate::queue_service::prepare;
 use crate::time;
 
@@ -23,7 +24,8 @@ pub(crate) async fn run(core: Arc<Core>) {
             prepare::begin(&core, id);
         }
         for (pick, row) in round.picked {
-            core.deliveries.spawn(dispatch::run(Arc::clone(&core), pick, row));
+            let work = dispatch::run(Arc::clone(&core), pick, row.clone());
+            core.deliveries.spawn(guarded(Arc::clone(&core), row, work));
         }
         let more = !idle;
         tokio::select! {

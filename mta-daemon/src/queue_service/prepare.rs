@@ -34,7 +34,8 @@ pub(crate) fn begin(core: &Arc<Core>, id: MessageId) {
             return;
         }
     }
-    core.deliveries.spawn(prepare(Arc::clone(core), generation, row));
+    let work = prepare(Arc::clone(core), generation, row.clone());
+    core.deliveries.spawn(outcome::guarded(Arc::clone(core), row, work));
 }
 
 async fn prepare(core: Arc<Core>, generation: Arc<Generation>, mut row: QueuedMessage) {
@@ -136,6 +137,7 @@ fn delivery_settings(
         let value = match field {
             Field::TransportId => Some(row.transportid.as_str()),
             Field::JobId => row.jobid.as_ref().map(AsRef::as_ref),
+            Field::TenantId => row.tenantid.as_ref().map(AsRef::as_ref),
             Field::RecipientDomain => Some(domain.as_str()),
             _ => None,
         };

@@ -142,7 +142,7 @@ const ENVIRONMENT: &[Key] = &[
     key("rlimit", Kind::Map(RLIMIT), "Resource limits."),
     key("uuid", Kind::Map(UUID), "Transaction ids."),
     key("syslog", Kind::Map(SYSLOG), "System log."),
-    key("publicsuffix", Kind::Id, "Public suffix list for the DMARC functions."),
+    key("publicsuffix", Kind::Id, "Public suffix list for the DMARC functions.").later(),
     key("sockets", Kind::Map(SOCKETS), "Data sockets of side daemons.").later(),
     key("licensekey", Kind::Id, "Not used: there is no licence.").ignored(),
 ];

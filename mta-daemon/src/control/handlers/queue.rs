@@ -85,9 +85,12 @@ fn remove(core: &Arc<Core>, id: MessageId, removal: Option<&Removal>) {
     let Some(row) = core.queue.lock().view(id).map(|row| row.to_message()) else { return };
     let bounce = matches!(removal, Some(Removal::Bounce { .. }));
     let core = Arc::clone(core);
-    core.deliveries.clone().spawn(async move {
-        outcome::conclude(&core, row, Attempt::decided(bounce), hsl::Value::None).await;
-    });
+    let fallen_back = row.clone();
+    let worker = Arc::clone(&core);
+    let work = async move {
+        outcome::conclude(&worker, row, Attempt::decided(bounce), hsl::Value::None).await;
+    };
+    core.deliveries.spawn(outcome::guarded(Arc::clone(&core), fallen_back, work));
 }
 
 fn update_request(request: pb::QueueUpdateRequest) -> Result<UpdateRequest, ControlError> {
