@@ -71,10 +71,10 @@ async fn the_null_sender_is_never_told() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn queued_mail_survives_a_restart() {
-    // Nobody listens there until later.
-    let placeholder = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = placeholder.local_addr().unwrap();
-    drop(placeholder);
+    // Bound, so that nobody else takes the port, but not listening: connections are refused.
+    let silent = tokio::net::TcpSocket::new_v4().unwrap();
+    silent.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let port = silent.local_addr().unwrap();
     let setup = Setup { next_hop: Some(port), retries: vec![1, 1, 1], ..Setup::default() };
     let mut daemon = TestDaemon::start(setup).await;
     send(&daemon, "a@client.example", "to@example.org").await;

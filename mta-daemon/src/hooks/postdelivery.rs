@@ -79,15 +79,14 @@ pub(crate) async fn call(
     let Ok(exit) = exit.downcast::<QueueExit>() else { return Decision::Default };
     let decision = match *exit {
         QueueExit::Queue(options) => {
-            let mut requeue = predelivery::requeue(&options, metadata);
-            if requeue.delay == predelivery::TRANSPORT_DELAY {
+            let mut requeue = predelivery::requeue(&options, metadata, || {
                 let transport = generation.running.transports.get(row.transportid.as_str());
-                requeue.delay = default.wait.map(|wait| wait.delay).unwrap_or_else(|| {
+                default.wait.map(|wait| wait.delay).unwrap_or_else(|| {
                     transport.map_or(queue::retry::Schedule::DEFAULT_INTERVAL, |transport| {
                         crate::outbound::outcome::schedule(transport).interval(row.retrycount).delay
                     })
-                });
-            }
+                })
+            });
             if requeue.reason.is_none() {
                 requeue.reason = Some(attempt.reason().into());
             }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use config::running::{Destination, MailProtocol};
+use config::running::{Destination, MailProtocol, Transport};
 use config::value::TlsMode;
 use hsl::host::{CallContext, NativeStep, Registry, Thrown};
 use hsl::{Array, Value};
@@ -17,6 +17,7 @@ use crate::generation::Generation;
 use crate::hooks::runner::{self, Ending, Run};
 use crate::hooks::shared::{self, put};
 use crate::hooks::verdict;
+use crate::outbound::outcome;
 use crate::outbound::plan::{Settings, Sni, Source};
 
 /// What the script decided.
@@ -27,9 +28,6 @@ pub(crate) enum Decision {
     Bounce,
     Delete,
 }
-
-/// A delay that stands for the transport's own.
-pub(crate) const TRANSPORT_DELAY: Duration = Duration::MAX;
 
 /// How a queue script ended.
 pub(crate) enum QueueExit {
@@ -104,6 +102,7 @@ fn set_metadata(context: &mut CallContext<'_>, args: &mut [Value]) -> Result<Val
 pub(crate) async fn call(
     core: &Arc<Core>,
     generation: &Generation,
+    transport: &Transport,
     row: &QueuedMessage,
     settings: &mut Settings,
 ) -> (Decision, Value) {
@@ -143,7 +142,10 @@ pub(crate) async fn call(
                     script_error()
                 }
             },
-            Ok(QueueExit::Queue(options)) => Decision::Queue(requeue(&options, metadata.clone())),
+            Ok(QueueExit::Queue(options)) => {
+                let usual = || outcome::schedule(transport).interval(row.retrycount).delay;
+                Decision::Queue(requeue(&options, metadata.clone(), usual))
+            }
             Ok(QueueExit::Bounce) => Decision::Bounce,
             Ok(QueueExit::Delete) => Decision::Delete,
             Ok(QueueExit::Default) | Err(_) => Decision::Try,
@@ -163,13 +165,17 @@ pub(crate) async fn call(
     (decision, context)
 }
 
-/// The options of `Queue`, for both queue hooks.
-pub(crate) fn requeue(options: &Array, metadata: Option<Metadata>) -> Requeue {
+/// The options of `Queue`, for both queue hooks; without a delay among them, the `usual` one.
+pub(crate) fn requeue(
+    options: &Array,
+    metadata: Option<Metadata>,
+    usual: impl FnOnce() -> Duration,
+) -> Requeue {
     let delay = options
         .get_text("delay")
         .and_then(Value::as_number)
         .and_then(|seconds| Duration::try_from_secs_f64(seconds.max(0.0)).ok())
-        .unwrap_or(TRANSPORT_DELAY);
+        .unwrap_or_else(usual);
     let increment = options.get_text("increment_retry").is_none_or(Value::is_truthy);
     let retrycount = if verdict::flag(options, "reset_retry") {
         RetryCount::Reset

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use config::running::{Destination, GroupingDefault, Transport};
+use config::running::{Destination, GroupingDefault};
 use config::value::Matcher;
 use dns::mx::{self, Route as MxRoute};
 use mta_types::MessageId;
@@ -49,7 +49,7 @@ async fn prepare(core: Arc<Core>, generation: Arc<Generation>, mut row: QueuedMe
     let mut context = hsl::Value::None;
     if generation.predelivery.is_some() {
         let (decision, left) =
-            Box::pin(predelivery::call(&core, &generation, &row, &mut settings)).await;
+            Box::pin(predelivery::call(&core, &generation, transport, &row, &mut settings)).await;
         context = left;
         // The script may have changed what is noted on the row.
         if let Some(fresh) = core.queue.lock().view(row.id).map(|row| row.to_message()) {
@@ -57,7 +57,7 @@ async fn prepare(core: Arc<Core>, generation: Arc<Generation>, mut row: QueuedMe
         }
         match decision {
             Decision::Try => {}
-            Decision::Queue(requeue) => return put_off(&core, &row, transport, requeue),
+            Decision::Queue(requeue) => return put_off(&core, &row, requeue),
             Decision::Bounce | Decision::Delete => {
                 let attempt = Attempt::decided(decision == Decision::Bounce);
                 return outcome::conclude(&core, row, attempt, context).await;
@@ -71,11 +71,7 @@ async fn prepare(core: Arc<Core>, generation: Arc<Generation>, mut row: QueuedMe
 }
 
 /// A script's `Queue()` before the attempt.
-fn put_off(core: &Core, row: &QueuedMessage, transport: &Transport, requeue: Requeue) {
-    let mut requeue = requeue;
-    if requeue.delay == predelivery::TRANSPORT_DELAY {
-        requeue.delay = outcome::schedule(transport).interval(row.retrycount).delay;
-    }
+fn put_off(core: &Core, row: &QueuedMessage, requeue: Requeue) {
     let mut queue = core.queue.lock();
     match queue.finish(row.id, QueueOutcome::Requeue(requeue), time::now()) {
         Ok(changes) => drop(persist::write(core, &queue, &changes, Durability::Lazy)),

@@ -49,24 +49,34 @@ pub(crate) fn base32_decode(text: &[u8]) -> Vec<u8> {
 
 /// Percent-encodes every octet that is not `unreserved` (RFC 3986 §2.3).
 pub(crate) fn url_encode(data: &[u8]) -> Vec<u8> {
+    escape(data, b'%', |byte| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte))
+}
+
+/// Undoes percent encoding; a `%` without two hex digits stays as it is, and so does `+`.
+pub(crate) fn url_decode(text: &[u8]) -> Vec<u8> {
+    unescape(text, b'%')
+}
+
+/// Writes `mark` and two hex digits for every octet that is not `plain`.
+pub(crate) fn escape(data: &[u8], mark: u8, plain: impl Fn(u8) -> bool) -> Vec<u8> {
     let mut out = Vec::with_capacity(data.len() + data.len() / 4);
     for &byte in data {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+        if plain(byte) {
             out.push(byte);
         } else {
-            out.extend_from_slice(&[b'%', hex_upper(byte >> 4), hex_upper(byte)]);
+            out.extend_from_slice(&[mark, hex_upper(byte >> 4), hex_upper(byte)]);
         }
     }
     out
 }
 
-/// Undoes percent encoding; a `%` without two hex digits stays as it is, and so does `+`.
-pub(crate) fn url_decode(text: &[u8]) -> Vec<u8> {
+/// Undoes [`escape`]; a `mark` without two hex digits stays as it is.
+pub(crate) fn unescape(text: &[u8], mark: u8) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());
     let mut rest = text;
     while let [first, tail @ ..] = rest {
         rest = tail;
-        if *first == b'%'
+        if *first == mark
             && let [high, low, tail @ ..] = tail
             && let (Some(high), Some(low)) = (hex_value(*high), hex_value(*low))
         {
@@ -100,7 +110,7 @@ pub(crate) fn hex_value(digit: u8) -> Option<u8> {
 }
 
 /// The upper-case hex digit of the low four bits.
-pub(crate) fn hex_upper(bits: u8) -> u8 {
+fn hex_upper(bits: u8) -> u8 {
     HEX[usize::from(bits & 15)].to_ascii_uppercase()
 }
 

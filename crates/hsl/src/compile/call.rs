@@ -20,7 +20,6 @@ impl<'a> Builder<'a> {
         base: &'a Expr,
         suffixes: &'a [Suffix],
         d: Register,
-        span: Span,
     ) -> Compiled<()> {
         let mark = self.f().next;
         if let (
@@ -48,7 +47,6 @@ impl<'a> Builder<'a> {
             }
             _ => self.temporary(base)?,
         };
-        let _ = span;
         self.suffixes(start, suffixes, d, false)?;
         self.f().next = mark;
         Ok(())

@@ -126,7 +126,7 @@ impl<'a> Builder<'a> {
                     self.function_value(expr, d)?;
                 }
             }
-            ExprKind::Postfix { base, suffixes } => self.postfix(base, suffixes, d, span)?,
+            ExprKind::Postfix { base, suffixes } => self.postfix(base, suffixes, d)?,
             ExprKind::Cache(cache) => self.cache(cache, d, span)?,
             ExprKind::Unary { op, operand } => {
                 let a = self.operand(operand)?;

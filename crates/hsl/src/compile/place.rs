@@ -235,7 +235,7 @@ impl<'a> Builder<'a> {
                 if value.is_empty() {
                     self.expr_to(base, t)?;
                 } else {
-                    self.postfix(base, value, t, place.span)?;
+                    self.postfix(base, value, t)?;
                 }
                 self.f().next = u16::from(t) + 1;
                 Variable::Local(t)
