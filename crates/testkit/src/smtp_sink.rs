@@ -153,9 +153,8 @@ impl SmtpSink {
         let wait = async {
             loop {
                 let arrived = self.shared.arrived.notified();
-                let messages = self.messages();
-                if messages.len() >= count {
-                    return messages;
+                if lock(&self.shared.messages).len() >= count {
+                    return self.messages();
                 }
                 arrived.await;
             }

@@ -1,77 +1,16 @@
-//! The program `smtpd` as a process: plugins that need its exports, refusals to start.
+//! Plugins that need the exports of the program, refusals to start.
 
-use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
+use crate::support::{Program, command, configured};
 use tempfile::TempDir;
 use testkit::smtp_client::SmtpClient;
 
-/// A running `smtpd` in a directory of its own; killed when dropped.
-struct Program {
-    child: Child,
-    address: SocketAddr,
-    _dir: TempDir,
-}
-
-impl Program {
-    fn start(dir: TempDir) -> Self {
-        let mut child = command(dir.path()).stderr(Stdio::piped()).spawn().expect("smtpd starts");
-        let mut lines = BufReader::new(child.stderr.take().expect("piped")).lines();
-        let mut seen = String::new();
-        let address = loop {
-            let Some(Ok(line)) = lines.next() else { panic!("smtpd ended:\n{seen}") };
-            if let Some((_, address)) = line.split_once("daemon.ready server=default address=") {
-                break address.trim().parse().expect("an address");
-            }
-            seen.push_str(&line);
-            seen.push('\n');
-        };
-        // Somebody must go on reading, or the program would wait for us.
-        std::thread::spawn(move || lines.for_each(drop));
-        Self { child, address, _dir: dir }
-    }
-
-    /// Threads of the process now.
-    fn threads(&self) -> usize {
-        std::fs::read_dir(format!("/proc/{}/task", self.child.id())).map_or(0, Iterator::count)
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn command(dir: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_smtpd"));
-    command.arg("-f").arg("-c").arg(dir.join("smtpd.yaml"));
-    command
-}
-
-/// A configuration; `startup` and `running` are further lines of the two files.
-fn configured(startup: &str, running: &str) -> TempDir {
-    let dir = tempfile::tempdir().expect("a temporary directory");
-    let at = |name: &str| dir.path().join(name).display().to_string();
-    let text = format!(
-        "version: \"5.6\"\n\
-         servers:\n  - id: default\n    listeners:\n      - port: 0\n        address: 127.0.0.1\n\
-         spool:\n  path: {}\n\
-         environment:\n  appconf: {}\n  pluginspath: {}\n  controlsocket:\n    path: {}\n{startup}",
-        at("queue"),
-        at("smtpd-app.yaml"),
-        at("plugins"),
-        at("smtpd.ctl"),
-    );
-    std::fs::write(dir.path().join("smtpd.yaml"), text).expect("writable");
-    let text =
-        format!("version: \"5.6\"\nservers:\n  - id: default\n    transport: out\n{running}");
-    std::fs::write(dir.path().join("smtpd-app.yaml"), text).expect("writable");
-    dir
+/// Threads of a process now.
+fn threads(id: u32) -> usize {
+    std::fs::read_dir(format!("/proc/{id}/task")).map_or(0, Iterator::count)
 }
 
 const TRANSPORT: &str = "transportgroups:\n  - id: group\n    transports:\n      - id: out\n";
@@ -109,7 +48,8 @@ async fn two_hundred_hooks_sleep_at_once_in_a_go_plugin_and_hold_no_thread() {
          import {{ sleep as doze }} from \"extras://sleep\";\n          \
          Accept([\"reason\" => \"slept \" . doze(2)]);\n"
     );
-    let program = Program::start(configured(&startup, &running));
+    let dir = configured(&startup, &running);
+    let program = Program::start(dir.path());
     let mut clients = Vec::new();
     for _ in 0..200 {
         let (mut client, _) = SmtpClient::connect(program.address).await;
@@ -117,14 +57,14 @@ async fn two_hundred_hooks_sleep_at_once_in_a_go_plugin_and_hold_no_thread() {
         client.command("MAIL FROM:<a@client.example>").await;
         clients.push(client);
     }
-    let before = program.threads();
+    let before = threads(program.id());
     let begin = Instant::now();
     for client in &mut clients {
         client.send(b"RCPT TO:<b@example.org>\r\n").await;
     }
     // All are asleep by now: the first wakes only after two seconds.
     tokio::time::sleep(Duration::from_millis(1000)).await;
-    let asleep = program.threads();
+    let asleep = threads(program.id());
     for client in &mut clients {
         let reply = client.reply().await;
         assert!(reply.starts_with("250 ") && reply.contains("slept 2"), "{reply}");

@@ -1,0 +1,5 @@
+//! The program `smtpd` as a process: what only a process shows.
+
+mod kill;
+mod program;
+mod support;

@@ -1,0 +1,81 @@
+//! The program `smtpd` as a process in a folder of its own.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use tempfile::TempDir;
+
+/// A running `smtpd`; killed when dropped.
+pub(crate) struct Program {
+    child: Child,
+    /// Where its server listens.
+    pub(crate) address: SocketAddr,
+}
+
+impl Program {
+    /// Starts the program on the configuration in `dir` and waits until it is ready.
+    pub(crate) fn start(dir: &Path) -> Self {
+        let mut child = command(dir).stderr(Stdio::piped()).spawn().expect("smtpd starts");
+        let mut lines = BufReader::new(child.stderr.take().expect("piped")).lines();
+        let mut seen = String::new();
+        let address = loop {
+            let Some(Ok(line)) = lines.next() else { panic!("smtpd ended:\n{seen}") };
+            if let Some((_, address)) = line.split_once("daemon.ready server=default address=") {
+                break address.trim().parse().expect("an address");
+            }
+            seen.push_str(&line);
+            seen.push('\n');
+        };
+        // Somebody must go on reading, or the program would wait for us.
+        std::thread::spawn(move || lines.for_each(drop));
+        Self { child, address }
+    }
+
+    /// Process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // SIGKILL: nothing is written any more.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The program in the foreground, on the configuration in `dir`.
+pub(crate) fn command(dir: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_smtpd"));
+    command.arg("-f").arg("-c").arg(dir.join("smtpd.yaml"));
+    command
+}
+
+/// A configuration; `startup` and `running` are further lines of the two files.
+pub(crate) fn configured(startup: &str, running: &str) -> TempDir {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let at = |name: &str| dir.path().join(name).display().to_string();
+    let text = format!(
+        "version: \"5.6\"\n\
+         servers:\n  - id: default\n    listeners:\n      - port: 0\n        address: 127.0.0.1\n\
+         spool:\n  path: {}\n\
+         environment:\n  appconf: {}\n  pluginspath: {}\n  deliveryconf: {}\n  controlsocket:\n    path: {}\n\
+         {startup}",
+        at("queue"),
+        at("smtpd-app.yaml"),
+        at("plugins"),
+        at("smtpd-delivery.yaml"),
+        at("smtpd.ctl"),
+    );
+    std::fs::write(dir.path().join("smtpd.yaml"), text).expect("writable");
+    let text =
+        format!("version: \"5.6\"\nservers:\n  - id: default\n    transport: out\n{running}");
+    std::fs::write(dir.path().join("smtpd-app.yaml"), text).expect("writable");
+    let text = "version: \"5.6\"\n\
+                delivery:\n  default:\n    pooling:\n      enabled: true\n      timeout: 10\n";
+    std::fs::write(dir.path().join("smtpd-delivery.yaml"), text).expect("writable");
+    dir
+}
