@@ -75,9 +75,10 @@ class Sink:
         self.arrived = threading.Event()
         self.wanted = None
         self.dump = None
-        command = ["smtp-sink", "-c"]
+        command = ["smtp-sink", "-c", "-u", "nobody"]
         if keep:
             self.dump = tempfile.mkdtemp(prefix="sink", dir=folder)
+            shutil.chown(self.dump, "nobody")
             command += ["-R", self.dump, "-D", "all."]
         command += ["127.0.0.1:%d" % self.port, "1024"]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
@@ -96,6 +97,7 @@ class Sink:
                     self.arrived.set()
 
     def wait(self, wanted):
+        self.arrived.clear()
         self.wanted = wanted
         if self.count < wanted:
             self.arrived.wait(PATIENCE)

@@ -25,6 +25,8 @@ pub struct Setup {
     pub hooks: Vec<(&'static str, String)>,
     /// Retry intervals in seconds, the number of retries is their number.
     pub retries: Vec<u64>,
+    /// Whether each retry interval tells the sender of the delay.
+    pub notify: bool,
     /// Whether bounces are made (through the transport `out`).
     pub dsn: bool,
     /// Lines for the server in the running configuration, indented by four.
@@ -33,6 +35,8 @@ pub struct Setup {
     pub session: String,
     /// Further top-level lines of the running configuration.
     pub running: String,
+    /// Further lines of the startup configuration's `spool`, indented by two.
+    pub spool: String,
     /// Further top-level lines of the startup configuration.
     pub startup: String,
     /// The whole delivery settings file.
@@ -155,10 +159,11 @@ fn write_configuration(dir: &Path, setup: &Setup) {
     let startup = format!(
         "version: \"5.6\"\n\
          servers:\n  - id: default\n    listeners:\n      - port: 0\n        address: 127.0.0.1\n\
-         spool:\n  path: {}\n\
+         spool:\n  path: {}\n{}\
          environment:\n  appconf: {}\n  deliveryconf: {}\n  policyconf: {}\n  suspendconf: {}\n  \
          controlsocket:\n    path: {}\n{}",
         at("queue"),
+        setup.spool,
         at("smtpd-app.yaml"),
         at("smtpd-delivery.yaml"),
         at("smtpd-policy.yaml"),
@@ -211,6 +216,9 @@ fn running(setup: &Setup) -> String {
         );
         for seconds in &setup.retries {
             let _ = writeln!(out, "            - interval: {seconds}");
+            if setup.notify {
+                out.push_str("              notify: true\n");
+            }
         }
     }
     if setup.dsn {

@@ -70,6 +70,79 @@ async fn the_null_sender_is_never_told() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_delay_is_told_when_the_interval_says_so_and_the_end_as_well() {
+    let busy = SinkBehaviour::default().reply("RCPT TO:<BUSY@", "451 4.2.0 Busy");
+    let sink = SmtpSink::start_with(busy).await;
+    let setup = Setup {
+        next_hop: Some(sink.address),
+        dsn: true,
+        retries: vec![1],
+        notify: true,
+        ..Setup::default()
+    };
+    let mut daemon = TestDaemon::start(setup).await;
+    send(&daemon, "a@client.example", "busy@example.org").await;
+    let notices = sink.wait_for(2).await;
+    let (delayed, failed) = (&notices[0].content, &notices[1].content);
+    assert!(delayed.contains("\r\nAction: delayed\r\nStatus: 4.2.0\r\n"), "{delayed}");
+    assert!(delayed.contains("\r\nWill-Retry-Until: "), "{delayed}");
+    assert!(delayed.contains("\r\nIn-Reply-To: <orig@client.example>\r\n"), "{delayed}");
+    // All retries are used up.
+    assert!(failed.contains("\r\nAction: failed\r\n"), "{failed}");
+    assert!(notices.iter().all(|notice| notice.from.starts_with("<>")));
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_domain_that_takes_no_mail_bounces_at_once() {
+    let sink = SmtpSink::start().await;
+    let names = Zone::new()
+        .mx("null.example", 0, ".")
+        .mx("client.example", 10, "mx.client.example")
+        .address("mx.client.example", "127.0.0.1")
+        .serve()
+        .await;
+    let setup = Setup {
+        name_server: Some(names.address),
+        port: Some(sink.address.port()),
+        dsn: true,
+        ..Setup::default()
+    };
+    let mut daemon = TestDaemon::start(setup).await;
+    for to in ["to@null.example", "to@absent.example"] {
+        send(&daemon, "a@client.example", to).await;
+    }
+    let notices = sink.wait_for(2).await;
+    let about = |recipient: &str| {
+        let field = format!("Final-Recipient: rfc822; {recipient}\r\n");
+        notices.iter().find(|notice| notice.content.contains(&field)).expect("a notice")
+    };
+    // RFC 7505 section 4 names the code.
+    assert!(about("to@null.example").content.contains("\r\nStatus: 5.1.10\r\n"));
+    assert!(about("to@absent.example").content.contains("\r\nStatus: 5.1.2\r\n"));
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn below_the_free_space_limit_mail_is_put_off() {
+    let sink = SmtpSink::start().await;
+    let setup = Setup {
+        next_hop: Some(sink.address),
+        spool: "  minfree:\n    bytes: 1000000000000000\n".to_owned(),
+        ..Setup::default()
+    };
+    let mut daemon = TestDaemon::start(setup).await;
+    let (mut client, _) = SmtpClient::connect(daemon.address()).await;
+    client.command("EHLO client.example").await;
+    let reply = client.deliver("a@client.example", &["to@example.org"], MESSAGE).await;
+    assert!(reply.starts_with("452 4.3.1 "), "{reply}");
+    // The connection goes on, and so does the daemon.
+    assert!(client.command("NOOP").await.starts_with("250 "));
+    daemon.stop().await;
+    assert!(sink.messages().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn queued_mail_survives_a_restart() {
     // Bound, so that nobody else takes the port, but not listening: connections are refused.
     let silent = tokio::net::TcpSocket::new_v4().unwrap();

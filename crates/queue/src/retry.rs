@@ -62,6 +62,20 @@ impl Schedule {
     }
 }
 
+impl Schedule {
+    /// The time from a failure that was preceded by `retrycount` counted ones to the last retry.
+    #[must_use]
+    pub fn remaining(&self, retrycount: u32) -> Duration {
+        let listed = u32::try_from(self.intervals.len()).unwrap_or(u32::MAX).min(self.count);
+        let mut total = Duration::ZERO;
+        for nth in retrycount..listed {
+            total = total.saturating_add(self.interval(nth).delay);
+        }
+        let repeated = self.count.saturating_sub(retrycount.max(listed));
+        total.saturating_add(self.interval(u32::MAX).delay.saturating_mul(repeated))
+    }
+}
+
 impl Default for Schedule {
     /// The schedule that everybody ships: 30 retries over 3.4 days.
     fn default() -> Self {
@@ -115,6 +129,10 @@ mod tests {
             retrycount += 1;
         }
         assert_eq!(total.as_secs(), 60 + 900 + 3600 + 7200 + 26 * 10_800);
+        assert_eq!(schedule.remaining(0), total);
+        assert_eq!(schedule.remaining(2).as_secs(), 3600 + 7200 + 26 * 10_800);
+        assert_eq!(schedule.remaining(28).as_secs(), 2 * 10_800);
+        assert_eq!(schedule.remaining(30), Duration::ZERO);
     }
 
     #[test]

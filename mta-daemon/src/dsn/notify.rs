@@ -1,6 +1,7 @@
 //! Queues a notification: a message of our own with the null sender, through the same commit point.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use mta_types::Address;
@@ -28,6 +29,14 @@ pub(crate) struct Notice<'a> {
     pub(crate) kind: NoticeKind,
     pub(crate) row: &'a QueuedMessage,
     pub(crate) attempt: &'a Attempt,
+    /// How long a delayed row will still be tried.
+    pub(crate) remaining: Option<Duration>,
+}
+
+impl<'a> Notice<'a> {
+    pub(crate) fn new(kind: NoticeKind, row: &'a QueuedMessage, attempt: &'a Attempt) -> Self {
+        Self { kind, row, attempt, remaining: None }
+    }
 }
 
 /// Tells the sender. False means that the notification could not be stored; true also when nobody
@@ -80,7 +89,7 @@ pub(crate) async fn send(core: &Arc<Core>, generation: &Generation, notice: &Not
         is_reply,
         diagnostic: &diagnostic,
         remote: notice.attempt.connection.as_ref().map(|connection| &*connection.remotemx),
-        will_retry_until: None,
+        will_retry_until: notice.remaining.map(|remaining| now.saturating_add(remaining)),
         original: &original,
         is_full: wants_full && !original.is_empty(),
     });

@@ -4,9 +4,11 @@
 //! While nothing happens a connection holds no read buffer: it is made when octets are there and
 //! given back when they are used up.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use hsl::Value;
@@ -136,9 +138,9 @@ impl Connection {
         let mut reception = None;
         loop {
             match self.digest(stream, session, &mut buffer, &mut reception).await? {
-                Next::Close => return self.flush(stream, session).await,
+                Next::Close => return flush(stream, session).await,
                 Next::Handshake => {
-                    self.flush(stream, session).await?;
+                    flush(stream, session).await?;
                     // What came in clear text behind STARTTLS is not for the encrypted session.
                     buffer = Vec::new();
                     match self.handshake(stream).await {
@@ -150,7 +152,7 @@ impl Connection {
                     }
                 }
                 Next::Read => {
-                    self.flush(stream, session).await?;
+                    flush(stream, session).await?;
                     if !self.fill(stream, session, &mut buffer).await? {
                         return Ok(());
                     }
@@ -181,7 +183,7 @@ impl Connection {
                     }
                 }
                 Event::Command(line) => {
-                    let answer = Box::pin(hooks::proxy::call(self, line)).await;
+                    let answer = script(stream, session, hooks::proxy::call(self, line)).await?;
                     session.answer_proxy(answer);
                 }
                 Event::Hello(hello) => {
@@ -191,9 +193,8 @@ impl Connection {
                     self.seen = None;
                     let (verdict, extensions) = match self.server.hooks.helo.is_some() {
                         true => {
-                            self.flush(stream, session).await?;
                             let (verdict, extensions, host) =
-                                Box::pin(hooks::helo::call(self, &hello)).await;
+                                script(stream, session, hooks::helo::call(self, &hello)).await?;
                             let host = host.unwrap_or(hello.host);
                             self.facts.helo = Some((hello.verb, host));
                             (verdict, extensions)
@@ -211,17 +212,13 @@ impl Connection {
                     break Next::Handshake;
                 }
                 Event::Auth(auth) => {
-                    self.flush(stream, session).await?;
-                    let answer = Box::pin(hooks::auth::call(self, &auth)).await;
+                    let answer = script(stream, session, hooks::auth::call(self, &auth)).await?;
                     let answer = self.note_auth(auth.mechanism, &auth.response, answer);
                     session.answer_auth(answer);
                 }
                 Event::Mail(mail) => {
                     let (verdict, sender) = match self.server.hooks.mailfrom.is_some() {
-                        true => {
-                            self.flush(stream, session).await?;
-                            Box::pin(hooks::mailfrom::call(self, &mail)).await
-                        }
+                        true => script(stream, session, hooks::mailfrom::call(self, &mail)).await?,
                         false => (Verdict::accept(), None),
                     };
                     if verdict.decision == Decision::Accept {
@@ -238,8 +235,8 @@ impl Connection {
                     let hook = self.server.hooks.rcptto_for(rcpt.address.domain()).cloned();
                     let (verdict, recipient) = match &hook {
                         Some(hook) => {
-                            self.flush(stream, session).await?;
-                            Box::pin(hooks::rcptto::call(self, hook, rcpt, default)).await
+                            let call = hooks::rcptto::call(self, hook, rcpt, default);
+                            script(stream, session, call).await?
                         }
                         None => {
                             let facts = RecipientFacts {
@@ -272,8 +269,7 @@ impl Connection {
                     // The session speaks of the end only after a `Data` event was accepted.
                     let verdict = match reception.take() {
                         Some(reception) => {
-                            self.flush(stream, session).await?;
-                            Box::pin(reception.finish(self, end)).await
+                            script(stream, session, reception.finish(self, end)).await?
                         }
                         None => Verdict::defer(),
                     };
@@ -382,19 +378,6 @@ impl Connection {
         }
     }
 
-    async fn flush(&self, stream: &mut Option<Stream>, session: &mut Session) -> io::Result<()> {
-        let Some(stream) = stream else { return Ok(()) };
-        while !session.output().is_empty() {
-            let write = stream.write(session.output());
-            let written = timeout(WRITE_PATIENCE, write).await??;
-            if written == 0 {
-                return Err(io::ErrorKind::WriteZero.into());
-            }
-            session.advance_output(written);
-        }
-        if stream.is_encrypted() { timeout(WRITE_PATIENCE, stream.flush()).await? } else { Ok(()) }
-    }
-
     /// Reads what there is. False means that the conversation is over.
     async fn fill(
         &self,
@@ -448,6 +431,35 @@ impl Connection {
             other => other.default_timeout(),
         }
     }
+}
+
+/// Sends what the session has to say.
+async fn flush(stream: &mut Option<Stream>, session: &mut Session) -> io::Result<()> {
+    let Some(stream) = stream else { return Ok(()) };
+    while !session.output().is_empty() {
+        let write = stream.write(session.output());
+        let written = timeout(WRITE_PATIENCE, write).await??;
+        if written == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        session.advance_output(written);
+    }
+    if stream.is_encrypted() { timeout(WRITE_PATIENCE, stream.flush()).await? } else { Ok(()) }
+}
+
+/// Waits for a script. Replies to earlier commands do not wait with it, and where it does not wait
+/// they go out together with its own: a pipelined batch is answered with one write.
+async fn script<T>(
+    stream: &mut Option<Stream>,
+    session: &mut Session,
+    work: impl Future<Output = T>,
+) -> io::Result<T> {
+    let mut work = Box::pin(work);
+    if let Poll::Ready(result) = poll_fn(|context| Poll::Ready(work.as_mut().poll(context))).await {
+        return Ok(result);
+    }
+    flush(stream, session).await?;
+    Ok(work.await)
 }
 
 /// What a proxy hook that fails answers.

@@ -232,7 +232,7 @@ pub(crate) async fn conclude(
             // RFC 3461 §5.2.2: a next hop that took NOTIFY over answers for itself.
             let passed_on = attempt.connection.as_ref().is_some_and(|c| c.offers_dsn);
             if row.notify.contains(DsnNotify::SUCCESS) && !passed_on && transport.is_some() {
-                let notice = Notice { kind: NoticeKind::Relayed, row: &row, attempt: &attempt };
+                let notice = Notice::new(NoticeKind::Relayed, &row, &attempt);
                 notify::send(core, &generation, &notice).await;
             }
             QueueOutcome::End(End::Delivered)
@@ -249,7 +249,10 @@ pub(crate) async fn conclude(
                 |requeue| (requeue, false),
             );
             if tell && wants(&row, DsnNotify::DELAY) {
-                let notice = Notice { kind: NoticeKind::Delayed, row: &row, attempt: &attempt };
+                let remaining =
+                    transport.map(|transport| schedule(transport).remaining(row.retrycount));
+                let notice =
+                    Notice { remaining, ..Notice::new(NoticeKind::Delayed, &row, &attempt) };
                 notify::send(core, &generation, &notice).await;
             }
             QueueOutcome::Requeue(requeue)
@@ -257,7 +260,7 @@ pub(crate) async fn conclude(
         Some(Action::Bounce) => {
             core.stats.failed.increment();
             if wants(&row, DsnNotify::FAILURE) {
-                let notice = Notice { kind: NoticeKind::Failed, row: &row, attempt: &attempt };
+                let notice = Notice::new(NoticeKind::Failed, &row, &attempt);
                 if !notify::send(core, &generation, &notice).await {
                     // Nobody was told, so the row must not go: it is tried again later.
                     return settle(

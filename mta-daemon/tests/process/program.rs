@@ -121,3 +121,60 @@ fn check_judges_without_starting() {
     let output = command(bad.path()).arg("--check").output().unwrap();
     assert_eq!(output.status.code(), Some(3));
 }
+
+/// Runs a dialogue without pipelining; every reply must be positive.
+async fn take(program: &Program, to: &str) {
+    let (mut client, _) = SmtpClient::connect(program.address).await;
+    client.command("EHLO client.example").await;
+    let reply = client.deliver("a@client.example", &[to], "Subject: hello\r\n\r\nText\r\n").await;
+    assert!(reply.starts_with("250 "), "{reply}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_damaged_spool_segment_is_named_and_the_rest_is_delivered() {
+    let sink = testkit::smtp_sink::SmtpSink::start().await;
+    let running = |hold: bool| {
+        format!(
+            "    phases:\n      eod:\n        hook: queue\n\
+             transportgroups:\n  - id: group\n    transports:\n      - id: out\n        \
+             connection:\n          server: 127.0.0.1\n          port: {}\n\
+             scripting:\n  hooks:\n    eod:\n      - id: queue\n        data: |\n          \
+             foreach ($transaction[\"recipients\"] as $r) $arguments[\"mail\"]->queue(\
+             $transaction[\"senderaddress\"], $r[\"address\"], \"out\", [\"delay\" => {}]);\n          \
+             Accept();\n",
+            sink.address.port(),
+            if hold { 2 } else { 0 },
+        )
+    };
+    let dir = configured("", &running(true));
+    let program = Program::start(dir.path());
+    for number in 0..5 {
+        take(&program, &format!("to{number}@example.org")).await;
+    }
+    drop(program);
+    // Damage in the middle: one record is lost, the others are not.
+    let log = dir.path().join("queue/log");
+    let segment = std::fs::read_dir(&log)
+        .unwrap()
+        .flatten()
+        .map(|entry| entry.path())
+        .find(|path| std::fs::read(path).unwrap().windows(3).any(|text| text == b"to2"))
+        .expect("the segment with the message");
+    let mut octets = std::fs::read(&segment).unwrap();
+    let place = octets.windows(3).position(|text| text == b"to2").unwrap();
+    octets[place] ^= 0xff;
+    std::fs::write(&segment, octets).unwrap();
+    let program = Program::start(dir.path());
+    let named = program.log_until("spool.damaged");
+    let name = segment.file_name().unwrap().to_string_lossy().into_owned();
+    assert!(named.contains(&name) && named.contains("offset="), "{named}");
+    let mut to: Vec<_> = sink.wait_for(4).await.into_iter().flat_map(|sunk| sunk.to).collect();
+    to.sort();
+    assert_eq!(
+        to,
+        ["<to0@example.org>", "<to1@example.org>", "<to3@example.org>", "<to4@example.org>"]
+    );
+    // And it takes mail as before.
+    take(&program, "to5@example.org").await;
+    sink.wait_for(5).await;
+}

@@ -4,12 +4,21 @@ use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
 
 use tempfile::TempDir;
+
+/// What the program has said so far.
+struct Log {
+    text: Mutex<String>,
+    grown: Condvar,
+}
 
 /// A running `smtpd`; killed when dropped.
 pub(crate) struct Program {
     child: Child,
+    log: Arc<Log>,
     /// Where its server listens.
     pub(crate) address: SocketAddr,
 }
@@ -28,9 +37,31 @@ impl Program {
             seen.push_str(&line);
             seen.push('\n');
         };
-        // Somebody must go on reading, or the program would wait for us.
-        std::thread::spawn(move || lines.for_each(drop));
-        Self { child, address }
+        let log = Arc::new(Log { text: Mutex::new(seen), grown: Condvar::new() });
+        let for_reader = Arc::clone(&log);
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                let mut text = for_reader.text.lock().unwrap();
+                text.push_str(&line);
+                text.push('\n');
+                for_reader.grown.notify_all();
+            }
+        });
+        Self { child, log, address }
+    }
+
+    /// Waits for a line of the log with `word` in it; ten seconds at most.
+    pub(crate) fn log_until(&self, word: &str) -> String {
+        let text = self.log.text.lock().unwrap();
+        let (text, _) = self
+            .log
+            .grown
+            .wait_timeout_while(text, Duration::from_secs(10), |text| !text.contains(word))
+            .unwrap();
+        match text.lines().find(|line| line.contains(word)) {
+            Some(line) => line.to_owned(),
+            None => panic!("no {word} in the log:\n{text}"),
+        }
     }
 
     /// Process id.
