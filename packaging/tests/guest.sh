@@ -68,6 +68,46 @@ check "and smtpd goes on" sh -c "systemctl is-active halon && printf 'QUIT\r\n' 
 cp -p /lab/smtpd-app.yaml /etc/halon/smtpd-app.yaml
 check "the packaged configuration reloads" systemctl reload halon
 
+# Plugins in C, C++ and Go, built from the installed examples against the installed header.
+if [ -d /opt/halon/share/examples/plugins ]; then
+    export HOME=/root GOCACHE=/lab/go GOPROXY=off GOFLAGS=-mod=mod
+    for example in upper-c counter-cpp sleep-go; do
+        cp -r /opt/halon/share/examples/plugins/$example /lab/$example
+        check "make builds $example against /opt/halon/include/HalonMTA.h" make -C /lab/$example
+        check "make install puts it where smtpd looks" make -C /lab/$example install
+    done
+    cat >/etc/halon/smtpd-app.yaml <<'Y'
+version: "5.6"
+servers:
+  - id: default
+    transport: none
+    phases:
+      mailfrom:
+        hook: plugins
+transportgroups:
+  - transports:
+      - id: none
+scripting:
+  hooks:
+    mailfrom:
+      - id: plugins
+        data: |
+          import { upper } from "extras://upper";
+          import { Counter } from "extras://counter";
+          import { sleep as doze } from "extras://sleep";
+          Accept(["reason" => upper("from c") . " " . Counter()->add(2)->add(3)->value() . " slept " . doze(0.2)]);
+Y
+    check "smtpd starts with the three plugins" systemctl restart halon
+    calls() {
+        printf 'EHLO c\r\nMAIL FROM:<a@example.test>\r\nQUIT\r\n' | nc -q 5 -w 5 127.0.0.1 25 |
+            tee /dev/stderr | grep -q 'FROM C 5 slept 0\.2'
+    }
+    check "a hook calls C, C++ and Go" calls
+    rm -rf /opt/halon/plugins
+    cp -p /lab/smtpd-app.yaml /etc/halon/smtpd-app.yaml
+    check "and starts without them" systemctl restart halon
+fi
+
 check "the web administration shows its login page" sh -c 'curl -sS -L http://127.0.0.1:8080/ | grep -qi password'
 check "and lets nobody in without one" sh -c '[ "$(curl -s -o /dev/null -w "%{http_code}" http://127.0.0.1:8080/queue)" != 200 ]'
 for unit in halon halon-web; do
