@@ -179,7 +179,7 @@ impl Daemon {
             core.tasks.spawn(listener::serve(Arc::clone(&core), socket));
         }
         core.deliveries.spawn(pickup::run(Arc::clone(&core)));
-        core.deliveries.spawn(sweep_pool(Arc::clone(&core)));
+        core.deliveries.spawn(sweep(Arc::clone(&core)));
         let control_end = CancellationToken::new();
         let control =
             tokio::spawn(control_server::serve(Arc::clone(&core), control, control_end.clone()));
@@ -364,13 +364,17 @@ pub(crate) fn queue_settings(generation: &crate::generation::Generation) -> queu
     }
 }
 
-/// Closes idle outbound connections whose time is over.
-async fn sweep_pool(core: Arc<Core>) {
+/// Closes idle outbound connections whose time is over, and forgets what is known of rows that left.
+async fn sweep(core: Arc<Core>) {
     let mut tick = tokio::time::interval(Duration::from_secs(1));
+    let mut minute = tokio::time::interval(Duration::from_secs(60));
     loop {
         tokio::select! {
             () = core.stop.cancelled() => return,
             _ = tick.tick() => drop(core.pool.sweep(&core.stats.pool)),
+            _ = minute.tick() => {
+                core.queue.given_back.sweep(|id| core.queue.lock().view(id).is_some());
+            }
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::context::Core;
 use crate::generation::Generation;
 use crate::hooks::predelivery::{self, Notes, QueueExit};
 use crate::hooks::runner::{self, Ending as RunEnding, Run};
-use crate::hooks::shared::put;
+use crate::hooks::shared::{self, put};
 use crate::outbound::outcome::{Attempt, DefaultAction, Ending};
 
 /// What happens to a message, in the manual's words.
@@ -120,6 +120,9 @@ fn arguments(row: &QueuedMessage, attempt: &Attempt, default: DefaultAction) -> 
     if let Some(grouping) = &row.grouping {
         put(&mut out, "grouping", grouping.as_str());
     }
+    if let Some(returned) = &attempt.queue_returned {
+        put(&mut out, "queue", shared::plugin_return(returned.clone()));
+    }
     let mut value = Array::new();
     match &attempt.ending {
         Ending::Answered(result) => {
@@ -170,6 +173,9 @@ fn arguments(row: &QueuedMessage, attempt: &Attempt, default: DefaultAction) -> 
         }
         put(&mut connection, "tls", Value::Array(tls));
         put(&mut value, "connection", Value::Array(connection));
+    }
+    if let Some(returned) = &attempt.returned {
+        put(&mut value, "plugin", Value::map([("return", returned.clone())]));
     }
     put(&mut value, "duration", attempt.duration.as_secs_f64());
     put(&mut out, "attempt", Value::Array(value));

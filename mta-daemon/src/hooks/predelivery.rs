@@ -18,7 +18,7 @@ use crate::hooks::runner::{self, Ending, Run};
 use crate::hooks::shared::{self, put};
 use crate::hooks::verdict;
 use crate::outbound::outcome;
-use crate::outbound::plan::{Settings, Sni, Source};
+use crate::outbound::plan::{PluginCall, Settings, Sni, Source};
 
 /// What the script decided.
 #[derive(Clone, Debug, PartialEq)]
@@ -109,6 +109,9 @@ pub(crate) async fn call(
     let Some(hook) = &generation.predelivery else { return (Decision::Try, Value::None) };
     let mut arguments = Array::new();
     put(&mut arguments, "retry", f64::from(row.retrycount));
+    if let Some(returned) = core.queue.given_back.returned(row.id) {
+        put(&mut arguments, "queue", shared::plugin_return(returned));
+    }
     let run = Run {
         hook,
         stats: &core.stats.predelivery,
@@ -332,6 +335,12 @@ fn apply(settings: &mut Settings, generation: &Generation, options: &Array) -> R
     }
     if let Some(Value::Array(attributes)) = options.get_text("xclient") {
         settings.xclient = shared::text_pairs(attributes);
+    }
+    if let Some(Value::Array(plugin)) = options.get_text("plugin") {
+        let id =
+            verdict::text(plugin, "id").ok_or_else(|| Thrown::new("Try: plugin has no id"))?.into();
+        let arguments = plugin.get_text("arguments").filter(|value| !value.is_none()).cloned();
+        settings.plugin = Some(PluginCall { id, arguments });
     }
     apply_tls(settings, options, names("tls_verify_name"))
 }

@@ -45,6 +45,11 @@ pub(crate) fn connection(facts: &Facts) -> Value {
     Value::Array(out)
 }
 
+/// `$arguments["queue"]`: what a queue plugin returned.
+pub(crate) fn plugin_return(returned: Value) -> Value {
+    Value::map([("plugin", Value::map([("return", returned)]))])
+}
+
 /// `$transaction`; grows as the conversation goes on.
 pub(crate) fn transaction(
     id: TransactionId,

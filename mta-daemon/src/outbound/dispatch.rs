@@ -18,6 +18,7 @@ use crate::outbound::outcome::{self, Attempt, AttemptError, ConnectionFacts, Err
 use crate::outbound::plan::{Plan, Settings, Sni, Target};
 use crate::outbound::pool::PoolKey;
 use crate::outbound::smtp::{ConnectError, Content, OpenConnection, envelope};
+use crate::plugins;
 
 /// Delivers a row that was picked up, and tells the queue what became of it.
 ///
@@ -65,6 +66,9 @@ async fn attempt(
         Ok(content) => content,
         Err(error) => return Attempt::failed(error),
     };
+    if let Some(call) = &settings.plugin {
+        return plugins::delivery::attempt(core, plan, call, local, row, content).await;
+    }
     let helo = helo_name(&generation, settings, local);
     let config = Arc::new(client_config(settings, helo));
     let mut last = None;

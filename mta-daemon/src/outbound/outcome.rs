@@ -26,6 +26,10 @@ pub(crate) struct Attempt {
     pub(crate) ending: Ending,
     pub(crate) connection: Option<ConnectionFacts>,
     pub(crate) duration: Duration,
+    /// What a delivery plugin returned.
+    pub(crate) returned: Option<Value>,
+    /// What a queue plugin returned that refused the message.
+    pub(crate) queue_returned: Option<Value>,
 }
 
 /// How an attempt ended.
@@ -57,6 +61,7 @@ pub(crate) enum ErrorKind {
     DnsExcluded,
     DnsOther,
     Network,
+    Plugin,
     Protocol,
     Tls,
 }
@@ -72,6 +77,7 @@ impl ErrorKind {
             Self::DnsExcluded => ("dns", Some("excluded")),
             Self::DnsOther => ("dns", Some("other")),
             Self::Network => ("network", None),
+            Self::Plugin => ("plugin", None),
             Self::Protocol => ("protocol", None),
             Self::Tls => ("tls", None),
         }
@@ -91,12 +97,22 @@ pub(crate) struct ConnectionFacts {
 }
 
 impl Attempt {
+    pub(crate) fn ended(ending: Ending) -> Self {
+        Self {
+            ending,
+            connection: None,
+            duration: Duration::ZERO,
+            returned: None,
+            queue_returned: None,
+        }
+    }
+
     pub(crate) fn failed(error: AttemptError) -> Self {
-        Self { ending: Ending::Error(error), connection: None, duration: Duration::ZERO }
+        Self::ended(Ending::Error(error))
     }
 
     pub(crate) fn decided(bounce: bool) -> Self {
-        Self { ending: Ending::Decided { bounce }, connection: None, duration: Duration::ZERO }
+        Self::ended(Ending::Decided { bounce })
     }
 
     /// Sorts a session's outcome into answers of the peer and errors of ours.
@@ -115,7 +131,7 @@ impl Attempt {
                 message: format!("{}: {failure} ({})", connection.remotemx, result.state),
             }),
         };
-        Self { ending, connection: Some(connection), duration: Duration::ZERO }
+        Self { connection: Some(connection), ..Self::ended(ending) }
     }
 
     /// Tells whether another host may do better: the peer never spoke about this message.
@@ -164,6 +180,7 @@ impl Attempt {
                 ErrorKind::DnsNullMx => EnhancedCode::new(class, 1, 10),
                 ErrorKind::DnsOther | ErrorKind::DnsExcluded => EnhancedCode::new(class, 4, 3),
                 ErrorKind::Network => EnhancedCode::new(class, 4, 1),
+                ErrorKind::Plugin => EnhancedCode::new(class, 3, 0),
                 ErrorKind::Protocol => EnhancedCode::new(class, 5, 0),
                 ErrorKind::Tls => EnhancedCode::new(class, 7, 5),
                 ErrorKind::Config => EnhancedCode::new(class, 3, 5),
@@ -209,6 +226,7 @@ pub(crate) async fn conclude(
     attempt: Attempt,
     context: Value,
 ) {
+    core.queue.given_back.forget(row.id);
     let generation = core.generation.load_full();
     let transport = generation.running.transports.get(row.transportid.as_str());
     log(&row, &attempt);

@@ -56,6 +56,16 @@ pub(crate) struct Settings {
     pub(crate) connect_timeout: Duration,
     pub(crate) timeouts: Vec<(SmtpState, Duration)>,
     pub(crate) pooling: Pooling,
+    /// The plugin that delivers instead of the SMTP client.
+    pub(crate) plugin: Option<PluginCall>,
+}
+
+/// A delivery by a plugin.
+#[derive(Clone, Debug)]
+pub(crate) struct PluginCall {
+    pub(crate) id: Arc<str>,
+    /// What the script gave along.
+    pub(crate) arguments: Option<hsl::Value>,
 }
 
 /// A local address to connect from.
@@ -157,6 +167,7 @@ impl Settings {
                 transactions: delivery.pooling_transactions,
                 evictable: delivery.pooling_evictable,
             },
+            plugin: None,
         }
     }
 

@@ -1,4 +1,11 @@
 //! Native plugins: loaded at start, asked by scripts and operators, told of reloads and the end.
+//!
+//! [`delivery`] – attempts that a plugin makes; [`decision`] – queue plugins; [`message`] – a queued
+//! message as both see it.
+
+pub(crate) mod decision;
+pub(crate) mod delivery;
+pub(crate) mod message;
 
 use std::path::Path;
 use std::sync::Arc;

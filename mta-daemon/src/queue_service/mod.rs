@@ -20,6 +20,7 @@ use queue::Queue;
 use tokio::sync::Notify;
 
 use crate::outbound::plan::Plan;
+use crate::plugins::decision::GivenBack;
 
 /// The queue with what belongs to it.
 pub(crate) struct QueueService {
@@ -29,6 +30,8 @@ pub(crate) struct QueueService {
     /// How rows that are active or being sent will be delivered.
     plans: Mutex<HashMap<MessageId, Arc<Plan>>>,
     pub(crate) bodies: bodies::Bodies,
+    /// Rows that queue plugins gave back.
+    pub(crate) given_back: GivenBack,
 }
 
 impl QueueService {
@@ -38,6 +41,7 @@ impl QueueService {
             wake: Notify::new(),
             plans: Mutex::new(HashMap::new()),
             bodies: bodies::Bodies::new(BODY_CACHE_BYTES),
+            given_back: GivenBack::default(),
         }
     }
 
@@ -49,6 +53,11 @@ impl QueueService {
     /// Remembers how a row will be delivered; call before it is activated.
     pub(crate) fn set_plan(&self, id: MessageId, plan: Arc<Plan>) {
         self.plans.lock().insert(id, plan);
+    }
+
+    /// The plan of a row that is active or being sent.
+    pub(crate) fn plan(&self, id: MessageId) -> Option<Arc<Plan>> {
+        self.plans.lock().get(&id).cloned()
     }
 
     /// Takes the plan of a row that was picked up, or left the active queue.

@@ -10,6 +10,7 @@ use queue::pickup::{Pick, Pickup};
 use crate::context::Core;
 use crate::outbound::dispatch;
 use crate::outbound::outcome::guarded;
+use crate::plugins::decision;
 use crate::queue_service::prepare;
 use crate::time;
 
@@ -24,6 +25,9 @@ pub(crate) async fn run(core: Arc<Core>) {
             prepare::begin(&core, id);
         }
         for (pick, row) in round.picked {
+            if !decision::may_be_picked_up(&core, &pick, &row) {
+                continue;
+            }
             let work = dispatch::run(Arc::clone(&core), pick, row.clone());
             core.deliveries.spawn(guarded(Arc::clone(&core), row, work));
         }

@@ -16,6 +16,7 @@ use crate::generation::Generation;
 use crate::hooks::predelivery::{self, Decision};
 use crate::outbound::outcome::{self, Attempt, AttemptError, ErrorKind};
 use crate::outbound::plan::{Plan, Settings, Target};
+use crate::plugins::decision;
 use crate::queue_service::persist;
 use crate::time;
 
@@ -30,7 +31,14 @@ pub(crate) fn begin(core: &Arc<Core>, id: MessageId) {
         let settings = Settings::new(&generation, transport, &delivery);
         if let Some(targets) = settings.fixed_targets() {
             let plan = Plan { targets, settings, context: hsl::Value::None };
-            activate(core, &generation, &row, plan);
+            if let Err((attempt, context)) = activate(core, &generation, &row, plan) {
+                let (core, row) = (Arc::clone(core), row.clone());
+                let ended = row.clone();
+                let inner = Arc::clone(&core);
+                let work = async move { outcome::conclude(&inner, ended, *attempt, context).await };
+                let guarded = outcome::guarded(Arc::clone(&core), row, work);
+                core.deliveries.spawn(guarded);
+            }
             return;
         }
     }
@@ -65,7 +73,12 @@ async fn prepare(core: Arc<Core>, generation: Arc<Generation>, mut row: QueuedMe
         }
     }
     match resolve(&generation, &settings, &row).await {
-        Ok(targets) => activate(&core, &generation, &row, Plan { targets, settings, context }),
+        Ok(targets) => {
+            let plan = Plan { targets, settings, context };
+            if let Err((attempt, context)) = activate(&core, &generation, &row, plan) {
+                outcome::conclude(&core, row, *attempt, context).await;
+            }
+        }
         Err(error) => outcome::conclude(&core, row, Attempt::failed(error), context).await,
     }
 }
@@ -84,12 +97,26 @@ fn put_off(core: &Core, row: &QueuedMessage, requeue: Requeue) {
 }
 
 /// Files a row in the active queue, with its plan.
-fn activate(core: &Core, generation: &Generation, row: &QueuedMessage, plan: Plan) {
+///
+/// # Errors
+///
+/// The attempt that a plugin's refusal counts as, and `$context` for its script.
+fn activate(
+    core: &Core,
+    generation: &Generation,
+    row: &QueuedMessage,
+    plan: Plan,
+) -> Result<(), (Box<Attempt>, hsl::Value)> {
     let first = plan.targets.first();
     let remotemx = first.map(|target| target.host.to_string());
     let remoteip = first.map(|target| target.address.ip());
+    let localips = local_ips(&plan.settings, remoteip);
+    let localips = match decision::may_enter(core, &plan, row, localips) {
+        Ok(localips) => localips,
+        Err(attempt) => return Err((Box::new(attempt), plan.context)),
+    };
     let route = Route {
-        localips: local_ips(&plan.settings, remoteip),
+        localips,
         localipsordered: !plan.settings.source_random,
         grouping: grouping(generation, row, remotemx.as_deref(), remoteip),
         remoteip,
@@ -110,6 +137,7 @@ fn activate(core: &Core, generation: &Generation, row: &QueuedMessage, plan: Pla
     }
     drop(queue);
     core.queue.wake.notify_one();
+    Ok(())
 }
 
 /// Source addresses of the target's family.

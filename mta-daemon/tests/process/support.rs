@@ -42,7 +42,8 @@ impl Program {
         std::thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
                 let mut text = for_reader.text.lock().unwrap();
-                text.push_str(&line);
+                // Quotes inside of quoted fields, as the script wrote them.
+                text.push_str(&line.replace("\\\"", "\""));
                 text.push('\n');
                 for_reader.grown.notify_all();
             }

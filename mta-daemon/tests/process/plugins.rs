@@ -1,0 +1,214 @@
+//! Delivery and queue plugins, in C, inside the running program.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use testkit::smtp_client::SmtpClient;
+use testkit::smtp_sink::SmtpSink;
+
+use crate::support::{Program, configured};
+
+/// Compiles a plugin against the header in the tree.
+fn compile(source: &str, id: &str, into: &Path) -> PathBuf {
+    let include = Path::new(env!("CARGO_MANIFEST_DIR")).join("../include");
+    let (file, library) = (into.join(format!("{id}.c")), into.join(format!("{id}.so")));
+    std::fs::write(&file, source).expect("writable");
+    let made = Command::new("cc")
+        .args(["-std=c99", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-I"])
+        .arg(include)
+        .arg("-o")
+        .arg(&library)
+        .arg(&file)
+        .output()
+        .expect("cc runs");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    library
+}
+
+async fn send(program: &Program, to: &str) {
+    let (mut client, _) = SmtpClient::connect(program.address).await;
+    client.command("EHLO client.example").await;
+    let message = "Subject: for a plugin\r\n\r\nText\r\n";
+    let reply = client.deliver("a@client.example", &[to], message).await;
+    assert!(reply.starts_with("250 "), "{reply}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plugin_delivers_and_the_script_sees_what_it_returned() {
+    let build = tempfile::tempdir().unwrap();
+    let library = compile(DELIVER, "filer", build.path());
+    let startup = format!("plugins:\n  - id: filer\n    path: {}\n", library.display());
+    let copy = build.path().join("copy.eml");
+    let running = format!(
+        "transportgroups:\n  - id: group\n    transports:\n      - id: out\n        connection:\n          \
+         server: 0.0.0.0\n\
+         scripting:\n  hooks:\n    predelivery: |\n      \
+         $to = $message[\"recipientaddress\"][\"localpart\"];\n      \
+         if ($to == \"nobody\") Try([\"plugin\" => [\"id\" => \"absent\"]]);\n      \
+         Try([\"plugin\" => [\"id\" => \"filer\", \"arguments\" => [\"path\" => \"{}\", \"code\" => $to]]]);\n    \
+         postdelivery: |\n      \
+         $attempt = $arguments[\"attempt\"];\n      \
+         syslog(\"info\", \"ended \" . json_encode([$attempt[\"result\"][\"code\"], $attempt[\"result\"][\"reason\"],\n        \
+         $attempt[\"error\"][\"type\"], $attempt[\"plugin\"][\"return\"], $arguments[\"action\"]]));\n      \
+         if (isset($arguments[\"action\"])) Delete();\n",
+        copy.display()
+    );
+    let dir = configured(&startup, &running);
+    let program = Program::start(dir.path());
+
+    send(&program, "250@example.org").await;
+    let line = program.log_until("ended [250");
+    assert!(line.contains(r#"ended [250,["stored for example.org"],null,{"octets":"#), "{line}");
+    let stored = std::fs::read_to_string(&copy).unwrap();
+    assert!(stored.starts_with("Received: ") && stored.ends_with("\r\n\r\nText\r\n"), "{stored}");
+    let octets = line.split("\"octets\":").nth(1).and_then(|rest| rest.split('}').next()).unwrap();
+    assert_eq!(octets.parse(), Ok(stored.len()));
+
+    send(&program, "550@example.org").await;
+    let line = program.log_until("ended [550");
+    assert!(line.contains("\"DELETE\""), "a final refusal without DSN settings: {line}");
+
+    send(&program, "0@example.org").await;
+    let line = program.log_until("ended [null,null,\"plugin\",{");
+    assert!(line.contains("\"QUEUE\""), "an error is temporary: {line}");
+
+    send(&program, "nobody@example.org").await;
+    let line = program.log_until("ended [null,null,\"plugin\",null,");
+    assert!(line.contains("\"QUEUE\""), "{line}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn queue_plugins_give_messages_back_and_take_source_addresses_away() {
+    let sink = SmtpSink::start().await;
+    let build = tempfile::tempdir().unwrap();
+    let library = compile(DECIDE, "decider", build.path());
+    let startup = format!("plugins:\n  - id: decider\n    path: {}\n", library.display());
+    let running = format!(
+        "addresses:\n  - id: two\n    address: 127.0.0.2\n  - id: three\n    address: 127.0.0.3\n\
+         transportgroups:\n  - id: group\n    transports:\n      - id: out\n        connection:\n          \
+         server: 127.0.0.1\n          port: {}\n          sourceip:\n            addresses: [two, three]\n\
+         scripting:\n  hooks:\n    predelivery: |\n      \
+         syslog(\"info\", \"asked again for \" . json_encode($arguments[\"queue\"][\"plugin\"][\"return\"]));\n      \
+         Try();\n    postdelivery: |\n      \
+         syslog(\"info\", \"ended \" . json_encode([$arguments[\"attempt\"][\"connection\"][\"localip\"],\n        \
+         $arguments[\"attempt\"][\"error\"][\"type\"], $arguments[\"queue\"][\"plugin\"][\"return\"]]));\n      \
+         if (isset($arguments[\"action\"])) Delete();\n",
+        sink.address.port()
+    );
+    let dir = configured(&startup, &running);
+    let program = Program::start(dir.path());
+
+    send(&program, "to@example.org").await;
+    // Given back twice: the script runs a first, a second and a third time.
+    program.log_until("asked again for null");
+    program.log_until("asked again for \"refused 1 for example.org\"");
+    program.log_until("asked again for \"refused 2 for example.org\"");
+    let line = program.log_until("ended [");
+    assert!(line.contains("ended [\"127.0.0.3\",null,null]"), "{line}");
+    assert_eq!(sink.wait_for(1).await.len(), 1);
+
+    // No address is left: the message fails for now, and the script hears why.
+    send(&program, "to@closed.example").await;
+    let line = program.log_until("ended [null,");
+    assert!(line.contains("ended [null,\"plugin\",{\"error\":\"NO_IPS\"}]"), "{line}");
+}
+
+/// Writes the message to a file; the arguments say where and with which code.
+const DELIVER: &str = r#"
+#include <HalonMTA.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+int Halon_version() { return HALONMTA_PLUGIN_VERSION; }
+
+void Halon_deliver(HalonDeliverContext *context)
+{
+    HalonHSLValue *arguments = NULL, *result = NULL, *key, *value;
+    HalonQueueMessage *message = NULL;
+    const char *domain = NULL;
+    char *path = NULL, *text = NULL, reason[200], buffer[512];
+    FILE *in = NULL;
+    size_t count, total = 0;
+    short code;
+    double octets;
+
+    HalonMTA_deliver_getinfo(context, HALONMTA_INFO_ARGUMENTS, NULL, 0, &arguments, NULL);
+    HalonMTA_deliver_getinfo(context, HALONMTA_INFO_RETURN, NULL, 0, &result, NULL);
+    HalonMTA_deliver_getinfo(context, HALONMTA_INFO_MESSAGE, NULL, 0, &message, NULL);
+    HalonMTA_deliver_getinfo(context, HALONMTA_INFO_FILE, NULL, 0, &in, NULL);
+    HalonMTA_message_getinfo(message, HALONMTA_MESSAGE_RECIPIENTDOMAIN, NULL, 0, &domain, NULL);
+    HalonMTA_hsl_value_get(HalonMTA_hsl_value_array_find(arguments, "path"), HALONMTA_HSL_TYPE_STRING, &path, NULL);
+    HalonMTA_hsl_value_get(HalonMTA_hsl_value_array_find(arguments, "code"), HALONMTA_HSL_TYPE_STRING, &text, NULL);
+    FILE *out = fopen(path, "wb");
+    while ((count = fread(buffer, 1, sizeof buffer, in)) > 0)
+        total += fwrite(buffer, 1, count, out);
+    fclose(out);
+    octets = (double)total;
+    HalonMTA_hsl_value_array_add(result, &key, &value);
+    HalonMTA_hsl_value_set(key, HALONMTA_HSL_TYPE_STRING, "octets", 0);
+    HalonMTA_hsl_value_set(value, HALONMTA_HSL_TYPE_NUMBER, &octets, 0);
+    code = (short)atoi(text);
+    snprintf(reason, sizeof reason, "stored for %s", domain);
+    if (code == 0) {
+        HalonMTA_deliver_setinfo(context, HALONMTA_ERROR_REASON, "out of order", 0);
+    } else {
+        HalonMTA_deliver_setinfo(context, HALONMTA_RESULT_CODE, &code, 0);
+        HalonMTA_deliver_setinfo(context, HALONMTA_RESULT_REASON, reason, 0);
+    }
+    HalonMTA_deliver_done(context);
+}
+"#;
+
+/// Gives the first message back twice; takes the first source address away, or all for a domain.
+const DECIDE: &str = r#"
+#include <HalonMTA.h>
+#include <stdio.h>
+#include <string.h>
+
+static int refusals;
+
+int Halon_version() { return HALONMTA_PLUGIN_VERSION; }
+
+static const char *domain(HalonQueueContext *context)
+{
+    HalonQueueMessage *message = NULL;
+    const char *domain = NULL;
+    HalonMTA_queue_getinfo(context, HALONMTA_INFO_MESSAGE, NULL, 0, &message, NULL);
+    HalonMTA_message_getinfo(message, HALONMTA_MESSAGE_RECIPIENTDOMAIN, NULL, 0, &domain, NULL);
+    return domain;
+}
+
+bool Halon_queue_pickup_acquire2(HalonQueueContext *context)
+{
+    HalonHSLValue *result = NULL;
+    char text[100];
+    if (refusals >= 2)
+        return true;
+    HalonMTA_queue_getinfo(context, HALONMTA_INFO_RETURN, NULL, 0, &result, NULL);
+    snprintf(text, sizeof text, "refused %d for %s", ++refusals, domain(context));
+    HalonMTA_hsl_value_set(result, HALONMTA_HSL_TYPE_STRING, text, 0);
+    return false;
+}
+
+bool Halon_queue_insert_callback(HalonQueueContext *context)
+{
+    char **localips = NULL;
+    const char *left[8];
+    size_t count = 0, kept = 0, at;
+    HalonMTA_queue_getinfo(context, HALONMTA_INFO_LOCALIPS, NULL, 0, &localips, &count);
+    if (strcmp(domain(context), "closed.example") == 0) {
+        HalonHSLValue *result = NULL, *key, *value;
+        HalonMTA_queue_getinfo(context, HALONMTA_INFO_RETURN, NULL, 0, &result, NULL);
+        HalonMTA_hsl_value_array_add(result, &key, &value);
+        HalonMTA_hsl_value_set(key, HALONMTA_HSL_TYPE_STRING, "error", 0);
+        HalonMTA_hsl_value_set(value, HALONMTA_HSL_TYPE_STRING, "NO_IPS", 0);
+        return false;
+    }
+    for (at = 0; at < count; at++)
+        if (strcmp(localips[at], "127.0.0.2") != 0)
+            left[kept++] = localips[at];
+    HalonMTA_queue_setinfo(context, HALONMTA_INFO_LOCALIPS, left, kept);
+    return true;
+}
+"#;
