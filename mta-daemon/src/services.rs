@@ -10,6 +10,7 @@ use hsl_std::services::{
 };
 
 use crate::context::Core;
+use crate::script_mail::DaemonQueue;
 
 /// The daemon as scripts' functions reach it; filled once the daemon is there.
 pub(crate) type CoreSlot = Arc<OnceLock<Weak<Core>>>;
@@ -19,6 +20,7 @@ pub(crate) fn standard_library(slot: &CoreSlot) -> Services {
     Services {
         resolver: Arc::new(DaemonResolver(Arc::clone(slot))),
         log: Arc::new(DaemonLog),
+        mail_queue: Arc::new(DaemonQueue(Arc::clone(slot))),
         hostname: crate::generation::system_hostname(),
         ..Services::default()
     }

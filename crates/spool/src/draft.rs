@@ -180,25 +180,25 @@ impl Draft {
     /// As [`Draft::write`].
     pub fn share(mut self) -> Result<SharedDraft, DraftError> {
         self.finish()?;
-        let (memory, file, share) = self.into_parts();
-        Ok(SharedDraft { memory, file: file.map(Arc::new), share: Arc::new(share) })
+        Ok(self.into_shared())
+    }
+
+    /// As [`Draft::share`]; what is buffered for a file is written when that is made safe.
+    pub(crate) fn into_shared(mut self) -> SharedDraft {
+        let file = self.file.take().map(|mut file| {
+            file.len = self.len;
+            let state = file.state.get_mut();
+            state.tail = std::mem::take(&mut self.buffer).freeze();
+            state.is_broken = self.is_broken;
+            Arc::new(file)
+        });
+        let (memory, share) = (self.buffer.freeze(), Arc::new(self.share));
+        SharedDraft { memory, file, share, room: self.room }
     }
 
     /// Whether a write has failed, so that octets are missing.
     pub(crate) const fn is_broken(&self) -> bool {
         self.is_broken
-    }
-
-    pub(crate) fn into_parts(mut self) -> (Bytes, Option<DraftFile>, MemoryShare) {
-        if let Some(mut file) = self.file.take() {
-            // What is still buffered travels along and is written before the file's sync.
-            file.len = self.len;
-            let state = file.state.get_mut();
-            state.tail = self.buffer.freeze();
-            state.is_broken = self.is_broken;
-            return (Bytes::new(), Some(file), self.share);
-        }
-        (self.buffer.freeze(), None, self.share)
     }
 
     /// Grows the buffer within the shared budget; `false` when the budget is used up.
@@ -270,15 +270,35 @@ impl Draft {
 /// A message that was received whole, to be read and to become the body of one or more messages.
 ///
 /// Clones share the octets. What nobody commits leaves nothing behind once the last clone is gone.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct SharedDraft {
     /// Its octets, while they are in memory.
     pub(crate) memory: Bytes,
     pub(crate) file: Option<Arc<DraftFile>>,
     pub(crate) share: Arc<MemoryShare>,
+    pub(crate) room: Arc<DraftRoom>,
 }
 
 impl SharedDraft {
+    /// The same in a file, so that many bodies made of it hold its octets once.
+    ///
+    /// # Errors
+    ///
+    /// [`DraftError`] when the file cannot be written.
+    pub fn into_file(self) -> Result<Self, DraftError> {
+        if self.file.is_some() {
+            return Ok(self);
+        }
+        let full = || DraftError::Full { path: self.room.bodies.clone() };
+        self.room.space.check().map_err(|()| full())?;
+        let pieces = std::slice::from_ref(&self.memory);
+        match DraftFile::from_pieces(&self.room, pieces) {
+            Ok(file) => Ok(Self { memory: Bytes::new(), file: Some(Arc::new(file)), ..self }),
+            Err((_, source)) if crate::space::is_full(&source) => Err(full()),
+            Err((path, source)) => Err(DraftError::Disk { action: "write", path, source }),
+        }
+    }
+
     /// Octets of the message.
     #[must_use]
     pub fn len(&self) -> u64 {
@@ -318,6 +338,15 @@ impl SharedDraft {
             }
         }
         Ok(n)
+    }
+}
+
+impl std::fmt::Debug for SharedDraft {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SharedDraft")
+            .field("len", &self.len())
+            .field("file", &self.file)
+            .finish_non_exhaustive()
     }
 }
 

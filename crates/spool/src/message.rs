@@ -56,9 +56,7 @@ impl Body {
     #[must_use]
     pub fn replace_start(start: Bytes, skip: u64, draft: Draft) -> Self {
         let is_broken = draft.is_broken();
-        let (memory, file, share) = draft.into_parts();
-        let draft = SharedDraft { memory, file: file.map(Arc::new), share: Arc::new(share) };
-        Self { is_broken, ..Self::replace_start_of(vec![start], skip, &draft) }
+        Self { is_broken, ..Self::replace_start_of(vec![start], skip, &draft.into_shared()) }
     }
 
     /// A shared draft with its first `skip` octets replaced by `start`. Nothing is copied: bodies
