@@ -148,7 +148,7 @@ async fn scripts_queue_messages_of_their_own_in_any_hook_and_read_them_from_the_
     let (mut client, _) = SmtpClient::connect(daemon.address()).await;
     client.command("EHLO client.example").await;
     client.command("MAIL FROM:<a@client.example>").await;
-    assert_eq!(client.command("RCPT TO:<x@example.org>").await, "554 done");
+    assert_eq!(client.command("RCPT TO:<x@example.org>").await, "554 5.7.1 done");
     let mut from: Vec<_> = sink.wait_for(2).await.into_iter().map(|m| m.from).collect();
     from.sort();
     assert!(from[0].starts_with("<forwarded-none@seen.example>"), "{from:?}");
@@ -170,6 +170,6 @@ async fn a_copy_that_cannot_be_queued_throws() {
     );
     let mut daemon = TestDaemon::start(setup).await;
     let reply = deliver(&daemon, &["x@example.org"], MIXED).await;
-    assert_eq!(reply, "250 refused as they should be");
+    assert!(reply.starts_with("250 ") && reply.ends_with("refused as they should be"), "{reply}");
     daemon.stop().await;
 }

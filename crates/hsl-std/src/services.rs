@@ -16,6 +16,8 @@ use hsl::host::Thrown;
 use hsl::value::{Array, Value};
 use jiff::tz::TimeZone;
 
+use crate::keys::{Keys, NoKeys};
+
 /// A wait that gives a `T`.
 pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
@@ -32,6 +34,8 @@ pub struct Services {
     pub files: Arc<dyn Files>,
     /// Takes the messages of `queue`.
     pub mail_queue: Arc<dyn MailQueue>,
+    /// Finds the keys and certificates that scripts name `pki:X`.
+    pub keys: Arc<dyn Keys>,
     /// What `gethostname` says.
     pub hostname: String,
     /// What `uuid` makes.
@@ -41,7 +45,7 @@ pub struct Services {
 }
 
 impl Default for Services {
-    /// The timer of tokio, the host's name and time zone; no resolver, no log, no files.
+    /// The timer of tokio, the host's name and time zone; no resolver, no log, no files, no keys.
     fn default() -> Self {
         let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
         Self {
@@ -50,6 +54,7 @@ impl Default for Services {
             log: Arc::new(NoLog),
             files: Arc::new(NoFiles),
             mail_queue: Arc::new(NoMailQueue),
+            keys: Arc::new(NoKeys),
             hostname: name,
             uuid_version: UuidVersion::default(),
             time_zone: TimeZone::system(),
