@@ -36,7 +36,7 @@ pub fn library_functions() -> Vec<String> {
 #[must_use]
 pub fn hooks() -> Vec<HookRow> {
     let common = library().freeze();
-    let sets = HookSets::new(&common);
+    let sets = HookSets::new(&common, &services::standard_library(&CoreSlot::default()));
     let text =
         |function: &hsl::host::NativeFunction| hsl_std::docs::signature_text(function.signature());
     HookKind::ALL

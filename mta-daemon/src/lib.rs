@@ -24,6 +24,7 @@ mod privileges;
 mod queue_service;
 mod reload;
 mod script_files;
+mod script_mail;
 mod services;
 mod shutdown;
 mod startup;

@@ -102,7 +102,7 @@ pub async fn check(options: &Options) -> Result<(), GenerationError> {
     let plugins = plugins::load(startup, None).map_err(refused)?;
     let mut registry = library(&slot);
     plugins.register(&mut registry).map_err(refused)?;
-    let hook_sets = HookSets::new(&registry.freeze());
+    let hook_sets = HookSets::new(&registry.freeze(), &services::standard_library(&slot));
     let stats = Stats::new(startup.servers.iter().map(|server| server.id.clone()));
     let keys = EarlyKeys::read(startup, &options.config)?;
     reload::load(&loaded, &keys, &hook_sets, &stats).map(drop)
@@ -140,7 +140,7 @@ impl Daemon {
         let mut registry = library(&slot);
         // A plugin may wait for its own threads here.
         tokio::task::block_in_place(|| plugins::start(&plugins, &mut registry))?;
-        let hook_sets = HookSets::new(&registry.freeze());
+        let hook_sets = HookSets::new(&registry.freeze(), &services::standard_library(&slot));
         let generation = reload::load(&loaded, &early_keys, &hook_sets, &stats)?;
         let mut queue = Queue::new(queue_settings(&generation));
         let (spool, report) = open_spool(startup, &mut queue).await?;

@@ -11,7 +11,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use hsl::host::Thrown;
+use hsl::value::{Array, Value};
 use jiff::tz::TimeZone;
+
+use crate::keys::{Keys, NoKeys};
 
 /// A wait that gives a `T`.
 pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -27,6 +32,10 @@ pub struct Services {
     pub log: Arc<dyn LogSink>,
     /// Opens files by name for `File` and `File::read`.
     pub files: Arc<dyn Files>,
+    /// Takes the messages of `queue`.
+    pub mail_queue: Arc<dyn MailQueue>,
+    /// Finds the keys and certificates that scripts name `pki:X`.
+    pub keys: Arc<dyn Keys>,
     /// What `gethostname` says.
     pub hostname: String,
     /// What `uuid` makes.
@@ -36,7 +45,7 @@ pub struct Services {
 }
 
 impl Default for Services {
-    /// The timer of tokio, the host's name and time zone; no resolver, no log, no files.
+    /// The timer of tokio, the host's name and time zone; no resolver, no log, no files, no keys.
     fn default() -> Self {
         let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
         Self {
@@ -44,6 +53,8 @@ impl Default for Services {
             resolver: Arc::new(NoResolver),
             log: Arc::new(NoLog),
             files: Arc::new(NoFiles),
+            mail_queue: Arc::new(NoMailQueue),
+            keys: Arc::new(NoKeys),
             hostname: name,
             uuid_version: UuidVersion::default(),
             time_zone: TimeZone::system(),
@@ -180,6 +191,52 @@ impl Resolver for NoResolver {
     }
 }
 
+/// Queues messages that scripts compose.
+pub trait MailQueue: Send + Sync {
+    /// Looks at what the script gave; the future is done when the message is stored.
+    ///
+    /// # Errors
+    ///
+    /// An argument that is none, or that there is no queue here.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves the message queued or not.
+    fn queue(&self, mail: MailToQueue) -> Result<BoxFuture<Result<QueuedMail, Thrown>>, Thrown>;
+}
+
+/// A message with its envelope as the script gave it.
+pub struct MailToQueue {
+    /// The message.
+    pub content: Arc<dyn FileContent>,
+    /// The sender: a string, or an array with `localpart` and `domain`.
+    pub sender: Value,
+    /// The recipient, likewise.
+    pub recipient: Value,
+    /// ID of the transport.
+    pub transportid: String,
+    /// Options of `queue`.
+    pub options: Array,
+}
+
+/// The identity of a queued message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueuedMail {
+    /// ID of the transaction.
+    pub transaction: String,
+    /// Number of the copy within it.
+    pub queue: u32,
+}
+
+/// No queue: `queue` throws.
+pub struct NoMailQueue;
+
+impl MailQueue for NoMailQueue {
+    fn queue(&self, _: MailToQueue) -> Result<BoxFuture<Result<QueuedMail, Thrown>>, Thrown> {
+        Err(Thrown::new("queue() needs a mail server, and none is configured here"))
+    }
+}
+
 /// Takes the lines of `syslog`. Must not block.
 pub trait LogSink: Send + Sync {
     /// `facility` is missing when the script gave none; `severity` is 0 (emerg) to 7 (debug).
@@ -223,14 +280,28 @@ impl FileContent for Vec<u8> {
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        let start = usize::try_from(offset).unwrap_or(usize::MAX);
-        let rest = self.get(start..).unwrap_or_default();
-        let count = rest.len().min(buffer.len());
-        if let (Some(to), Some(from)) = (buffer.get_mut(..count), rest.get(..count)) {
-            to.copy_from_slice(from);
-        }
-        Ok(count)
+        Ok(read_octets(self, offset, buffer))
     }
+}
+
+impl FileContent for Bytes {
+    fn len(&self) -> u64 {
+        self.as_ref().len() as u64
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        Ok(read_octets(self, offset, buffer))
+    }
+}
+
+fn read_octets(octets: &[u8], offset: u64, buffer: &mut [u8]) -> usize {
+    let start = usize::try_from(offset).unwrap_or(usize::MAX);
+    let rest = octets.get(start..).unwrap_or_default();
+    let count = rest.len().min(buffer.len());
+    if let (Some(to), Some(from)) = (buffer.get_mut(..count), rest.get(..count)) {
+        to.copy_from_slice(from);
+    }
+    count
 }
 
 impl FileContent for std::fs::File {

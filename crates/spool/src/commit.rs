@@ -23,7 +23,7 @@ use crate::completion::Completer;
 use crate::disk::DiskFile;
 use crate::draft::{DraftFile, MemoryShare};
 use crate::error::CommitError;
-use crate::index::{Message, Place, Row, Rows, SegmentState};
+use crate::index::{Index, Message, Place, Row, Rows, SegmentState};
 use crate::platform::Event;
 use crate::segment::format::{
     ALL_ROWS, BodyName, CHANGE_HEAD_LEN, ChangeHead, END_HEAD_LEN, EndHead, FLAG_FILE, Kind,
@@ -52,6 +52,8 @@ pub(crate) struct Op {
 #[derive(Debug)]
 pub(crate) enum What {
     Commit(Box<NewMessage>),
+    /// Several messages of one batch: all or none.
+    CommitAll(Vec<NewMessage>),
     Change {
         id: MessageId,
         state: Box<[u8]>,
@@ -89,11 +91,11 @@ pub(crate) struct NewMessage {
     pub(crate) pieces: Vec<Bytes>,
     pub(crate) body_crc: u32,
     pub(crate) rows: Rows,
-    pub(crate) file: Option<DraftFile>,
+    pub(crate) file: Option<Arc<DraftFile>>,
     pub(crate) source: Option<Source>,
     /// Octets counted as pending for it.
     pub(crate) counted: u64,
-    pub(crate) _share: Option<MemoryShare>,
+    pub(crate) _share: Option<Arc<MemoryShare>>,
 }
 
 /// What a commit with a body file is encoded from once the file is safe.
@@ -114,6 +116,34 @@ pub(crate) struct MovedMessage {
     pub(crate) flags: u8,
     pub(crate) body: Bytes,
     pub(crate) body_crc: u32,
+}
+
+impl NewMessage {
+    /// Octets of its commit record.
+    fn record_len(&self) -> u64 {
+        let body: usize = self.pieces.iter().map(Bytes::len).sum();
+        record_len(self.head.len() as u64, body as u64)
+    }
+}
+
+impl What {
+    /// Octets counted as pending for it.
+    pub(crate) fn counted(&self) -> u64 {
+        match self {
+            Self::Commit(new) => new.counted,
+            Self::CommitAll(set) => set.iter().map(|new| new.counted).sum(),
+            _ => 0,
+        }
+    }
+
+    /// The new messages in it.
+    fn new_messages(&mut self) -> &mut [NewMessage] {
+        match self {
+            Self::Commit(new) => std::slice::from_mut(new),
+            Self::CommitAll(set) => set,
+            _ => &mut [],
+        }
+    }
 }
 
 impl Op {
@@ -234,12 +264,44 @@ impl Committer {
         let index = self.shared.index.lock();
         // Relaxed: only this thread writes it.
         let mut seq = self.shared.counters.next_seq.load(Ordering::Relaxed);
-        while let Some(op) = ops.pop_front() {
-            let len = match &op.what {
-                What::Commit(new) => {
-                    let body: usize = new.pieces.iter().map(Bytes::len).sum();
-                    record_len(new.head.len() as u64, body as u64)
+        // Behind a set that fits, its messages one by one.
+        let mut rest_of_set = 0;
+        while let Some(mut op) = ops.pop_front() {
+            if let What::CommitAll(set) = &mut op.what {
+                let len = set.iter().map(NewMessage::record_len).sum();
+                let allowed = self.shared.max_record();
+                if len > allowed {
+                    refused.push((op, CommitError::TooLarge { len, allowed }));
+                    continue;
                 }
+                if active.tail + self.batch.len() + len > active.capacity
+                    || (self.batch.len() + len > BATCH_BYTES && !self.batch.is_empty())
+                {
+                    ops.push_front(op);
+                    break;
+                }
+                if let Err(error) = check_set(&self.shared, set, &index, &fresh) {
+                    refused.push((op, error));
+                    continue;
+                }
+                rest_of_set = set.len();
+                let set = std::mem::take(set);
+                let mut completer = Some(op.completer);
+                // Written, synced and noted together; the last one tells.
+                for new in set.into_iter().rev() {
+                    ops.push_front(Op {
+                        what: What::Commit(Box::new(new)),
+                        completer: completer.take().unwrap_or_else(Completer::ignored),
+                        is_awaited: true,
+                        attempts: 0,
+                    });
+                }
+                continue;
+            }
+            let is_of_set = rest_of_set > 0;
+            rest_of_set = rest_of_set.saturating_sub(1);
+            let len = match &op.what {
+                What::Commit(new) => new.record_len(),
                 What::Change { state, .. } | What::MoveChange { state, .. } => {
                     record_len((CHANGE_HEAD_LEN + state.len()) as u64, 0)
                 }
@@ -249,7 +311,7 @@ impl Committer {
                 What::MoveCommit(moved) => {
                     record_len(moved.head.len() as u64, moved.body.len() as u64)
                 }
-                What::Flush => 0,
+                What::CommitAll(_) | What::Flush => 0,
             };
             let allowed = self.shared.max_record();
             if len > allowed {
@@ -259,7 +321,7 @@ impl Committer {
             }
             let is_full = active.tail + self.batch.len() + len > active.capacity
                 || (self.batch.len() + len > BATCH_BYTES && !self.batch.is_empty());
-            if is_full {
+            if is_full && !is_of_set {
                 ops.push_front(op);
                 break;
             }
@@ -269,11 +331,14 @@ impl Committer {
             let mut target = 0;
             self.head.clear();
             match &op.what {
+                What::CommitAll(_) => continue,
                 What::Flush => {
                     staged.push(Staged { op, place: Place::NOWHERE, head_len: 0, birth, target });
                     continue;
                 }
-                What::Commit(_) if self.shared.is_reserve_gone.load(Ordering::Relaxed) => {
+                What::Commit(_)
+                    if !is_of_set && self.shared.is_reserve_gone.load(Ordering::Relaxed) =>
+                {
                     let path = self.shared.dirs.root.clone();
                     refused.push((op, CommitError::Full { path }));
                     continue;
@@ -420,7 +485,7 @@ impl Committer {
                         commits += 1;
                         let body: usize = new.pieces.iter().map(Bytes::len).sum();
                         let rows = std::mem::replace(&mut new.rows, Rows::Many(Vec::new()));
-                        let name = new.file.as_mut().map(|file| {
+                        let name = new.file.as_ref().map(|file| {
                             file.keep();
                             file.name
                         });
@@ -444,7 +509,7 @@ impl Committer {
                         index.note_end(place.segment, target);
                     }
                     What::Abort { file, .. } => {
-                        removals.extend(file.take());
+                        removals.extend(file.take().filter(|name| index.release_file(*name)));
                         index.note_end(place.segment, target);
                     }
                     What::MoveEnd { .. } => index.note_end(place.segment, target),
@@ -454,7 +519,8 @@ impl Committer {
                         let len = u64::from(place.len);
                         Counters::add(&self.shared.counters.compacted_bytes, len);
                     }
-                    What::Flush => {}
+                    // Taken apart when it was staged.
+                    What::CommitAll(_) | What::Flush => {}
                 }
                 done.push(op);
             }
@@ -491,8 +557,9 @@ impl Committer {
         for Staged { mut op, birth, .. } in staged {
             if let What::Commit(new) = &mut op.what {
                 let head = EndHead { transaction: new.transaction, birth, queue: ALL_ROWS, target };
-                let file = new.file.as_mut().map(|file| {
+                let file = new.file.as_ref().map(|file| {
                     file.keep();
+                    self.shared.index.lock().use_file(file.name);
                     file.name
                 });
                 ops.push_front(Op {
@@ -519,6 +586,7 @@ impl Committer {
                 What::Flush => op.attempts < ATTEMPTS,
                 What::Abort { .. } => true,
                 What::Commit(_)
+                | What::CommitAll(_)
                 | What::MoveCommit(_)
                 | What::MoveChange { .. }
                 | What::MoveEnd { .. } => false,
@@ -534,9 +602,7 @@ impl Committer {
     }
 
     fn count_done(&self, op: &Op) {
-        if let What::Commit(new) = &op.what {
-            self.shared.counters.pending_bytes.fetch_sub(new.counted, Ordering::Relaxed);
-        }
+        self.shared.counters.pending_bytes.fetch_sub(op.what.counted(), Ordering::Relaxed);
     }
 
     /// Makes sure there is a segment to write to.
@@ -578,6 +644,25 @@ impl Committer {
         self.shared.chores.lock().seals.push(active.into_seal(seq));
         self.shared.chores_filled.notify_one();
     }
+}
+
+/// Whether every message of a set may be written.
+fn check_set(
+    shared: &Shared,
+    set: &[NewMessage],
+    index: &Index,
+    fresh: &HashSet<TransactionId>,
+) -> Result<(), CommitError> {
+    if shared.is_reserve_gone.load(Ordering::Relaxed) {
+        return Err(CommitError::Full { path: shared.dirs.root.clone() });
+    }
+    let mut own = HashSet::with_capacity(set.len());
+    let twice = set.iter().map(|new| new.transaction).find(|transaction| {
+        index.messages.contains_key(transaction)
+            || fresh.contains(transaction)
+            || !own.insert(*transaction)
+    });
+    twice.map_or(Ok(()), |transaction| Err(CommitError::Exists { transaction }))
 }
 
 /// Refuses further work when the committing thread ends, even by a panic: whoever waits is told,
@@ -649,15 +734,16 @@ pub(crate) fn activate_next(shared: &Shared) -> Result<Segment, CommitError> {
 /// Makes the body files of commits safe, then their names with one sync of the directory, and
 /// hands the commits on.
 pub(crate) fn settle(shared: &Shared, ops: VecDeque<Op>) {
+    let refuse = |op: Op, error: &CommitError| {
+        shared.counters.pending_bytes.fetch_sub(op.what.counted(), Ordering::Relaxed);
+        op.fail(error);
+    };
     let mut settled = Vec::with_capacity(ops.len());
     for mut op in ops {
-        let What::Commit(new) = &mut op.what else { continue };
-        match settle_one(shared, new) {
+        let mut messages = op.what.new_messages().iter_mut();
+        match messages.try_for_each(|new| settle_one(shared, new)) {
             Ok(()) => settled.push(op),
-            Err(error) => {
-                shared.counters.pending_bytes.fetch_sub(new.counted, Ordering::Relaxed);
-                op.fail(&error);
-            }
+            Err(error) => refuse(op, &error),
         }
     }
     if shared.config.fsync
@@ -666,10 +752,7 @@ pub(crate) fn settle(shared: &Shared, ops: VecDeque<Op>) {
     {
         let error = shared.disk_error("sync", &shared.dirs.bodies, &error);
         for op in settled {
-            if let What::Commit(new) = &op.what {
-                shared.counters.pending_bytes.fetch_sub(new.counted, Ordering::Relaxed);
-            }
-            op.fail(&error);
+            refuse(op, &error);
         }
         return;
     }
@@ -685,12 +768,12 @@ fn settle_one(shared: &Shared, new: &mut NewMessage) -> Result<(), CommitError> 
         // Pieces too large for the log.
         let file = DraftFile::from_pieces(&shared.room, &new.pieces)
             .map_err(|(path, error)| shared.disk_error("write", &path, &error))?;
-        new.file = Some(file);
+        new.file = Some(Arc::new(file));
         new.pieces.clear();
         new.body_crc = 0;
         skip = 0;
     }
-    let Some(file) = &mut new.file else { return Ok(()) };
+    let Some(file) = &new.file else { return Ok(()) };
     let crc = file
         .settle(shared.config.fsync)
         .map_err(|error| shared.disk_error("sync", &file.path, &error))?;

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::{Bytes, BytesMut};
 use crc32fast::Hasher;
+use parking_lot::Mutex;
 
 use crate::disk::{self, Disk, DiskFile};
 use crate::error::DraftError;
@@ -172,20 +173,32 @@ impl Draft {
         Ok(())
     }
 
+    /// Ends the reception: the message can be read and be shared by several bodies.
+    ///
+    /// # Errors
+    ///
+    /// As [`Draft::write`].
+    pub fn share(mut self) -> Result<SharedDraft, DraftError> {
+        self.finish()?;
+        Ok(self.into_shared())
+    }
+
+    /// As [`Draft::share`]; what is buffered for a file is written when that is made safe.
+    pub(crate) fn into_shared(mut self) -> SharedDraft {
+        let file = self.file.take().map(|mut file| {
+            file.len = self.len;
+            let state = file.state.get_mut();
+            state.tail = std::mem::take(&mut self.buffer).freeze();
+            state.is_broken = self.is_broken;
+            Arc::new(file)
+        });
+        let (memory, share) = (self.buffer.freeze(), Arc::new(self.share));
+        SharedDraft { memory, file, share, room: self.room }
+    }
+
     /// Whether a write has failed, so that octets are missing.
     pub(crate) const fn is_broken(&self) -> bool {
         self.is_broken
-    }
-
-    pub(crate) fn into_parts(mut self) -> (Bytes, Option<DraftFile>, MemoryShare) {
-        if let Some(mut file) = self.file.take() {
-            // What is still buffered travels along and is written before the file's sync.
-            file.tail = self.buffer.freeze();
-            file.len = self.len;
-            file.is_broken = self.is_broken;
-            return (Bytes::new(), Some(file), self.share);
-        }
-        (self.buffer.freeze(), None, self.share)
     }
 
     /// Grows the buffer within the shared budget; `false` when the budget is used up.
@@ -211,18 +224,7 @@ impl Draft {
             Ok(file) => file,
             Err(source) => return Err(self.failed("create", path, source)),
         };
-        self.file = Some(DraftFile {
-            name,
-            path,
-            file,
-            len: 0,
-            written: 0,
-            tail: Bytes::new(),
-            crc: Hasher::new(),
-            disk: Arc::clone(&self.room.platform.disk),
-            is_kept: false,
-            is_broken: false,
-        });
+        self.file = Some(DraftFile::new(name, path, file, &self.room));
         self.flush_with(&[])?;
         // The first buffer may have been as large as the threshold.
         self.buffer = BytesMut::new();
@@ -233,7 +235,7 @@ impl Draft {
     /// Writes the buffer and then `octets` to the file.
     fn flush_with(&mut self, octets: &[u8]) -> Result<(), DraftError> {
         let Some(file) = &mut self.file else { return Ok(()) };
-        match file.append(&[&self.buffer, octets]) {
+        match file.state.get_mut().append(&*file.file, &[&self.buffer, octets]) {
             Ok(()) => {
                 self.buffer.clear();
                 Ok(())
@@ -265,6 +267,89 @@ impl Draft {
     }
 }
 
+/// A message that was received whole, to be read and to become the body of one or more messages.
+///
+/// Clones share the octets. What nobody commits leaves nothing behind once the last clone is gone.
+#[derive(Clone)]
+pub struct SharedDraft {
+    /// Its octets, while they are in memory.
+    pub(crate) memory: Bytes,
+    pub(crate) file: Option<Arc<DraftFile>>,
+    pub(crate) share: Arc<MemoryShare>,
+    pub(crate) room: Arc<DraftRoom>,
+}
+
+impl SharedDraft {
+    /// The same in a file, so that many bodies made of it hold its octets once.
+    ///
+    /// # Errors
+    ///
+    /// [`DraftError`] when the file cannot be written.
+    pub fn into_file(self) -> Result<Self, DraftError> {
+        if self.file.is_some() {
+            return Ok(self);
+        }
+        let full = || DraftError::Full { path: self.room.bodies.clone() };
+        self.room.space.check().map_err(|()| full())?;
+        let pieces = std::slice::from_ref(&self.memory);
+        match DraftFile::from_pieces(&self.room, pieces) {
+            Ok(file) => Ok(Self { memory: Bytes::new(), file: Some(Arc::new(file)), ..self }),
+            Err((_, source)) if crate::space::is_full(&source) => Err(full()),
+            Err((path, source)) => Err(DraftError::Disk { action: "write", path, source }),
+        }
+    }
+
+    /// Octets of the message.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        self.file.as_ref().map_or(self.memory.len() as u64, |file| file.len)
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// All octets, while they are in memory; `None` for a message with a file.
+    #[must_use]
+    pub fn in_memory(&self) -> Option<&Bytes> {
+        self.file.is_none().then_some(&self.memory)
+    }
+
+    /// Reads up to `buf.len()` octets at `offset`, less only at the end.
+    ///
+    /// # Errors
+    ///
+    /// [`DraftError::Disk`] when the file cannot be read.
+    pub fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<usize, DraftError> {
+        let rest = usize::try_from(self.len().saturating_sub(offset)).unwrap_or(usize::MAX);
+        let n = rest.min(buf.len());
+        let Some(buf) = buf.get_mut(..n).filter(|buf| !buf.is_empty()) else { return Ok(0) };
+        match &self.file {
+            Some(file) => disk::read_exact_at(&*file.file, buf, offset).map_err(|source| {
+                DraftError::Disk { action: "read", path: file.path.clone(), source }
+            })?,
+            None => {
+                let from = usize::try_from(offset).unwrap_or(usize::MAX);
+                if let Some(octets) = self.memory.get(from..).and_then(|rest| rest.get(..n)) {
+                    buf.copy_from_slice(octets);
+                }
+            }
+        }
+        Ok(n)
+    }
+}
+
+impl std::fmt::Debug for SharedDraft {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SharedDraft")
+            .field("len", &self.len())
+            .field("file", &self.file)
+            .finish_non_exhaustive()
+    }
+}
+
 impl std::fmt::Debug for Draft {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Draft")
@@ -274,22 +359,43 @@ impl std::fmt::Debug for Draft {
     }
 }
 
-/// The file of a large body; removed when dropped before a commit record names it.
+/// The file of a large body; removed when the last who has it drops it before a commit record
+/// names it.
 pub(crate) struct DraftFile {
     pub(crate) name: BodyName,
     pub(crate) path: PathBuf,
     pub(crate) file: Arc<dyn DiskFile>,
-    /// Octets of the body, those in `tail` included.
+    /// Octets of the body, those still in the tail included.
     pub(crate) len: u64,
+    disk: Arc<dyn Disk>,
+    /// Held while the file is made safe, so that whoever shares it waits for that.
+    state: Mutex<FileState>,
+}
+
+struct FileState {
     written: u64,
     tail: Bytes,
     crc: Hasher,
-    disk: Arc<dyn Disk>,
+    /// The checksum, once the octets are safe.
+    settled: Option<u32>,
     is_kept: bool,
     is_broken: bool,
 }
 
 impl DraftFile {
+    fn new(name: BodyName, path: PathBuf, file: Arc<dyn DiskFile>, room: &DraftRoom) -> Self {
+        let state = FileState {
+            written: 0,
+            tail: Bytes::new(),
+            crc: Hasher::new(),
+            settled: None,
+            is_kept: false,
+            is_broken: false,
+        };
+        let disk = Arc::clone(&room.platform.disk);
+        Self { name, path, file, len: 0, disk, state: Mutex::new(state) }
+    }
+
     /// Writes pieces at once into a new file.
     pub(crate) fn from_pieces(
         room: &DraftRoom,
@@ -299,49 +405,51 @@ impl DraftFile {
         let name = BodyName([random.next_u64(), random.next_u64()]);
         let path = room.bodies.join(name.file_name());
         let file = room.platform.disk.create(&path).map_err(|error| (path.clone(), error))?;
-        let mut out = Self {
-            name,
-            path,
-            file,
-            len: 0,
-            written: 0,
-            tail: Bytes::new(),
-            crc: Hasher::new(),
-            disk: Arc::clone(&room.platform.disk),
-            is_kept: false,
-            is_broken: false,
-        };
+        let mut out = Self::new(name, path, file, room);
         for piece in pieces {
-            if let Err(error) = out.append(&[piece]) {
+            let state = out.state.get_mut();
+            if let Err(error) = state.append(&*out.file, &[piece]) {
                 return Err((out.path.clone(), error));
             }
         }
-        out.len = out.written;
+        out.len = out.state.get_mut().written;
         Ok(out)
     }
 
     /// Writes what is left and makes the octets safe; says their checksum. The name is made safe
-    /// by the caller, who syncs the directory.
-    pub(crate) fn settle(&mut self, fsync: bool) -> io::Result<u32> {
-        if self.is_broken {
+    /// by the caller, who syncs the directory. Of those who share the file the first does the work.
+    pub(crate) fn settle(&self, fsync: bool) -> io::Result<u32> {
+        let mut state = self.state.lock();
+        if let Some(crc) = state.settled {
+            return Ok(crc);
+        }
+        if state.is_broken {
             return Err(io::Error::other("an earlier write failed"));
         }
-        let tail = std::mem::take(&mut self.tail);
-        self.append(&[&tail])?;
-        if fsync {
-            self.file.sync()?;
+        let tail = std::mem::take(&mut state.tail);
+        let done = state
+            .append(&*self.file, &[&tail])
+            .and_then(|()| if fsync { self.file.sync() } else { Ok(()) });
+        if let Err(error) = done {
+            // What a second try would find is not known: see "After a failed write or sync".
+            state.is_broken = true;
+            return Err(error);
         }
-        Ok(self.crc.clone().finalize())
+        let crc = state.crc.clone().finalize();
+        state.settled = Some(crc);
+        Ok(crc)
     }
 
     /// A commit record names the file now: it stays.
-    pub(crate) fn keep(&mut self) {
-        self.is_kept = true;
+    pub(crate) fn keep(&self) {
+        self.state.lock().is_kept = true;
     }
+}
 
-    fn append(&mut self, parts: &[&[u8]]) -> io::Result<()> {
+impl FileState {
+    fn append(&mut self, file: &dyn DiskFile, parts: &[&[u8]]) -> io::Result<()> {
         let mut slices: Vec<IoSlice<'_>> = parts.iter().map(|part| IoSlice::new(part)).collect();
-        disk::write_all_at(&*self.file, &mut slices, self.written)?;
+        disk::write_all_at(file, &mut slices, self.written)?;
         for part in parts {
             self.crc.update(part);
             self.written += part.len() as u64;
@@ -352,7 +460,7 @@ impl DraftFile {
 
 impl Drop for DraftFile {
     fn drop(&mut self) {
-        if !self.is_kept {
+        if !self.state.get_mut().is_kept {
             // A file that cannot be removed now is removed at the next start.
             drop(self.disk.remove(&self.path));
         }

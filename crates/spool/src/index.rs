@@ -150,6 +150,8 @@ pub(crate) struct Index {
     pub(crate) messages: HashMap<TransactionId, Message>,
     /// Body files of the messages that have one, by birth.
     pub(crate) files: HashMap<u64, BodyName>,
+    /// How many messages, or unconfirmed commit records not yet ended, need a body file.
+    file_users: HashMap<BodyName, u32>,
     pub(crate) segments: BTreeMap<u32, SegmentState>,
     /// A closed segment has lost something: compaction should look.
     pub(crate) is_compaction_due: bool,
@@ -169,6 +171,7 @@ impl Index {
         }
         if let Some(name) = file {
             self.files.insert(message.birth, name);
+            self.use_file(name);
         }
         self.messages.insert(transaction, message);
     }
@@ -217,12 +220,29 @@ impl Index {
             dropped.push(message.place);
             if message.has_file {
                 file = self.files.remove(&birth);
+                file = file.filter(|name| self.release_file(*name));
             }
         }
         for place in dropped {
             self.drop_live(place);
         }
         file
+    }
+
+    /// Notes that one more commit record names a body file.
+    pub(crate) fn use_file(&mut self, name: BodyName) {
+        *self.file_users.entry(name).or_default() += 1;
+    }
+
+    /// Notes that one of them has ended; whether it was the last.
+    pub(crate) fn release_file(&mut self, name: BodyName) -> bool {
+        let Some(users) = self.file_users.get_mut(&name) else { return true };
+        *users -= 1;
+        let is_last = *users == 0;
+        if is_last {
+            self.file_users.remove(&name);
+        }
+        is_last
     }
 
     /// Notes an end record written to `segment` for a commit in `target`.

@@ -37,7 +37,7 @@ mod spool;
 pub use body::BodyReader;
 pub use completion::Completion;
 pub use config::{Config, Corrupt, MinFree};
-pub use draft::Draft;
+pub use draft::{Draft, SharedDraft};
 pub use error::{CommitError, DraftError, OpenError, ReadError};
 pub use message::{
     Body, Commit, Durability, NewRow, Recovered, RecoveredRow, StoredMessage, StoredRow,

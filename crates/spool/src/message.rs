@@ -1,9 +1,11 @@
 //! What goes into the spool and comes out of it: messages with rows, as opaque octets.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use mta_types::{QueueId, TransactionId};
 
-use crate::draft::{Draft, MemoryShare};
+use crate::draft::{Draft, DraftFile, MemoryShare, SharedDraft};
 
 /// One message to be made durable.
 #[derive(Debug)]
@@ -33,10 +35,10 @@ pub struct NewRow {
 #[derive(Debug, Default)]
 pub struct Body {
     pub(crate) pieces: Vec<Bytes>,
-    pub(crate) file: Option<crate::draft::DraftFile>,
+    pub(crate) file: Option<Arc<DraftFile>>,
     /// Octets at the file's beginning that are not part of the message.
     pub(crate) file_skip: u64,
-    pub(crate) share: Option<MemoryShare>,
+    pub(crate) share: Option<Arc<MemoryShare>>,
     /// The draft has lost octets; the commit is refused.
     pub(crate) is_broken: bool,
 }
@@ -53,21 +55,29 @@ impl Body {
     /// front of an unchanged body. Nothing is copied. A `skip` past the end leaves `start` alone.
     #[must_use]
     pub fn replace_start(start: Bytes, skip: u64, draft: Draft) -> Self {
-        let mut body = Self { is_broken: draft.is_broken(), ..Self::default() };
-        if !start.is_empty() {
-            body.pieces.push(start);
-        }
-        let (memory, file, share) = draft.into_parts();
-        if let Some(file) = file {
+        let is_broken = draft.is_broken();
+        Self { is_broken, ..Self::replace_start_of(vec![start], skip, &draft.into_shared()) }
+    }
+
+    /// A shared draft with its first `skip` octets replaced by `start`. Nothing is copied: bodies
+    /// made of one large draft share its file, which goes when the last of their messages has ended.
+    ///
+    /// Bodies that share a file have to be committed together, with
+    /// [`Spool::commit_all`](crate::Spool::commit_all).
+    #[must_use]
+    pub fn replace_start_of(start: Vec<Bytes>, skip: u64, draft: &SharedDraft) -> Self {
+        let mut body = Self { pieces: start, ..Self::default() };
+        body.pieces.retain(|piece| !piece.is_empty());
+        if let Some(file) = &draft.file {
             body.file_skip = skip.min(file.len);
-            body.file = Some(file);
+            body.file = Some(Arc::clone(file));
         } else {
-            let skip = usize::try_from(skip).unwrap_or(usize::MAX).min(memory.len());
-            let rest = memory.slice(skip..);
+            let skip = usize::try_from(skip).unwrap_or(usize::MAX).min(draft.memory.len());
+            let rest = draft.memory.slice(skip..);
             if !rest.is_empty() {
                 body.pieces.push(rest);
             }
-            body.share = Some(share);
+            body.share = Some(Arc::clone(&draft.share));
         }
         body
     }

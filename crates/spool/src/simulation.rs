@@ -63,6 +63,8 @@ struct Model {
 struct ModelMessage {
     is_confirmed: bool,
     commit: Option<Completion>,
+    /// The messages that this completion speaks for besides.
+    set: Vec<TransactionId>,
     metadata: Vec<u8>,
     body: Vec<u8>,
     rows: BTreeMap<u32, ModelRow>,
@@ -159,6 +161,20 @@ fn run(plan: Plan, seen: &mut Seen) -> Result<(), String> {
         _ => None,
     });
     bad.map_or(Ok(()), Err)
+}
+
+fn new_commit(
+    transaction: TransactionId,
+    metadata: &[u8],
+    rows: &BTreeMap<u32, ModelRow>,
+    body: Body,
+) -> Commit {
+    let rows = rows.iter().map(|(number, row)| NewRow {
+        queue: QueueId(*number),
+        row: row.row.clone().into(),
+        state: row.states[0].clone().into(),
+    });
+    Commit { transaction, metadata: metadata.into(), rows: rows.collect(), body }
 }
 
 impl Run {
@@ -276,7 +292,8 @@ impl Run {
                 break;
             }
             match self.random.below(20) {
-                0..=4 => self.commit(&open),
+                0..=3 => self.commit(&open),
+                4 => self.commit_set(&open),
                 5..=7 => self.change(&open),
                 8..=11 => self.end(&open),
                 12 => {
@@ -302,7 +319,38 @@ impl Run {
         compacted
     }
 
-    fn commit(&mut self, open: &Open) {
+    /// Several messages made of one draft, each with a start of its own.
+    fn commit_set(&mut self, open: &Open) {
+        let len = if self.random.below(2) == 0 { 20_000 } else { 3000 };
+        let octets = self.octets(len);
+        let Ok(mut draft) = open.spool.draft(0) else { return };
+        if octets.chunks(1500).any(|part| draft.write(part).is_err()) {
+            return;
+        }
+        let Ok(draft) = draft.share() else { return };
+        let mut commits = Vec::new();
+        let mut made = Vec::new();
+        for _ in 0..2 + self.random.below(3) {
+            let (start, skip) = (self.octets(100), self.random.below(200));
+            let rest = octets.get(skip as usize..).unwrap_or_default();
+            let all = [start.as_slice(), rest].concat();
+            let body = Body::replace_start_of(vec![Bytes::from(start)], skip, &draft);
+            let (transaction, metadata, rows) = self.new_message();
+            commits.push(new_commit(transaction, &metadata, &rows, body));
+            made.push((transaction, metadata, rows, all));
+        }
+        let mut completion = Some(open.spool.commit_all(commits));
+        // One completion for all: it is the last one's, and confirms those before it as well.
+        let set: Vec<TransactionId> = made.iter().map(|(id, ..)| *id).collect();
+        for (transaction, metadata, rows, body) in made.into_iter().rev() {
+            let commit = completion.take();
+            let set = if commit.is_some() { set.clone() } else { Vec::new() };
+            let message = ModelMessage { is_confirmed: false, commit, set, metadata, body, rows };
+            self.model.messages.insert(transaction, message);
+        }
+    }
+
+    fn new_message(&mut self) -> (TransactionId, Vec<u8>, BTreeMap<u32, ModelRow>) {
         self.model.created += 1;
         let mut id = [0; 16];
         id[..8].copy_from_slice(&self.model.created.to_be_bytes());
@@ -320,6 +368,11 @@ impl Run {
                 (number, row)
             })
             .collect();
+        (transaction, metadata, rows)
+    }
+
+    fn commit(&mut self, open: &Open) {
+        let (transaction, metadata, rows) = self.new_message();
         let len = if self.random.below(6) == 0 { 20_000 } else { 3000 };
         let octets = self.octets(len);
         let mut all = Vec::new();
@@ -337,21 +390,9 @@ impl Run {
             all.extend_from_slice(octets.get(skip as usize..).unwrap_or_default());
             Body::replace_start(Bytes::from(prefix), skip, draft)
         };
-        let commit = open.spool.commit(Commit {
-            transaction,
-            metadata: metadata.clone().into(),
-            rows: rows
-                .iter()
-                .map(|(number, row)| NewRow {
-                    queue: QueueId(*number),
-                    row: row.row.clone().into(),
-                    state: row.states[0].clone().into(),
-                })
-                .collect(),
-            body,
-        });
-        let message =
-            ModelMessage { is_confirmed: false, commit: Some(commit), metadata, body: all, rows };
+        let commit = open.spool.commit(new_commit(transaction, &metadata, &rows, body));
+        let (commit, set) = (Some(commit), Vec::new());
+        let message = ModelMessage { is_confirmed: false, commit, set, metadata, body: all, rows };
         self.model.messages.insert(transaction, message);
     }
 
@@ -448,12 +489,21 @@ impl Run {
 
     /// Takes the completions that have come.
     fn collect(&mut self) {
+        let mut confirmed_sets = Vec::new();
         for message in self.model.messages.values_mut() {
             if let Some(commit) = &mut message.commit
                 && let Some(outcome) = commit.try_take()
             {
                 message.is_confirmed = outcome.is_ok();
                 message.commit = None;
+                if outcome.is_ok() {
+                    confirmed_sets.append(&mut message.set);
+                }
+            }
+        }
+        for id in confirmed_sets {
+            if let Some(message) = self.model.messages.get_mut(&id) {
+                message.is_confirmed = true;
             }
         }
         let mut waiting = std::mem::take(&mut self.waiting);

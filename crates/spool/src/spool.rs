@@ -104,29 +104,65 @@ impl Spool {
         self.start_commit(commit, Completer::call(Box::new(then)));
     }
 
-    fn start_commit(&self, commit: Commit, completer: Completer) {
+    /// Makes several messages durable together: when one of them cannot be stored, none is.
+    ///
+    /// They are written at once and covered by one sync. Only a power failure within that write can
+    /// leave some of them without the others; nobody was told then, and whoever gave them tries
+    /// again. Together they have to fit into a segment; large bodies are in files and do not count.
+    pub fn commit_all(&self, mut commits: Vec<Commit>) -> Completion {
+        if commits.len() < 2 {
+            return match commits.pop() {
+                Some(commit) => self.commit(commit),
+                None => Completion::ready(Ok(())),
+            };
+        }
+        let (completer, completion) = Completion::pair();
         let shared = &self.inner.shared;
-        match prepare_commit(shared, commit) {
-            Ok(new) => {
-                let is_settled = new.source.is_none();
-                let what = What::Commit(Box::new(new));
-                let op = Op { what, completer, is_awaited: true, attempts: 0 };
-                if is_settled {
-                    shared.submit(op);
-                    return;
-                }
-                let mut settling = shared.settling.lock();
-                if settling.is_closed {
-                    drop(settling);
-                    op.fail(&CommitError::Closed);
-                    return;
-                }
-                settling.ops.push_back(op);
-                drop(settling);
-                shared.settling_filled.notify_one();
-            }
+        let prepared: Result<Vec<_>, _> =
+            commits.into_iter().map(|commit| prepare_commit(shared, commit)).collect();
+        match prepared {
+            Ok(set) => self.hand_over(What::CommitAll(set), completer),
             Err(error) => completer.complete(Err(error)),
         }
+        completion
+    }
+
+    fn start_commit(&self, commit: Commit, completer: Completer) {
+        match prepare_commit(&self.inner.shared, commit) {
+            Ok(new) => self.hand_over(What::Commit(Box::new(new)), completer),
+            Err(error) => completer.complete(Err(error)),
+        }
+    }
+
+    fn hand_over(&self, what: What, completer: Completer) {
+        let shared = &self.inner.shared;
+        let counted = what.counted();
+        let pending = shared.counters.pending_bytes.fetch_add(counted, Ordering::Relaxed) + counted;
+        // One alone always gets in.
+        if pending > shared.config.pending_bytes && pending > counted {
+            shared.counters.pending_bytes.fetch_sub(counted, Ordering::Relaxed);
+            completer.complete(Err(CommitError::Busy { pending }));
+            return;
+        }
+        let is_settled = match &what {
+            What::CommitAll(set) => set.iter().all(|new| new.source.is_none()),
+            What::Commit(new) => new.source.is_none(),
+            _ => true,
+        };
+        let op = Op { what, completer, is_awaited: true, attempts: 0 };
+        if is_settled {
+            shared.submit(op);
+            return;
+        }
+        let mut settling = shared.settling.lock();
+        if settling.is_closed {
+            drop(settling);
+            op.fail(&CommitError::Closed);
+            return;
+        }
+        settling.ops.push_back(op);
+        drop(settling);
+        shared.settling_filled.notify_one();
     }
 
     /// Replaces the state of a row; the last one wins. Changes and ends of one row take effect in
@@ -485,12 +521,6 @@ fn prepare_commit(shared: &Shared, commit: Commit) -> Result<NewMessage, CommitE
         return Err(CommitError::TooLarge { len, allowed });
     }
     let counted = len + if is_inline { 0 } else { pieces_len };
-    let pending = shared.counters.pending_bytes.fetch_add(counted, Ordering::Relaxed) + counted;
-    // One alone always gets in.
-    if pending > shared.config.pending_bytes && pending > counted {
-        shared.counters.pending_bytes.fetch_sub(counted, Ordering::Relaxed);
-        return Err(CommitError::Busy { pending });
-    }
     let mut crc = Hasher::new();
     if in_log > 0 {
         for piece in &body.pieces {

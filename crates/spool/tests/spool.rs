@@ -280,6 +280,87 @@ fn a_draft_that_lost_octets_cannot_be_committed() {
     spool.close().unwrap();
 }
 
+/// Three messages made of one large draft, with starts of their own.
+fn set_of_one_draft(spool: &Spool, octets: &Bytes) -> Vec<Commit> {
+    let mut draft = spool.draft(0).unwrap();
+    draft.write(octets).unwrap();
+    let draft = draft.share().unwrap();
+    let draft = if octets.len() > 10_000 { draft.into_file().unwrap() } else { draft };
+    let body = |n: u8| Body::replace_start_of(vec![Bytes::from(vec![n; 10])], 7, &draft);
+    (1..=3).map(|n| message(n, 1, body(n))).collect()
+}
+
+#[test]
+fn messages_of_one_large_draft_share_its_file_until_the_last_has_ended() {
+    let dir = tempfile::tempdir().unwrap();
+    let events = Events::default();
+    // One would stay in memory and one has a file from the beginning.
+    let octets = octets(12_000, 5);
+    let check = |spool: &Spool, n: u8| {
+        let body = spool.read_body(id(n)).unwrap().read_all().unwrap();
+        assert_eq!(body, [&[n; 10][..], &octets[7..]].concat());
+    };
+    let files = || std::fs::read_dir(dir.path().join("bodies")).unwrap().count();
+    let (spool, _) = open(small(dir.path()), platform(&events));
+    spool.commit_all(set_of_one_draft(&spool, &octets)).wait().unwrap();
+    assert_eq!(files(), 1);
+    (1..=3).for_each(|n| check(&spool, n));
+    spool.end_all(id(2), Durability::Awaited).wait().unwrap();
+    check(&spool, 1);
+    spool.close().unwrap();
+    let (spool, loaded) = open(small(dir.path()), platform(&events));
+    assert_eq!(loaded.len(), 2);
+    spool.end_all(id(1), Durability::Awaited).wait().unwrap();
+    check(&spool, 3);
+    spool.end_all(id(3), Durability::Awaited).wait().unwrap();
+    spool.close().unwrap();
+    assert_eq!(files(), 0);
+    assert_eq!(*events.lock(), []);
+}
+
+#[test]
+fn of_a_set_with_one_bad_message_nothing_is_stored() {
+    let dir = tempfile::tempdir().unwrap();
+    let (spool, _) = open(small(dir.path()), platform(&Events::default()));
+    spool.commit(message(3, 1, body(10, 1))).wait().unwrap();
+    let large = octets(100_000, 5);
+    let exists = spool.commit_all(set_of_one_draft(&spool, &large)).wait();
+    assert!(matches!(exists, Err(CommitError::Exists { transaction }) if transaction == id(3)));
+    let twice = vec![message(1, 1, body(10, 1)), message(1, 1, body(10, 2))];
+    assert!(matches!(spool.commit_all(twice).wait(), Err(CommitError::Exists { .. })));
+    let no_rows = vec![message(1, 1, body(10, 1)), message(2, 0, body(10, 2))];
+    assert!(matches!(spool.commit_all(no_rows).wait(), Err(CommitError::Rows { .. })));
+    let most = (10..40).map(|n| message(n, 1, body(16 << 10, u64::from(n)))).collect();
+    assert!(matches!(spool.commit_all(most).wait(), Err(CommitError::TooLarge { .. })));
+    assert_eq!(spool.stats().pending_bytes, 0);
+    spool.close().unwrap();
+    let (_spool, loaded) = open(small(dir.path()), platform(&Events::default()));
+    assert_eq!(loaded.keys().copied().collect::<Vec<_>>(), [id(3)]);
+    assert_eq!(std::fs::read_dir(dir.path().join("bodies")).unwrap().count(), 0);
+}
+
+#[test]
+fn a_failed_sync_refuses_the_whole_set_and_a_restart_does_not_bring_it_back() {
+    for len in [1000, 100_000] {
+        let disk = SimDisk::new(11, 64 << 20);
+        let config = Config { loader_threads: 1, ..small(Path::new("/spool")) };
+        let mut platform = platform(&Events::default());
+        platform.disk = Arc::new(disk.clone());
+        let (spool, _) = open(config.clone(), platform.clone());
+        spool.commit(message(9, 1, body(10, 1))).wait().unwrap();
+        let set = set_of_one_draft(&spool, &octets(len, 5));
+        disk.set_faults(Faults { sync: 65_536, ..Faults::default() });
+        assert!(spool.commit_all(set).wait().is_err());
+        disk.set_faults(Faults::default());
+        spool.commit(message(8, 1, body(10, 1))).wait().unwrap();
+        spool.close().unwrap();
+        let (spool, loaded) = open(config, platform);
+        assert_eq!(loaded.keys().copied().collect::<Vec<_>>(), [id(8), id(9)]);
+        spool.close().unwrap();
+        assert!(disk.files().iter().all(|(path, _)| path.extension() != Some("body".as_ref())));
+    }
+}
+
 #[test]
 fn a_panicking_callback_does_not_stop_the_committer() {
     let dir = tempfile::tempdir().unwrap();

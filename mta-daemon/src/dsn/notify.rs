@@ -12,6 +12,7 @@ use spool::Body;
 use crate::context::Core;
 use crate::dsn::compose::{self, Action, Report};
 use crate::generation::Generation;
+use crate::inbound::content::subject_of;
 use crate::inbound::receive::{CopyFacts, Submission, submit};
 use crate::outbound::outcome::{Attempt, Ending};
 use crate::time;
@@ -94,7 +95,8 @@ pub(crate) async fn send(core: &Arc<Core>, generation: &Generation, notice: &Not
         is_full: wants_full && !original.is_empty(),
     });
     let eightbit = !octets.is_ascii();
-    let mut copy = CopyFacts::new(Address::null(), row.sender.clone(), transportid, id);
+    let octets = Bytes::from(octets);
+    let mut copy = CopyFacts::new(Address::null(), row.sender.clone(), transportid);
     // Compat: a notification never asks for notifications.
     copy.notify = DsnNotify::NEVER;
     let stored = submit(
@@ -105,7 +107,8 @@ pub(crate) async fn send(core: &Arc<Core>, generation: &Generation, notice: &Not
             connection: None,
             facts: None,
             eightbit,
-            body: Body::from_pieces(vec![Bytes::from(octets)]),
+            subject: subject_of(&octets),
+            body: Body::from_pieces(vec![octets]),
             copies: vec![copy],
             now,
         },

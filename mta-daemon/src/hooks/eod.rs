@@ -2,55 +2,55 @@
 //! script queued is dropped.
 //!
 //! Nothing is delivered unless the script queues it. Copies become real when the script ends with
-//! `Accept`, all of them before the client hears 250.
+//! `Accept`, all or none, and before the client hears 250. Changes of the message are recorded and
+//! become part of what is queued after them.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use hsl::host::{CallContext, Registry, Thrown};
 use hsl::{Array, Object, Value};
+use hsl_std::Services;
+use hsl_std::mime::{self, MessageHandle, PartRef, mail_message_methods};
 use mta_types::{Timestamp, TransactionId, TransportId};
 use queue::message::DsnReturn;
 use smtp::server::{Decision, Verdict};
-use spool::Draft;
 
+use crate::context::Core;
 use crate::hooks::HookKind;
 use crate::hooks::runner::{self, Ending, Run};
 use crate::hooks::shared::{self, put};
 use crate::hooks::verdict::{self, HookVerdict};
 use crate::inbound::connection::Connection;
+use crate::inbound::content::Variant;
 use crate::inbound::facts::TransactionFacts;
-use crate::inbound::receive::{CopyFacts, QueuedCopy, envelope_dsn, parse_notify, parse_ret};
+use crate::inbound::receive::{CopyFacts, envelope_dsn, parse_notify, parse_ret};
 
 /// What the script has queued so far; lives in the execution.
 struct Queued {
+    /// The connection's transaction; the first content that is queued gets it.
     transaction: TransactionId,
-    copies: Vec<QueuedCopy>,
+    core: Arc<Core>,
+    variants: Vec<Variant>,
     envid: Option<Box<str>>,
     ret: Option<DsnReturn>,
-}
-
-/// `$arguments["mail"]`.
-struct Mail {
-    size: u64,
+    /// For a `Date` field set by us: the same in all copies.
+    date: String,
 }
 
 /// Name of the class of `$arguments["mail"]`.
 const CLASS: &str = "EODMailMessage";
 
-pub(crate) fn register(registry: &mut Registry) {
+pub(crate) fn register(registry: &mut Registry, services: &Services) {
     verdict::register(registry);
     registry.class(CLASS, "The message that came in, at the end of its data.", |class| {
+        mail_message_methods(class, services, mime::of_this);
         class.method(
             "queue(string or array sender, string or array recipient, string transportid, \
              array options = []) -> array",
-            "Queues a copy; it becomes real when the script accepts.",
+            "Queues a copy with all changes made so far; it becomes real when the script accepts.",
             queue,
         );
-        class.method("getSize() -> number", "The size of the message in bytes.", |context, _| {
-            context.state_of_this::<Mail>().map(|mail| Value::Number(mail.size as f64))
-        });
     });
 }
 
@@ -58,20 +58,31 @@ pub(crate) fn register(registry: &mut Registry) {
 pub(crate) async fn call(
     connection: &mut Connection,
     facts: &TransactionFacts,
-    draft: &Draft,
+    message: MessageHandle,
     now: Timestamp,
-) -> (Verdict, Vec<QueuedCopy>) {
+) -> (Verdict, Vec<Variant>) {
     let server = Arc::clone(&connection.server);
     let Some(hook) = &server.hooks.eod else { return (Verdict::defer(), Vec::new()) };
     let mut arguments = Array::new();
     let set = connection.core.hook_sets.set(HookKind::Eod);
     if let Some(class) = set.class(CLASS) {
-        let mail = Object::new(class, Mail { size: draft.len() });
+        let mail = Object::new(class, PartRef::top(message));
         put(&mut arguments, "mail", Value::Object(mail));
     }
     let id = connection.facts.id;
     let transaction = shared::transaction(id, Some(facts), Some(now.as_seconds_f64()));
     let (envid, ret) = envelope_dsn(facts);
+    let queued = Queued {
+        transaction: id,
+        core: Arc::clone(&connection.core),
+        variants: Vec::new(),
+        envid,
+        ret,
+        date: mail_message::date::format(
+            i64::try_from(now.as_secs()).unwrap_or(0),
+            i32::from(crate::time::offset_minutes(now)),
+        ),
+    };
     let run = Run {
         hook,
         stats: &server.stats.eod,
@@ -82,7 +93,7 @@ pub(crate) async fn call(
             ("transaction", transaction),
             ("context", connection.context.clone()),
         ],
-        states: vec![Box::new(Queued { transaction: id, copies: Vec::new(), envid, ret })],
+        states: vec![Box::new(queued)],
     };
     let (ending, mut vm) = runner::run(&connection.core.scripts, run).await;
     connection.context = vm.variable("context").unwrap_or_default();
@@ -92,13 +103,13 @@ pub(crate) async fn call(
             .map_or_else(|_| Verdict::defer(), |decided| decided.verdict),
         Ending::End | Ending::Failed => Verdict::defer(),
     };
-    let mut copies = Vec::new();
+    let mut variants = Vec::new();
     if verdict.decision == Decision::Accept
         && let Some(queued) = vm.state::<Queued>()
     {
-        copies = std::mem::take(&mut queued.copies);
+        variants = std::mem::take(&mut queued.variants);
     }
-    (verdict, copies)
+    (verdict, variants)
 }
 
 fn queue(context: &mut CallContext<'_>, args: &mut [Value]) -> Result<Value, Thrown> {
@@ -106,25 +117,36 @@ fn queue(context: &mut CallContext<'_>, args: &mut [Value]) -> Result<Value, Thr
         return Err(Thrown::new("queue() expects a sender, a recipient and a transport"));
     };
     let sender = shared::parse_address(sender)?;
-    let recipient = shared::parse_address(recipient)?;
+    let recipient = shared::parse_recipient(recipient)?;
     let transportid: TransportId = transport.as_text().unwrap_or_default().into();
     let options = verdict::array(Some(options));
+    let part = mime::of_this(context)?;
+    let message = part.message.lock();
     let Some(queued) = context.state::<Queued>() else {
         return Err(Thrown::new("queue() is available in the end-of-data script only"));
     };
-    let mut copy = CopyFacts::new(sender, recipient, transportid, queued.transaction);
+    let mut copy = CopyFacts::new(sender, recipient, transportid);
     copy.envid = queued.envid.clone();
     copy.ret = queued.ret;
     read_options(&mut copy, &options)?;
-    queued.copies.push(QueuedCopy { row: copy, prefix: Bytes::new(), skip: 0 });
+    let output = message.message().output(&queued.date);
+    let known = queued.variants.iter().position(|variant| variant.output == output);
+    let at = known.unwrap_or(queued.variants.len());
+    if known.is_none() {
+        let is_first = queued.variants.is_empty();
+        let id = if is_first { queued.transaction } else { queued.core.ids.next() };
+        queued.variants.push(Variant::new(&message, output, id));
+    }
+    let Some(variant) = queued.variants.get_mut(at) else { return Ok(Value::None) };
+    variant.copies.push(copy);
     Ok(Value::map([
-        ("transaction", Value::from(queued.transaction.to_string())),
-        ("queue", Value::from(queued.copies.len())),
+        ("transaction", Value::from(variant.transaction.to_string())),
+        ("queue", Value::from(variant.copies.len())),
     ]))
 }
 
 /// The options of `queue`, the same for every class that queues.
-fn read_options(copy: &mut CopyFacts, options: &Array) -> Result<(), Thrown> {
+pub(crate) fn read_options(copy: &mut CopyFacts, options: &Array) -> Result<(), Thrown> {
     copy.jobid = verdict::text(options, "jobid").map(Into::into);
     copy.hold = verdict::flag(options, "hold");
     if let Some(delay) = options.get_text("delay").and_then(Value::as_number) {

@@ -26,6 +26,7 @@ use std::sync::Arc;
 use hsl::Compiler;
 use hsl::diagnostic::Style;
 use hsl::host::{HostSet, Registry};
+use hsl_std::Services;
 
 use crate::hooks::runner::Hook;
 use crate::script_files::ScriptFiles;
@@ -83,7 +84,7 @@ impl HookKind {
         }
     }
 
-    fn register(self, registry: &mut Registry) {
+    fn register(self, registry: &mut Registry, services: &Services) {
         match self {
             Self::Connect | Self::Helo | Self::Mailfrom | Self::Rcptto => {
                 verdict::register(registry);
@@ -91,7 +92,7 @@ impl HookKind {
             Self::Disconnect => disconnect::register(registry),
             Self::Proxy => proxy::register(registry),
             Self::Auth => auth::register(registry),
-            Self::Eod => eod::register(registry),
+            Self::Eod => eod::register(registry, services),
             Self::Predelivery => predelivery::register(registry),
             Self::Postdelivery => postdelivery::register(registry),
         }
@@ -105,11 +106,11 @@ pub(crate) struct HookSets {
 
 impl HookSets {
     /// Puts every hook's functions on top of `common`.
-    pub(crate) fn new(common: &HostSet) -> Self {
+    pub(crate) fn new(common: &HostSet, services: &Services) -> Self {
         let sets = HookKind::ALL.map(|kind| {
             let mut registry = Registry::new();
             registry.include(common);
-            kind.register(&mut registry);
+            kind.register(&mut registry, services);
             registry.freeze()
         });
         Self { sets }

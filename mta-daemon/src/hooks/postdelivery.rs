@@ -68,7 +68,7 @@ pub(crate) async fn call(
         transaction: row.id.transaction,
         variables: vec![
             ("arguments", arguments(row, attempt, default)),
-            ("message", predelivery::message(row)),
+            ("message", predelivery::message(core, row)),
             ("context", context),
         ],
         states: vec![Box::new(Notes { metadata: row.metadata.clone(), changed: false })],

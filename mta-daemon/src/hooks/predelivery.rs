@@ -118,7 +118,7 @@ pub(crate) async fn call(
         transaction: row.id.transaction,
         variables: vec![
             ("arguments", Value::Array(arguments)),
-            ("message", message(row)),
+            ("message", message(core, row)),
             ("context", Value::None),
         ],
         states: vec![Box::new(Notes { metadata: row.metadata.clone(), changed: false })],
@@ -208,7 +208,7 @@ pub(crate) fn requeue(
 }
 
 /// `$message`.
-pub(crate) fn message(row: &QueuedMessage) -> Value {
+pub(crate) fn message(core: &Core, row: &QueuedMessage) -> Value {
     let mut out = Array::with_capacity(14);
     let mut id = Array::new();
     put(&mut id, "transaction", row.id.transaction.to_string());
@@ -229,6 +229,11 @@ pub(crate) fn message(row: &QueuedMessage) -> Value {
     }
     put(&mut out, "priority", f64::from(row.priority.number()));
     put(&mut out, "size", row.transaction.size() as f64);
+    put(
+        &mut out,
+        "file",
+        crate::script_mail::files_of(core, row.id.transaction, row.transaction.size()),
+    );
     let mut dsn = Array::new();
     if let Some(envid) = row.transaction.envid() {
         put(&mut dsn, "envid", envid);

@@ -126,6 +126,16 @@ pub(crate) fn parse_address(value: &Value) -> Result<Address, Thrown> {
     }
 }
 
+/// Reads the address of a recipient, which cannot be the null path.
+///
+/// # Errors
+///
+/// As [`parse_address`].
+pub(crate) fn parse_recipient(value: &Value) -> Result<Address, Thrown> {
+    let address = parse_address(value)?;
+    if address.is_null() { Err(Thrown::new("not an address: it is empty")) } else { Ok(address) }
+}
+
 /// A value as text; octets that are no UTF-8 are replaced.
 pub(crate) fn text(value: &Value) -> String {
     String::from_utf8_lossy(hsl::ops::to_text(value).as_bytes()).into_owned()

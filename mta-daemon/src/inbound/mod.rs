@@ -4,6 +4,7 @@
 //! its first octet to the commit point. [`facts`] is what hooks see.
 
 pub(crate) mod connection;
+pub(crate) mod content;
 pub(crate) mod facts;
 pub(crate) mod listener;
 pub(crate) mod receive;

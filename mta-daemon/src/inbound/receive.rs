@@ -3,15 +3,18 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use hsl_std::mime::MessageHandle;
+use mail_message::Piece;
 use mta_types::{Class, EnhancedCode, QueueId, Timestamp, TransactionId};
 use queue::message::{DsnNotify, DsnReturn, NewMessage, Transaction, TransactionParts};
 use smtp::server::{EndOfData, HelloVerb, Security, Verdict};
 use smtp::trace_header::Trace;
-use spool::{Body, Commit, CommitError, Draft, DraftError, NewRow};
+use spool::{Body, Commit, CommitError, Draft, DraftError, NewRow, SharedDraft};
 
 use crate::context::Core;
 use crate::hooks;
 use crate::inbound::connection::Connection;
+use crate::inbound::content::{self, Variant};
 use crate::inbound::facts::TransactionFacts;
 use crate::queue_service::codec;
 use crate::time;
@@ -21,15 +24,6 @@ pub(crate) struct Reception {
     draft: Draft,
     failure: Option<DraftError>,
     eightbit: bool,
-}
-
-/// One copy that the end-of-data script queued.
-pub(crate) struct QueuedCopy {
-    pub(crate) row: CopyFacts,
-    /// Octets that go in front of the original, headers a script added; empty for most.
-    pub(crate) prefix: Bytes,
-    /// Octets at the start of the original that the prefix replaces.
-    pub(crate) skip: u64,
 }
 
 /// What a queued copy carries, before its transaction is known.
@@ -47,8 +41,6 @@ pub(crate) struct CopyFacts {
     pub(crate) orcpt: Option<Box<str>>,
     pub(crate) envid: Option<Box<str>>,
     pub(crate) ret: Option<DsnReturn>,
-    /// The transaction this copy belongs to; copies with equal content share one.
-    pub(crate) transaction: TransactionId,
 }
 
 impl Reception {
@@ -79,7 +71,7 @@ impl Reception {
     }
 
     /// The end of data: script, commit, queue. The verdict is what the client hears.
-    pub(crate) async fn finish(mut self, connection: &mut Connection, end: EndOfData) -> Verdict {
+    pub(crate) async fn finish(self, connection: &mut Connection, end: EndOfData) -> Verdict {
         if let Some(error) = &self.failure {
             return refusal_of_draft(connection, error);
         }
@@ -90,14 +82,19 @@ impl Reception {
                 .with_enhanced(EnhancedCode::new(Class::Permanent, 4, 6))
                 .with_text("Too many hops, this message is looping");
         }
-        if let Err(error) = self.draft.finish() {
-            return refusal_of_draft(connection, &error);
-        }
+        let draft = match self.draft.share() {
+            Ok(draft) => draft,
+            Err(error) => return refusal_of_draft(connection, &error),
+        };
+        let message = match content::message_of(&draft) {
+            Ok(message) => message,
+            Err(error) => return not_stored(connection, &error),
+        };
         let Some(facts) = connection.transaction.take() else { return Verdict::defer() };
         let now = time::now();
-        let (verdict, copies) = match connection.server.hooks.eod.is_some() {
-            true => hooks::eod::call(connection, &facts, &self.draft, now).await,
-            false => without_script(connection, &facts),
+        let (verdict, variants) = match connection.server.hooks.eod.is_some() {
+            true => hooks::eod::call(connection, &facts, message, now).await,
+            false => without_script(connection, &facts, &message),
         };
         if verdict.decision != smtp::server::Decision::Accept {
             tracing::info!(
@@ -107,12 +104,12 @@ impl Reception {
             );
             return verdict;
         }
-        if copies.is_empty() {
+        if variants.is_empty() {
             // A script may accept and drop.
             tracing::info!(transaction = %connection.facts.id, recipients = 0_u64, "inbound.message_accepted");
             return verdict;
         }
-        let stored = store(connection, &facts, self.draft, self.eightbit, copies, now).await;
+        let stored = store(connection, &facts, draft, self.eightbit, variants, now).await;
         match stored {
             Ok(recipients) => {
                 let size = end.size;
@@ -131,23 +128,26 @@ impl Reception {
                     verdict
                 }
             }
-            Err(error) => {
+            Err(StoreError::Draft(error)) => refusal_of_draft(connection, &error),
+            Err(StoreError::Commit(CommitError::Full { path })) => {
+                let error = CommitError::Full { path };
                 tracing::error!(transaction = %connection.facts.id, %error, "spool.commit_failed");
-                match error {
-                    CommitError::Full { .. } => storage_full(),
-                    _ => Verdict::defer()
-                        .with_code(451)
-                        .with_enhanced(EnhancedCode::new(Class::Transient, 3, 0))
-                        .with_text("The message could not be stored, try again later"),
-                }
+                storage_full()
             }
+            Err(StoreError::Commit(error)) => not_stored(connection, &error),
         }
     }
 }
 
 /// Without a script every recipient is queued to the transport that RCPT chose.
-fn without_script(connection: &Connection, facts: &TransactionFacts) -> (Verdict, Vec<QueuedCopy>) {
-    let mut copies = Vec::with_capacity(facts.recipients.len());
+fn without_script(
+    connection: &Connection,
+    facts: &TransactionFacts,
+    message: &MessageHandle,
+) -> (Verdict, Vec<Variant>) {
+    let message = message.lock();
+    let output = message.message().output("");
+    let mut variant = Variant::new(&message, output, connection.facts.id);
     for recipient in &facts.recipients {
         let Some(transportid) = recipient.transportid.clone() else {
             tracing::error!(
@@ -157,17 +157,12 @@ fn without_script(connection: &Connection, facts: &TransactionFacts) -> (Verdict
             );
             return (Verdict::defer(), Vec::new());
         };
-        let mut row = CopyFacts::new(
-            facts.sender.clone(),
-            recipient.address.clone(),
-            transportid,
-            connection.facts.id,
-        );
+        let mut row = CopyFacts::new(facts.sender.clone(), recipient.address.clone(), transportid);
         (row.envid, row.ret) = envelope_dsn(facts);
         row.read_recipient_params(&recipient.params);
-        copies.push(QueuedCopy { row, prefix: Bytes::new(), skip: 0 });
+        variant.copies.push(row);
     }
-    (Verdict::accept(), copies)
+    (Verdict::accept(), vec![variant])
 }
 
 impl CopyFacts {
@@ -176,7 +171,6 @@ impl CopyFacts {
         sender: mta_types::Address,
         recipient: mta_types::Address,
         transportid: mta_types::TransportId,
-        transaction: TransactionId,
     ) -> Self {
         Self {
             sender,
@@ -191,7 +185,6 @@ impl CopyFacts {
             orcpt: None,
             envid: None,
             ret: None,
-            transaction,
         }
     }
 
@@ -228,72 +221,63 @@ pub(crate) fn parse_notify(text: &str) -> DsnNotify {
     })
 }
 
-/// Commits all copies and puts them into the queue; returns how many.
+/// Why a message could not be stored.
+enum StoreError {
+    Draft(DraftError),
+    Commit(CommitError),
+}
+
+/// Commits all copies and puts them into the queue, all or none; returns how many.
 ///
-/// Copies of one transaction share one stored body. Where a script changed the message between two
-/// copies they have different content, and so different transactions.
+/// Copies of one variant share one transaction and one stored body.
 async fn store(
     connection: &Connection,
     facts: &TransactionFacts,
-    draft: Draft,
+    draft: SharedDraft,
     eightbit: bool,
-    copies: Vec<QueuedCopy>,
+    variants: Vec<Variant>,
     now: Timestamp,
-) -> Result<usize, CommitError> {
-    let count = copies.len();
-    let mut groups: Vec<Vec<QueuedCopy>> = Vec::new();
-    for copy in copies {
-        match groups.iter_mut().find(|group| {
-            group.first().is_some_and(|first| first.row.transaction == copy.row.transaction)
-        }) {
-            Some(group) => group.push(copy),
-            None => groups.push(vec![copy]),
-        }
-    }
-    let single = groups.len() == 1;
-    let mut draft = Some(draft);
-    let mut waiting = Vec::with_capacity(groups.len());
-    for group in groups {
-        let Some(first) = group.first() else { continue };
-        let recipient = (group.len() == 1).then_some(&first.row.recipient);
-        let received = received_header(connection, facts, &first.row.transaction, recipient, now);
-        let mut prefix = received.into_bytes();
-        prefix.extend_from_slice(&first.prefix);
-        let (skip, prefix) = (first.skip, Bytes::from(prefix));
-        let body = if single {
-            match draft.take() {
-                Some(draft) => Body::replace_start(prefix, skip, draft),
-                None => return Err(CommitError::Closed),
-            }
-        } else {
-            let Some(draft) = &draft else { return Err(CommitError::Closed) };
-            Body::from_pieces(vec![prefix, copy_of(draft, skip)?])
+) -> Result<usize, StoreError> {
+    let mut outputs = Vec::with_capacity(variants.len());
+    for variant in &variants {
+        let recipient = match variant.copies.as_slice() {
+            [copy] => Some(&copy.recipient),
+            _ => None,
         };
-        waiting.push(submit(
-            &connection.core,
-            Submission {
-                id: first.row.transaction,
-                sender: first.row.sender.clone(),
-                connection: Some(connection),
-                facts: Some(facts),
-                eightbit,
-                body,
-                copies: group.into_iter().map(|copy| copy.row).collect(),
-                now,
-            },
-        ));
+        let received = received_header(connection, facts, &variant.transaction, recipient, now);
+        outputs.push((Bytes::from(received), &variant.output));
     }
-    for commit in waiting {
-        commit.await?;
+    let is_plain = draft.in_memory().is_some() && variants.len() == 1;
+    let bodies = if is_plain {
+        content::bodies(&connection.core.spool, draft, &outputs)
+    } else {
+        // A large message is read and written here, and the disk may make us wait.
+        tokio::task::block_in_place(|| content::bodies(&connection.core.spool, draft, &outputs))
+    };
+    let bodies = bodies.map_err(StoreError::Draft)?;
+    let mut count = 0;
+    let mut submissions = Vec::with_capacity(variants.len());
+    for (variant, body) in variants.into_iter().zip(bodies) {
+        let Some(first) = variant.copies.first() else { continue };
+        count += variant.copies.len();
+        let inserted = variant.output.pieces().iter().any(|piece| match piece {
+            Piece::Inserted(octets) => !octets.is_ascii(),
+            Piece::Original(_) => false,
+        });
+        submissions.push(Submission {
+            id: variant.transaction,
+            sender: first.sender.clone(),
+            connection: Some(connection),
+            facts: Some(facts),
+            eightbit: eightbit || inserted,
+            subject: variant.subject,
+            body,
+            copies: variant.copies,
+            now,
+        });
     }
+    submit_all(&connection.core, submissions).await.map_err(StoreError::Commit)?;
     Ok(count)
-}
-
-/// The draft's octets behind `skip`, for a second body made of the same message.
-fn copy_of(draft: &Draft, skip: u64) -> Result<Bytes, CommitError> {
-    let whole = draft.read_start(draft.len()).map_err(|_| CommitError::Closed)?;
-    let skip = usize::try_from(skip).unwrap_or(usize::MAX).min(whole.len());
-    Ok(Bytes::from(whole).slice(skip..))
 }
 
 /// A message for the spool and the queue.
@@ -303,6 +287,8 @@ pub(crate) struct Submission<'a> {
     pub(crate) connection: Option<&'a Connection>,
     pub(crate) facts: Option<&'a TransactionFacts>,
     pub(crate) eightbit: bool,
+    /// Decoded.
+    pub(crate) subject: Option<String>,
     pub(crate) body: Body,
     pub(crate) copies: Vec<CopyFacts>,
     pub(crate) now: Timestamp,
@@ -317,6 +303,53 @@ pub(crate) fn submit(
     core: &Arc<Core>,
     submission: Submission<'_>,
 ) -> impl Future<Output = Result<(), CommitError>> + use<> {
+    submit_all(core, vec![submission])
+}
+
+/// Makes messages durable, all or none, then queues them. The commit begins at once; the future
+/// waits for it.
+///
+/// # Cancel safety
+///
+/// As [`submit`].
+fn submit_all(
+    core: &Arc<Core>,
+    submissions: Vec<Submission<'_>>,
+) -> impl Future<Output = Result<(), CommitError>> + use<> {
+    let (commits, fresh): (Vec<Commit>, Vec<Fresh>) =
+        submissions.into_iter().map(|submission| prepare(submission)).unzip();
+    let commit = core.spool.commit_all(commits);
+    let core = Arc::clone(core);
+    async move {
+        commit.await?;
+        let now = time::now();
+        for Fresh { id, rows, pieces } in fresh {
+            if let Some(pieces) = pieces {
+                core.queue.bodies.put(id, pieces, rows.len());
+            }
+            let mut queue = core.queue.lock();
+            for row in rows {
+                let id = row.id();
+                if let Err(error) = queue.insert(row, now) {
+                    // It is durable and comes back with the next start.
+                    tracing::error!(transaction = %id.transaction, queue = id.queue.0, %error, "spool.commit_failed");
+                }
+            }
+        }
+        core.queue.wake.notify_one();
+        Ok(())
+    }
+}
+
+/// What goes into the queue once the commit is confirmed.
+struct Fresh {
+    id: TransactionId,
+    rows: Vec<NewMessage>,
+    /// The octets, if all are in memory.
+    pieces: Option<Vec<Bytes>>,
+}
+
+fn prepare(submission: Submission<'_>) -> (Commit, Fresh) {
     let first = submission.copies.first();
     let facts = submission.connection.map(|connection| &connection.facts);
     let transaction = Transaction::new(TransactionParts {
@@ -331,7 +364,7 @@ pub(crate) fn submit(
             .and_then(|facts| facts.auth.as_ref())
             .and_then(|auth| auth.username.as_deref())
             .and_then(|username| std::str::from_utf8(username).ok()),
-        subject: None,
+        subject: submission.subject.as_deref(),
         envid: first.and_then(|copy| copy.envid.as_deref()),
         ret: first.and_then(|copy| copy.ret),
         stageid: None,
@@ -365,9 +398,10 @@ pub(crate) fn submit(
             row
         })
         .collect();
+    let id = submission.id;
     let pieces = submission.body.memory_pieces();
-    let commit = core.spool.commit(Commit {
-        transaction: submission.id,
+    let commit = Commit {
+        transaction: id,
         metadata: codec::encode_transaction(&transaction),
         rows: rows
             .iter()
@@ -378,27 +412,8 @@ pub(crate) fn submit(
             })
             .collect(),
         body: submission.body,
-    });
-    let core = Arc::clone(core);
-    async move {
-        commit.await?;
-        if let Some(pieces) = pieces {
-            core.queue.bodies.put(transaction.id(), pieces, rows.len());
-        }
-        let now = time::now();
-        {
-            let mut queue = core.queue.lock();
-            for row in rows {
-                let id = row.id();
-                if let Err(error) = queue.insert(row, now) {
-                    // It is durable and comes back with the next start.
-                    tracing::error!(transaction = %id.transaction, queue = id.queue.0, %error, "spool.commit_failed");
-                }
-            }
-        }
-        core.queue.wake.notify_one();
-        Ok(())
-    }
+    };
+    (commit, Fresh { id, rows, pieces })
 }
 
 fn received_header(
@@ -434,14 +449,16 @@ fn refusal_of_draft(connection: &Connection, error: &DraftError) -> Verdict {
             tracing::warn!(transaction = %connection.facts.id, %error, "spool.space_low");
             storage_full()
         }
-        _ => {
-            tracing::error!(transaction = %connection.facts.id, %error, "spool.commit_failed");
-            Verdict::defer()
-                .with_code(451)
-                .with_enhanced(EnhancedCode::new(Class::Transient, 3, 0))
-                .with_text("The message could not be stored, try again later")
-        }
+        _ => not_stored(connection, error),
     }
+}
+
+fn not_stored(connection: &Connection, error: &dyn std::fmt::Display) -> Verdict {
+    tracing::error!(transaction = %connection.facts.id, %error, "spool.commit_failed");
+    Verdict::defer()
+        .with_code(451)
+        .with_enhanced(EnhancedCode::new(Class::Transient, 3, 0))
+        .with_text("The message could not be stored, try again later")
 }
 
 fn storage_full() -> Verdict {

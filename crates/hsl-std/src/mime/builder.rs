@@ -109,6 +109,7 @@ pub(super) fn class(class: &mut ClassBuilder, services: &Services) {
             let text = written(ctx)?;
             file_object(ctx, Arc::new(text))
         });
+    super::queue::method(class, services, |ctx| Ok(Arc::new(written(ctx)?)));
 }
 
 fn written(ctx: &mut CallContext<'_>) -> Result<Vec<u8>, Thrown> {

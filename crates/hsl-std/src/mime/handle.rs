@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use hsl::host::{CallContext, Thrown};
+use mail_message::header::decode_value;
 use mail_message::{Message, Output, PartId};
 use parking_lot::Mutex;
 
@@ -38,7 +39,7 @@ impl PartRef {
 impl SharedMessage {
     /// Makes a message of all its octets.
     pub fn from_octets(octets: Bytes) -> Self {
-        let content = Arc::new(Octets(octets.clone()));
+        let content = Arc::new(octets.clone());
         Self { message: Message::new(octets), content }
     }
 
@@ -82,11 +83,21 @@ impl SharedMessage {
 
     /// The changed message as something to read from. It keeps the changes of this moment.
     pub fn output(&self, date: &str) -> Arc<dyn FileContent> {
-        if self.message.is_unchanged() {
-            return Arc::clone(&self.content);
-        }
+        self.content_of(self.message.output(date))
+    }
+
+    /// What [`Message::output`] gave, as something to read from.
+    pub fn content_of(&self, output: Output) -> Arc<dyn FileContent> {
         let content = Arc::clone(&self.content);
-        Arc::new(Changed { output: self.message.output(date), content })
+        if output.is_original() { content } else { Arc::new(Changed { output, content }) }
+    }
+
+    /// The decoded `Subject` of the original.
+    pub fn subject(&self) -> Option<String> {
+        let field = self.message.view(PartId::TOP)?.field(b"subject", 0)?;
+        let kind = self.message.content_type(PartId::TOP);
+        let text = decode_value(field.value, kind.as_ref().and_then(|kind| kind.charset()));
+        Some(String::from_utf8_lossy(&text).into_owned())
     }
 
     /// The changed message in one piece.
@@ -136,24 +147,6 @@ fn read(content: &dyn FileContent, wanted: usize) -> io::Result<Bytes> {
 
 /// More than nearly all headers are long.
 const FIRST_READ: usize = 32 << 10;
-
-struct Octets(Bytes);
-
-impl FileContent for Octets {
-    fn len(&self) -> u64 {
-        self.0.len() as u64
-    }
-
-    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        let start = usize::try_from(offset).unwrap_or(usize::MAX);
-        let rest = self.0.get(start..).unwrap_or_default();
-        let count = rest.len().min(buffer.len());
-        if let (Some(to), Some(from)) = (buffer.get_mut(..count), rest.get(..count)) {
-            to.copy_from_slice(from);
-        }
-        Ok(count)
-    }
-}
 
 /// A message with changes: pieces of the original and new octets.
 struct Changed {

@@ -102,5 +102,16 @@ pub(super) fn methods(class: &mut ClassBuilder, services: &Services, access: imp
     });
 }
 
+/// Adds `queue`.
+pub(super) fn queue(class: &mut ClassBuilder, services: &Services) {
+    let zone = services.time_zone.clone();
+    super::queue::method(class, services, move |ctx| {
+        let date = date_of_now(ctx, &zone);
+        let part = super::of_this(ctx)?;
+        let message = part.message.lock();
+        Ok(message.output(&date))
+    });
+}
+
 /// About what remembering a state occupies, should it be copied.
 const SNAPSHOT_OCTETS: usize = 1024;

@@ -1,15 +1,16 @@
 //! MIME chapter: the classes `MIMEPart`, `MailMessage` and `MIME`.
 //!
 //! [`handle`] is a message that several objects share, [`part`] and [`message`] are the methods of
-//! the classes over it, [`builder`] is the class `MIME`. What needs keys, network or a queue
-//! (`signDKIM`, `verifyDKIM`, `send`, `queue`) is added by the daemon, which also makes classes of
-//! its own out of the same methods with [`mail_message_methods`].
+//! the classes over it, [`builder`] is the class `MIME`. What needs a server goes through
+//! [`Services`]. The daemon makes classes of its own out of the same methods with
+//! [`mail_message_methods`].
 
 mod builder;
 mod handle;
 mod message;
 mod options;
 mod part;
+mod queue;
 
 use hsl::host::{CallContext, ClassBuilder, Registry, Thrown};
 use hsl::value::Value;
@@ -29,6 +30,7 @@ pub(crate) fn register(registry: &mut Registry, services: &Services) {
         .class("MailMessage", "a message, its top part", |class| {
             message::statics(class);
             mail_message_methods(class, services, of_this);
+            message::queue(class, services);
         })
         .class("MIME", "a message or part to be composed", |class| {
             builder::class(class, services);
@@ -46,7 +48,7 @@ impl<F> Access for F where
 {
 }
 
-/// Adds all methods of `MailMessage` (those of `MIMEPart` among them) to a class.
+/// Adds the methods of `MailMessage` (those of `MIMEPart` among them) to a class, all but `queue`.
 ///
 /// `access` finds the message of the object. Where the state of the objects is a [`PartRef`] itself,
 /// [`of_this`] does; such objects are also accepted where a part is an argument.
