@@ -12,6 +12,7 @@ use config::delivery::DeliverySettings;
 use config::value::Source;
 use config::{Diagnostic, Loaded, Running, Startup};
 use dns::Resolver;
+use hsl_std::keys::PkiEntry;
 use mta_types::{ServerId, TransportId};
 use smtp::server::Limits;
 use tls_policy::{ClientTls, Identity, RootStore, ServerOptions, ServerTls, SniName, Versions};
@@ -32,6 +33,8 @@ pub(crate) struct Generation {
     pub(crate) postdelivery: Option<Hook>,
     pub(crate) resolver: Resolver,
     pub(crate) identities: HashMap<Arc<str>, Identity>,
+    /// Entries of `pki.private` for scripts, keys without certificate included.
+    pub(crate) keys: HashMap<Arc<str>, Arc<PkiEntry>>,
     pub(crate) hostname: String,
     /// TLS set-ups of deliveries, by what shapes them: making one anew for each attempt is dear.
     pub(crate) client_tls: ClientTlsCache,
@@ -188,7 +191,7 @@ impl Generation {
         let mut findings = Vec::new();
         let hostname = system_hostname();
         let base = inputs.file.parent().unwrap_or(Path::new("/")).to_path_buf();
-        let identities = read_identities(&inputs, &base, &mut findings);
+        let (identities, keys) = read_pki(&inputs, &base, &mut findings);
         let files = ScriptFiles::new(
             &inputs.running.config.scripting.files,
             inputs.startup.scripting.rootpath.as_deref(),
@@ -256,6 +259,7 @@ impl Generation {
             postdelivery,
             resolver,
             identities,
+            keys,
             hostname,
             client_tls: ClientTlsCache::default(),
         })
@@ -377,13 +381,14 @@ fn resolver_config(running: &Running) -> dns::Config {
     }
 }
 
-/// Reads every certificate with its key; the halves may stand in different files.
-fn read_identities(
+/// Reads every certificate with its key, for TLS and for scripts; the halves may stand in different
+/// files.
+fn read_pki(
     inputs: &Inputs<'_>,
     base: &Path,
     findings: &mut Vec<String>,
-) -> HashMap<Arc<str>, Identity> {
-    let mut out = HashMap::new();
+) -> (HashMap<Arc<str>, Identity>, HashMap<Arc<str>, Arc<PkiEntry>>) {
+    let (mut identities, mut keys) = (HashMap::new(), HashMap::new());
     let mut read =
         |id: &Arc<str>, source: Option<&Source>| match source.map(|s| read_source(s, base)) {
             None => None,
@@ -406,14 +411,25 @@ fn read_identities(
         }
     }
     for (id, (certificate, key)) in texts {
+        let mut refuse = |error: &dyn std::fmt::Display| {
+            findings.push(format!("{}: pki:{id}: {error}", inputs.file.display()));
+        };
         // A key without certificate is for DKIM, not for TLS.
-        let (Some(certificate), Some(key)) = (certificate, key) else { continue };
-        match Identity::from_pem(&certificate, &key) {
-            Ok(identity) => drop(out.insert(id, identity)),
-            Err(error) => findings.push(format!("{}: pki:{id}: {error}", inputs.file.display())),
+        if let (Some(certificate), Some(key)) = (&certificate, &key) {
+            match Identity::from_pem(certificate, key) {
+                Ok(identity) => drop(identities.insert(Arc::clone(&id), identity)),
+                Err(error) => {
+                    refuse(&error);
+                    continue;
+                }
+            }
+        }
+        match PkiEntry::from_pem(certificate.as_deref(), key.as_deref()) {
+            Ok(entry) => drop(keys.insert(id, Arc::new(entry))),
+            Err(error) => refuse(&error),
         }
     }
-    out
+    (identities, keys)
 }
 
 /// Content that a configuration names or holds.

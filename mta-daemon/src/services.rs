@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock, Weak};
 
 use dns::{RecordKind, RecordValue, Security};
 use hsl_std::Services;
+use hsl_std::keys::{Keys, PkiEntry};
 use hsl_std::services::{
     BoxFuture, DnsAnswer, DnsQuery, DnsRecord, LogSink, RecordData, RecordType, Resolver,
 };
@@ -19,6 +20,7 @@ pub(crate) fn standard_library(slot: &CoreSlot) -> Services {
     Services {
         resolver: Arc::new(DaemonResolver(Arc::clone(slot))),
         log: Arc::new(DaemonLog),
+        keys: Arc::new(DaemonKeys(Arc::clone(slot))),
         hostname: crate::generation::system_hostname(),
         ..Services::default()
     }
@@ -91,6 +93,17 @@ fn record(record: dns::Record) -> Option<DnsRecord> {
         RecordValue::Tlsa { .. } => return None,
     };
     Some(DnsRecord { ttl: record.ttl, data })
+}
+
+/// Keys and certificates of the configuration in force.
+struct DaemonKeys(CoreSlot);
+
+impl Keys for DaemonKeys {
+    fn find(&self, id: &str) -> Option<Arc<PkiEntry>> {
+        let core = self.0.get().and_then(Weak::upgrade)?;
+        let generation = core.generation.load();
+        generation.keys.get(id).cloned()
+    }
 }
 
 /// `syslog()` of scripts, into the text log.

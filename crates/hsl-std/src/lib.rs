@@ -21,6 +21,7 @@ mod encoding;
 mod file_http;
 pub mod import;
 mod inet;
+pub mod keys;
 mod mail;
 mod math;
 pub mod mime;

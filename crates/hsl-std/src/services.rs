@@ -13,6 +13,8 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 
+use crate::keys::{Keys, NoKeys};
+
 /// A wait that gives a `T`.
 pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
@@ -27,6 +29,8 @@ pub struct Services {
     pub log: Arc<dyn LogSink>,
     /// Opens files by name for `File` and `File::read`.
     pub files: Arc<dyn Files>,
+    /// Finds the keys and certificates that scripts name `pki:X`.
+    pub keys: Arc<dyn Keys>,
     /// What `gethostname` says.
     pub hostname: String,
     /// What `uuid` makes.
@@ -36,7 +40,7 @@ pub struct Services {
 }
 
 impl Default for Services {
-    /// The timer of tokio, the host's name and time zone; no resolver, no log, no files.
+    /// The timer of tokio, the host's name and time zone; no resolver, no log, no files, no keys.
     fn default() -> Self {
         let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
         Self {
@@ -44,6 +48,7 @@ impl Default for Services {
             resolver: Arc::new(NoResolver),
             log: Arc::new(NoLog),
             files: Arc::new(NoFiles),
+            keys: Arc::new(NoKeys),
             hostname: name,
             uuid_version: UuidVersion::default(),
             time_zone: TimeZone::system(),

@@ -66,7 +66,7 @@ impl fmt::Debug for Services {
 
 /// Recognises values of scripts that C knows by types of its own.
 ///
-/// The provided methods know resources that wrap the types of crate `openssl` directly; a program
+/// The provided methods know resources and objects around the types of crate `openssl` themselves; a program
 /// overrides them when its standard library wraps them in something of its own.
 pub trait ValueServices: Send + Sync {
     /// The content behind a `File` object; `None` for any other value.
@@ -74,8 +74,12 @@ pub trait ValueServices: Send + Sync {
 
     /// The certificate behind an X509 resource or object; `None` for any other value.
     fn x509(&self, value: &Value) -> Option<X509> {
-        let certificate = value.as_resource()?.get::<X509>()?;
-        Some(X509::clone(&certificate))
+        let certificate = match value {
+            Value::Resource(resource) => resource.get::<X509>(),
+            Value::Object(object) => object.state::<X509>(),
+            _ => None,
+        };
+        certificate.map(|certificate| X509::clone(&certificate))
     }
 
     /// The key behind a private key resource; `None` for any other value.
