@@ -9,6 +9,7 @@ use hsl::value::Value;
 
 use crate::args::Options;
 use crate::encoding::{csv, json, yaml};
+use crate::{keys, x509};
 
 pub use loader::FileLoader;
 
@@ -25,7 +26,7 @@ pub fn kind_of(path: &str) -> Option<(&str, &str)> {
     Some((extension, path))
 }
 
-/// Decodes the content of a file of a kind (`json`, `csv`, `txt`, `yaml`) with the options behind
+/// Decodes the content of a file of a kind (`json`, `csv`, `txt`, `yaml`, `crt`, `key`) with the options behind
 /// `with`.
 ///
 /// # Errors
@@ -49,6 +50,14 @@ pub fn decode(kind: &str, content: &[u8], options: Option<&Value>) -> Result<Val
         }
         "yaml" | "yml" => yaml::decode(content),
         "txt" => text(content, options),
+        "crt" => {
+            let as_resources =
+                options.boolean("resource", false).map_err(|thrown| thrown.message())?;
+            x509::import(content, as_resources).map_err(|error| error.to_string())
+        }
+        "key" => keys::private_key_from_pem(content)
+            .map(keys::private_key_value)
+            .map_err(|error| error.to_string()),
         other => Err(format!("there is no loader for \"{other}\"")),
     }
 }
