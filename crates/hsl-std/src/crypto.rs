@@ -1,6 +1,13 @@
-//! Cryptographic chapter: digests, message authentication, random numbers.
+//! Cryptographic chapter: digests, message authentication, random numbers; and below it ciphers,
+//! signatures, cryptographic messages and pass words.
 //!
-//! Digests come from the system's libcrypto, which scripts share with plugins.
+//! What can come from the system's libcrypto does: scripts share it with plugins.
+
+mod cipher;
+mod cms;
+mod password;
+mod sign;
+mod signed_data;
 
 use hsl::host::{CallContext, Registry, Thrown};
 use hsl::value::Value;
@@ -11,9 +18,14 @@ use openssl::sign::Signer;
 use crate::args::{self, Options};
 use crate::encoding::base::hex_encode;
 use crate::random;
+use crate::services::Services;
 
 /// Registers the chapter.
-pub(crate) fn register(registry: &mut Registry) {
+pub(crate) fn register(registry: &mut Registry, services: &Services) {
+    cipher::register(registry);
+    sign::register(registry, services);
+    cms::register(registry, services);
+    password::register(registry);
     registry
         .pure_function(
             "md5(string message [, array options]) -> string",

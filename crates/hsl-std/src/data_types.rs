@@ -4,6 +4,8 @@
 
 mod containers;
 
+pub(crate) use containers::{map_object, set_object};
+
 use hsl::host::Registry;
 use hsl::value::{Type, Value};
 

@@ -14,6 +14,7 @@ mod array;
 mod crypto;
 mod data_types;
 mod date_time;
+mod der;
 mod dns;
 pub mod docs;
 mod drive;
@@ -34,6 +35,7 @@ pub mod services;
 mod shared_memory;
 mod string;
 mod strtime;
+mod x509;
 
 use hsl::host::Registry;
 
@@ -46,7 +48,7 @@ pub use services::Services;
 /// Registers the whole library.
 pub fn register(registry: &mut Registry, services: &Services) {
     array::register(registry);
-    crypto::register(registry);
+    crypto::register(registry, services);
     data_types::register(registry);
     date_time::register(registry, services);
     dns::register(registry, services);
@@ -59,5 +61,6 @@ pub fn register(registry: &mut Registry, services: &Services) {
     regex::register(registry);
     shared_memory::register(registry);
     string::register(registry);
+    x509::register(registry);
     old_names::register(registry, services);
 }

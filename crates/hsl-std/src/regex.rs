@@ -3,18 +3,36 @@
 //! [`crate::regex_engine`] knows patterns and limits. Literals `#/…/` and `=~` of the language come
 //! here too, as `pcre_compile` and `__regex_match`.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use hsl::host::{CallContext, Continuation, NativeStep, Registry, Thrown};
-use hsl::value::{Array, Key, Str, Value};
+use hsl::value::{Array, Class, Key, Object, Str, Value};
 use smallvec::smallvec;
 
 use crate::args;
 use crate::regex_engine::{Pattern, PatternCache, RegexError, Spans, quote};
 
+/// The class `Regex`, the same for every set of functions: data imports make objects of it.
+fn class() -> &'static Class {
+    static CLASS: LazyLock<Class> = LazyLock::new(|| {
+        Class::builder("Regex", "a compiled regular expression; see pcre_compile").build()
+    });
+    &CLASS
+}
+
+/// A `Regex` object of a pattern, bare or as /pattern/modifiers.
+///
+/// # Errors
+///
+/// What is wrong with the pattern.
+pub(crate) fn object(text: &[u8]) -> Result<Value, RegexError> {
+    let pattern = Arc::new(Pattern::compile(text)?);
+    Ok(Value::Object(Object::new(class(), RegexState(pattern))))
+}
+
 /// Registers the chapter.
 pub(crate) fn register(registry: &mut Registry) {
-    registry.class("Regex", "a compiled regular expression; see pcre_compile", |_| {});
+    registry.add_class(class().clone());
     let cache = Arc::new(PatternCache::default());
     let patterns = Arc::clone(&cache);
     registry

@@ -4,18 +4,69 @@
 //! converted as array keys are: in a `Map("any", …)` the string `"1"` and the number 1 differ.
 
 use std::collections::HashMap;
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use hsl::host::{CallContext, ClassBuilder, Registry, Thrown};
-use hsl::value::{Key, Object, Str, Type, Value};
+use hsl::value::{Class, Key, Object, Str, Type, Value};
 use parking_lot::Mutex;
 
 use crate::args;
 
 /// Registers both classes.
 pub(super) fn register(registry: &mut Registry) {
-    registry.class("Map", "values by key, of declared types", map_class);
-    registry.class("Set", "different values of a declared type", set_class);
+    registry.add_class(map_type().clone());
+    registry.add_class(set_type().clone());
+}
+
+/// The class `Map`, the same for every set of functions: data imports make objects of it.
+fn map_type() -> &'static Class {
+    static CLASS: LazyLock<Class> = LazyLock::new(|| {
+        let mut class = Class::builder("Map", "values by key, of declared types");
+        map_class(&mut class);
+        class.build()
+    });
+    &CLASS
+}
+
+/// The class `Set`, likewise.
+fn set_type() -> &'static Class {
+    static CLASS: LazyLock<Class> = LazyLock::new(|| {
+        let mut class = Class::builder("Set", "different values of a declared type");
+        set_class(&mut class);
+        class.build()
+    });
+    &CLASS
+}
+
+/// A `Map` object of the entries. Keys of one type declare it; values are of any.
+///
+/// # Errors
+///
+/// When a key is of a type that cannot be one.
+pub(crate) fn map_object(entries: Vec<(Value, Value)>) -> Result<Value, Thrown> {
+    let kind = Kind::common(entries.iter().map(|(key, _)| key));
+    object(map_type(), MapState::new(kind, Kind::Any), entries)
+}
+
+/// A `Set` object of the members. Members of one type declare it.
+///
+/// # Errors
+///
+/// As for [`map_object`].
+pub(crate) fn set_object(members: Vec<Value>) -> Result<Value, Thrown> {
+    let kind = Kind::common(members.iter());
+    let entries = members.into_iter().map(|member| (member, Value::None)).collect();
+    object(set_type(), MapState::new(kind, Kind::Any), entries)
+}
+
+fn object(class: &Class, state: MapState, entries: Vec<(Value, Value)>) -> Result<Value, Thrown> {
+    let octets = entries.iter().map(|(_, value)| weight(value)).sum();
+    state.octets.store(octets, Ordering::Relaxed);
+    for (key, value) in entries {
+        state.entries.lock().insert(MapKey::of(&key)?, value);
+    }
+    Ok(Value::Object(Object::new(class, state)))
 }
 
 fn map_class(class: &mut ClassBuilder) {
@@ -269,6 +320,16 @@ impl Kind {
         found.map(Self::Only).ok_or_else(|| {
             Thrown::new(format!("\"{}\" is no type of a container", name.escape_ascii()))
         })
+    }
+
+    /// The type that all values have, else any.
+    fn common<'a>(mut values: impl Iterator<Item = &'a Value>) -> Self {
+        match values.next() {
+            Some(first) if values.all(|value| value.type_of() == first.type_of()) => {
+                Self::Only(first.type_of())
+            }
+            _ => Self::Any,
+        }
     }
 
     fn check(self, what: &str, value: &Value) -> Result<(), Thrown> {

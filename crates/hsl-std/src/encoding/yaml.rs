@@ -4,6 +4,7 @@
 //! cannot grow into a large value.
 
 use std::fmt;
+use std::marker::PhantomData;
 
 use hsl::value::{Array, Key, Value};
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
@@ -14,26 +15,52 @@ use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 ///
 /// A text with line and column.
 pub(crate) fn decode(text: &[u8]) -> Result<Value, String> {
+    decode_as::<Yaml>(text)
+}
+
+/// Reads one document whose items are read as `I`, which may look at tags.
+///
+/// # Errors
+///
+/// A text with line and column.
+pub(crate) fn decode_as<I>(text: &[u8]) -> Result<Value, String>
+where
+    I: for<'de> Deserialize<'de> + Into<Value>,
+{
     let text = str::from_utf8(text).map_err(|_| "yaml is no UTF-8".to_owned())?;
     // YAML 1.2: only `true` and `false` are booleans; `y`, `no` and `off` are texts.
     let options = serde_saphyr::options! { strict_booleans: true };
-    match serde_saphyr::from_str_with_options::<Yaml>(text, options) {
-        Ok(Yaml(value)) => Ok(value),
+    match serde_saphyr::from_str_with_options::<I>(text, options) {
+        Ok(item) => Ok(item.into()),
         Err(error) => Err(error.to_string()),
     }
 }
 
 struct Yaml(Value);
 
-impl<'de> Deserialize<'de> for Yaml {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(ValueVisitor).map(Self)
+impl From<Yaml> for Value {
+    fn from(yaml: Yaml) -> Self {
+        yaml.0
     }
 }
 
-struct ValueVisitor;
+impl<'de> Deserialize<'de> for Yaml {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ValueVisitor::<Self>::new()).map(Self)
+    }
+}
 
-impl<'de> Visitor<'de> for ValueVisitor {
+/// Makes values, reading items of sequences and mappings as `I`.
+pub(crate) struct ValueVisitor<I>(PhantomData<I>);
+
+impl<I> ValueVisitor<I> {
+    /// Makes a visitor.
+    pub(crate) const fn new() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<'de, I: Deserialize<'de> + Into<Value>> Visitor<'de> for ValueVisitor<I> {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -78,16 +105,16 @@ impl<'de> Visitor<'de> for ValueVisitor {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Value, A::Error> {
         let mut items = Vec::new();
-        while let Some(Yaml(item)) = sequence.next_element()? {
-            items.push(item);
+        while let Some(item) = sequence.next_element::<I>()? {
+            items.push(item.into());
         }
         Ok(Value::list(items))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
         let mut array = Array::new();
-        while let Some((Yaml(key), Yaml(value))) = map.next_entry()? {
-            array.insert(Key::from_value(&key), value);
+        while let Some((key, value)) = map.next_entry::<I, I>()? {
+            array.insert(Key::from_value(&key.into()), value.into());
         }
         Ok(array.into())
     }

@@ -4,11 +4,13 @@
 //! by the loader that a path forces (`"txt!mail.eml"`).
 
 mod loader;
+mod tags;
 
 use hsl::value::Value;
 
 use crate::args::Options;
-use crate::encoding::{csv, json, yaml};
+use crate::encoding::{csv, json};
+use crate::{keys, x509};
 
 pub use loader::FileLoader;
 
@@ -25,7 +27,7 @@ pub fn kind_of(path: &str) -> Option<(&str, &str)> {
     Some((extension, path))
 }
 
-/// Decodes the content of a file of a kind (`json`, `csv`, `txt`, `yaml`) with the options behind
+/// Decodes the content of a file of a kind (`json`, `csv`, `txt`, `yaml`, `crt`, `key`) with the options behind
 /// `with`.
 ///
 /// # Errors
@@ -47,8 +49,16 @@ pub fn decode(kind: &str, content: &[u8], options: Option<&Value>) -> Result<Val
             let format = csv::Format::new(options).map_err(|thrown| thrown.message())?;
             format.decode(content).map_err(|error| error.to_string())
         }
-        "yaml" | "yml" => yaml::decode(content),
+        "yaml" | "yml" => tags::decode(content),
         "txt" => text(content, options),
+        "crt" => {
+            let as_resources =
+                options.boolean("resource", false).map_err(|thrown| thrown.message())?;
+            x509::import(content, as_resources).map_err(|error| error.to_string())
+        }
+        "key" => keys::private_key_from_pem(content)
+            .map(keys::private_key_value)
+            .map_err(|error| error.to_string()),
         other => Err(format!("there is no loader for \"{other}\"")),
     }
 }
@@ -123,6 +133,29 @@ mod tests {
         for (name, value) in [("array", Value::Bool(true)), ("type", Value::from("array"))] {
             let options = Some(Value::map([(name, value)]));
             assert_eq!(dump("txt", "a\r\n\nb\n", options).unwrap(), "[0=>\"a\",1=>\"\",2=>\"b\"]");
+        }
+    }
+
+    #[test]
+    fn tags_of_yaml_become_objects_or_are_refused() {
+        let table = [
+            ("!Map [a, {b: 1}]", Ok("[Map object]")),
+            ("!Set x", Err("!Set cannot be made of a string")),
+            ("!Set [[1]]", Err("a value of type array cannot be a key")),
+            ("!Regex 1", Err("!Regex cannot be made of a number")),
+            ("!Regex '('", Err("missing")),
+            ("!PrivateKey x", Err("unreadable private key")),
+            ("a: !X509 x", Err("unreadable certificate")),
+            ("!Unknown x", Err("there is no tag !Unknown")),
+            ("a: !!str 1", Ok("[\"a\"=>\"1\"]")),
+        ];
+        for (text, expected) in table {
+            match (dump("yaml", text, None), expected) {
+                (Ok(value), Ok("[Map object]")) => assert!(value.contains("Map"), "{value}"),
+                (Ok(value), Ok(expected)) => assert_eq!(value, expected, "{text}"),
+                (Err(error), Err(expected)) => assert!(error.contains(expected), "{text}: {error}"),
+                (other, _) => panic!("{text}: {other:?}"),
+            }
         }
     }
 

@@ -1,15 +1,16 @@
 //! A small world for scripts: a clock that only waits move, a resolver with a fixed zone, a log
 //! that echoes.
 
-use std::pin::pin;
+use std::collections::HashMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use hsl::host::{Clock, HostSet, Limits, Registry};
 use hsl::{Compiler, Setup, Vm};
 use hsl_std::import::FileLoader;
+use hsl_std::keys::PkiEntry;
 use hsl_std::services::{
     BoxFuture, DnsAnswer, DnsQuery, DnsRecord, FileContent, Files, LogSink, RecordData, RecordType,
     Resolver, Services, Timer,
@@ -31,7 +32,9 @@ pub(crate) fn run(text: &[u8], limits: Limits) -> Report {
     let output = Arc::new(Mutex::new(Vec::new()));
     let clock = Arc::new(StillClock::default());
     let host = host(&clock, &output);
-    let loader = FileLoader::new()
+    let loader = key_files()
+        .into_iter()
+        .fold(FileLoader::new(), |loader, (name, data)| loader.with_data(&name, data))
         .with_data("people.csv", Arc::from(&b"id,on\n1,y\n2,n\n"[..]))
         .with_data("data.json", Arc::from(&b"{\"a\": [1, 2]} // comment\n"[..]))
         .with_data("data.yaml", Arc::from(&b"a: 1\nb: [x, y]\n"[..]))
@@ -67,6 +70,7 @@ pub(crate) fn host(clock: &Arc<StillClock>, output: &Arc<Mutex<Vec<u8>>>) -> Arc
         resolver: Arc::new(Zone),
         log: Arc::new(EchoLog(Arc::clone(output))),
         files: Arc::new(OneFile),
+        keys: Arc::new(keys()),
         hostname: "mx.example.org".to_owned(),
         time_zone: TimeZone::get("Europe/Stockholm").unwrap_or(TimeZone::UTC),
         ..Services::default()
@@ -76,15 +80,36 @@ pub(crate) fn host(clock: &Arc<StillClock>, output: &Arc<Mutex<Vec<u8>>>) -> Arc
     registry.freeze()
 }
 
-/// Polls until ready; nothing here waits for the outside.
+/// Sockets and threads for blocking work are there; time is the still clock's.
 fn block_on<T>(future: impl Future<Output = T>) -> T {
-    let mut future = pin!(future);
-    let mut context = Context::from_waker(Waker::noop());
-    loop {
-        if let Poll::Ready(value) = future.as_mut().poll(&mut context) {
-            return value;
-        }
-    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.expect("a runtime").block_on(future)
+}
+
+/// The files of `tests/keys`.
+fn key_files() -> Vec<(String, Arc<[u8]>)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/keys");
+    let files = std::fs::read_dir(folder).expect("tests/keys").map(|entry| {
+        let entry = entry.expect("a file");
+        let data = std::fs::read(entry.path()).expect("a readable file");
+        (entry.file_name().to_string_lossy().into_owned(), Arc::from(data))
+    });
+    files.collect()
+}
+
+/// `pki:rsa` with its chain, `pki:ec`, `pki:ed25519`, and `pki:bare`, a key without certificate.
+fn keys() -> HashMap<Arc<str>, Arc<PkiEntry>> {
+    let files: HashMap<_, _> = key_files().into_iter().collect();
+    let entry = |certificate: Option<&str>, key: &str| {
+        let certificate = certificate.map(|name| &*files[name]);
+        Arc::new(PkiEntry::from_pem(certificate, Some(&files[key])).expect("a usable entry"))
+    };
+    HashMap::from([
+        (Arc::from("rsa"), entry(Some("rsa-chain.crt"), "rsa.key")),
+        (Arc::from("ec"), entry(Some("ec.crt"), "ec.key")),
+        (Arc::from("ed25519"), entry(Some("ed25519.crt"), "ed25519.key")),
+        (Arc::from("bare"), entry(None, "rsa-pkcs1.key")),
+    ])
 }
 
 fn write_line(output: &Mutex<Vec<u8>>, text: &[u8]) {
