@@ -88,6 +88,7 @@ events! {
     "script.echoed" => "A script printed a line with `echo`.",
     "script.failed" => "A script ended with an error; the hook's error action was taken.",
     "script.logged" => "A script wrote a line with `syslog()`.",
+    "script.message_queued" => "A script queued a message of its own; it is durable.",
     "spool.commit_failed" => "Messages could not be made durable; the peers got 451 and will try again.",
     "spool.damaged" => "The loader met a damaged part of the spool; the fields name the segment and offset.",
     "spool.loaded" => "The spool was read at start.",
