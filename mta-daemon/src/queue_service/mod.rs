@@ -3,6 +3,7 @@
 //! The queue sits behind one short lock that is never held across an await or a disk access.
 //! [`pickup`] is the one task that waits for due rows; [`prepare`] finds out where a row goes;
 //! [`persist`] writes what the queue decides into the spool, in the order of the decisions;
+//! [`rule_files`] and [`rules`] bring it policies, suspensions, lists and delivery settings;
 //! [`bodies`] keeps fresh messages in memory until their first attempt.
 
 pub(crate) mod bodies;
@@ -10,6 +11,8 @@ pub(crate) mod codec;
 pub(crate) mod persist;
 pub(crate) mod pickup;
 pub(crate) mod prepare;
+pub(crate) mod rule_files;
+pub(crate) mod rules;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -29,6 +32,8 @@ pub(crate) struct QueueService {
     /// How rows that are active or being sent will be delivered.
     plans: Mutex<HashMap<MessageId, Arc<Plan>>>,
     pub(crate) bodies: bodies::Bodies,
+    /// Lists, groupings and delivery settings.
+    rules: rules::Rules,
 }
 
 impl QueueService {
@@ -38,6 +43,7 @@ impl QueueService {
             wake: Notify::new(),
             plans: Mutex::new(HashMap::new()),
             bodies: bodies::Bodies::new(BODY_CACHE_BYTES),
+            rules: rules::Rules::default(),
         }
     }
 

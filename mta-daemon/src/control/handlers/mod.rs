@@ -2,5 +2,8 @@
 
 pub(crate) mod condition;
 pub(crate) mod config;
+pub(crate) mod policy;
 pub(crate) mod process;
 pub(crate) mod queue;
+pub(crate) mod summary;
+pub(crate) mod suspend;
