@@ -37,6 +37,7 @@ mod strtime;
 use hsl::host::Registry;
 
 pub use drive::{DEFAULT_FUEL, Outcome, SystemClock, drive};
+pub use encoding::{value_from_json, value_to_json};
 pub use file_http::{content_of_file, file_object, file_resource};
 pub use regex::pattern_of_object;
 pub use regex_engine::{Pattern, RegexError};
