@@ -489,7 +489,10 @@ fn suspensions_are_added_listed_and_deleted() {
     };
     let daemon = FakeDaemon::answering(pb::SuspendResponse { items: vec![item] });
     assert_snapshot!(daemon.prints(&["queue", "suspend", "list"]));
-    assert_eq!(daemon.request(call::SUSPEND_LIST).filter, None);
+    // Without --pickup those of the policies stay out.
+    let all = pb::suspend_request::Condition::default();
+    let filter = pb::suspend_request::Filter::Condition(all);
+    assert_eq!(daemon.request(call::SUSPEND_LIST).filter, Some(filter));
 
     let daemon = FakeDaemon::answering(pb::SuspendDeleteResponse { affected: 1 });
     assert_eq!(daemon.prints(&["queue", "suspend", "delete", "7"]), "1 suspension(s) deleted\n");

@@ -3,7 +3,7 @@
 use hsl::host::Registry;
 
 use crate::control::dispatch;
-use crate::hooks::{HookKind, HookSets, server_functions};
+use crate::hooks::{HookKind, HookSets, queue_functions, server_functions};
 use crate::services::{self, CoreSlot};
 
 /// One hook: its variables and what only its scripts can call.
@@ -66,5 +66,6 @@ fn library() -> Registry {
     let mut registry = Registry::new();
     hsl_std::register(&mut registry, &services::standard_library(&slot));
     server_functions::register(&mut registry, &slot);
+    queue_functions::register(&mut registry, &slot);
     registry
 }

@@ -8,17 +8,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use config::delivery::DeliverySettings;
 use config::value::Source;
 use config::{Diagnostic, Loaded, Running, Startup};
 use dns::Resolver;
 use hsl_std::keys::PkiEntry;
 use mta_types::{ServerId, TransportId};
+use queue::{Groupings, NamedLists};
 use smtp::server::Limits;
 use tls_policy::{ClientTls, Identity, RootStore, ServerOptions, ServerTls, SniName, Versions};
 
 use crate::hooks::runner::Hook;
 use crate::hooks::{HookKind, HookSets};
+use crate::queue_service::rule_files;
 use crate::script_files::ScriptFiles;
 use crate::stats::{ServerStats, Stats};
 
@@ -27,7 +28,9 @@ pub(crate) struct Generation {
     pub(crate) running: Running,
     /// The same as read from its file, for comparing generations.
     pub(crate) loaded: Loaded<Running>,
-    pub(crate) delivery: DeliveryRules,
+    /// Named lists and groupings, for the queue.
+    pub(crate) lists: NamedLists,
+    pub(crate) groupings: Groupings,
     pub(crate) servers: HashMap<ServerId, Arc<Server>>,
     pub(crate) predelivery: Option<Hook>,
     pub(crate) postdelivery: Option<Hook>,
@@ -79,20 +82,6 @@ impl ClientTlsCache {
 
 /// Set-ups kept; configurations have a handful.
 const MAX_CLIENT_TLS: usize = 1000;
-
-/// The delivery settings file; without one, nothing is set.
-#[derive(Default)]
-pub(crate) struct DeliveryRules {
-    pub(crate) conditions: Vec<config::delivery::DeliveryCondition>,
-    pub(crate) default: DeliverySettings,
-}
-
-impl DeliveryRules {
-    fn new(file: Option<config::Delivery>) -> Self {
-        file.map(|file| Self { conditions: file.conditions, default: file.default })
-            .unwrap_or_default()
-    }
-}
 
 /// Behaviour of one virtual server.
 pub(crate) struct Server {
@@ -165,7 +154,6 @@ impl GenerationError {
 pub(crate) struct Inputs<'a> {
     pub(crate) startup: &'a Startup,
     pub(crate) running: Loaded<Running>,
-    pub(crate) delivery: Option<config::Delivery>,
     /// Keys read before privileges were dropped.
     pub(crate) early_keys: &'a EarlyKeys,
     pub(crate) hook_sets: &'a HookSets,
@@ -239,6 +227,9 @@ impl Generation {
                 None
             }
         };
+        let mut told = |error: GenerationError| findings.extend(error.findings);
+        let lists = rule_files::lists(&inputs.running).map_err(&mut told).ok();
+        let groupings = rule_files::groupings(&inputs.running).map_err(&mut told).ok();
         let mut servers = HashMap::new();
         for settings in inputs.running.config.servers.values() {
             let Some(stats) = inputs.stats.servers.get(&settings.id) else { continue };
@@ -253,7 +244,8 @@ impl Generation {
         Ok(Self {
             running: inputs.running.config.clone(),
             loaded: inputs.running,
-            delivery: DeliveryRules::new(inputs.delivery),
+            lists: lists.unwrap_or_default(),
+            groupings: groupings.unwrap_or_default(),
             servers,
             predelivery,
             postdelivery,

@@ -1,4 +1,4 @@
-//! A new running configuration while mail flows.
+//! A new running configuration while mail flows, and new files of the queue.
 //!
 //! The next generation is built whole beside the old one and swapped in only when everything in it
 //! is good. Connections and attempts under way keep the generation they began with.
@@ -11,6 +11,7 @@ use config::Loaded;
 use crate::context::Core;
 use crate::generation::{EarlyKeys, Generation, GenerationError, Inputs};
 use crate::hooks::HookSets;
+use crate::queue_service::rule_files;
 use crate::stats::Stats;
 
 /// Reloads; on an error the old configuration stays in force.
@@ -45,7 +46,8 @@ pub(crate) async fn run(core: &Arc<Core>) -> Result<(), GenerationError> {
             }
             let settings = crate::startup::queue_settings(&new);
             core.queue.lock().configure(settings, crate::time::now());
-            core.queue.wake.notify_one();
+            let (lists, groupings) = (new.lists.clone(), new.groupings.clone());
+            tokio::task::block_in_place(|| core.queue.configure_running(lists, groupings));
             let running = &new.running.plugins;
             tokio::task::block_in_place(|| core.plugins.reload(|id| running.get(id).cloned()));
             Ok(())
@@ -57,6 +59,61 @@ pub(crate) async fn run(core: &Arc<Core>) -> Result<(), GenerationError> {
     };
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     result
+}
+
+/// Takes the policy file anew; on an error the old policies stay in force.
+///
+/// # Errors
+///
+/// Everything that is wrong with the file.
+pub(crate) async fn policies(core: &Arc<Core>) -> Result<(), GenerationError> {
+    let (policies, _) = read_rules(core, rule_files::read_policies).await?;
+    core.queue.lock().configure_policies(policies, crate::time::now());
+    core.queue.wake.notify_one();
+    tracing::info!(file = %core.startup.config.environment.policyconf.display(), "config.reloaded");
+    Ok(())
+}
+
+/// Takes the suspend file anew; on an error the old suspensions stay in force.
+///
+/// # Errors
+///
+/// Everything that is wrong with the file.
+pub(crate) async fn suspends(core: &Arc<Core>) -> Result<(), GenerationError> {
+    let (suspends, _) = read_rules(core, rule_files::read_suspends).await?;
+    core.queue.lock().configure_suspends(suspends, crate::time::now());
+    core.queue.wake.notify_one();
+    tracing::info!(file = %core.startup.config.environment.suspendconf.display(), "config.reloaded");
+    Ok(())
+}
+
+/// Takes the delivery settings anew, for attempts from now on; on an error the old ones stay in
+/// force.
+///
+/// # Errors
+///
+/// Everything that is wrong with the file.
+pub(crate) async fn delivery(core: &Arc<Core>) -> Result<(), GenerationError> {
+    let (delivery, _) = read_rules(core, rule_files::read_delivery).await?;
+    core.queue.configure_delivery(delivery);
+    tracing::info!(file = %core.startup.config.environment.deliveryconf.display(), "config.reloaded");
+    Ok(())
+}
+
+/// Reads one of the queue's files, off the runtime's threads; one reload at a time.
+async fn read_rules<T: Send + 'static>(
+    core: &Arc<Core>,
+    read: impl FnOnce(&Loaded<config::Startup>) -> Result<T, GenerationError> + Send + 'static,
+) -> Result<T, GenerationError> {
+    let _one_at_a_time = core.reloading.lock().await;
+    let inner = Arc::clone(core);
+    let read = tokio::task::spawn_blocking(move || read(&inner.startup)).await;
+    let read =
+        read.unwrap_or_else(|error| Err(GenerationError { findings: vec![error.to_string()] }));
+    if let Err(error) = &read {
+        tracing::error!(%error, "config.reload_failed");
+    }
+    read
 }
 
 /// Reads the reloadable files and builds a generation from them. Must be called within the runtime.
@@ -72,7 +129,6 @@ pub(crate) fn load(
 ) -> Result<Generation, GenerationError> {
     let file = startup.config.environment.appconf.as_path();
     let running = read_running(&startup.config)?;
-    let delivery = read_optional(startup.config.environment.deliveryconf.as_path())?;
     let mut findings = config::check::servers(startup, &running);
     findings.retain(|finding| finding.severity == config::Severity::Error);
     if !findings.is_empty() {
@@ -82,7 +138,6 @@ pub(crate) fn load(
     Generation::build(Inputs {
         startup: &startup.config,
         running,
-        delivery: delivery.map(|loaded| loaded.config),
         early_keys,
         hook_sets,
         stats,
@@ -119,12 +174,4 @@ pub(crate) fn name_ignored_keys<T>(loaded: &Loaded<T>) {
     for path in &loaded.unimplemented {
         tracing::info!(file = %loaded.file, key = %path, "config.key_ignored");
     }
-}
-
-/// A file that need not be there.
-fn read_optional(file: &Path) -> Result<Option<Loaded<config::Delivery>>, GenerationError> {
-    if file.exists() {
-        return read(file, |text, name| config::load_delivery(text, name)).map(Some);
-    }
-    Ok(None)
 }

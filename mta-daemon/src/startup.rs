@@ -20,10 +20,11 @@ use crate::context::Core;
 use crate::control::server as control_server;
 use crate::generation::{EarlyKeys, GenerationError};
 use crate::hooks::runner::ScriptWorld;
-use crate::hooks::{HookSets, server_functions};
+use crate::hooks::{HookSets, queue_functions, server_functions};
 use crate::ids::IdSource;
 use crate::inbound::listener;
 use crate::outbound::pool::Pool;
+use crate::queue_service::rule_files::{self, DeliveryRules};
 use crate::queue_service::{QueueService, codec, pickup};
 use crate::stats::Stats;
 use crate::{plugins, privileges, reload, services, time};
@@ -105,7 +106,14 @@ pub async fn check(options: &Options) -> Result<(), GenerationError> {
     let hook_sets = HookSets::new(&registry.freeze(), &services::standard_library(&slot));
     let stats = Stats::new(startup.servers.iter().map(|server| server.id.clone()));
     let keys = EarlyKeys::read(startup, &options.config)?;
-    reload::load(&loaded, &keys, &hook_sets, &stats).map(drop)
+    let mut findings = Vec::new();
+    let mut tell = |error: GenerationError| findings.extend(error.findings);
+    let generation = reload::load(&loaded, &keys, &hook_sets, &stats).map_err(&mut tell);
+    drop(generation);
+    let _ = rule_files::read_policies(&loaded).map_err(&mut tell);
+    let _ = rule_files::read_suspends(&loaded).map_err(&mut tell);
+    let _ = rule_files::read_delivery(&loaded).map_err(&mut tell);
+    if findings.is_empty() { Ok(()) } else { Err(GenerationError { findings }) }
 }
 
 impl Daemon {
@@ -142,7 +150,10 @@ impl Daemon {
         tokio::task::block_in_place(|| plugins::start(&plugins, &mut registry))?;
         let hook_sets = HookSets::new(&registry.freeze(), &services::standard_library(&slot));
         let generation = reload::load(&loaded, &early_keys, &hook_sets, &stats)?;
+        let rules = QueueRules::read(&loaded)?;
         let mut queue = Queue::new(queue_settings(&generation));
+        queue.configure_policies(rules.policies, time::now());
+        queue.configure_suspends(rules.suspends, time::now());
         let (spool, report) = open_spool(startup, &mut queue).await?;
         tracing::info!(
             messages = report.messages,
@@ -151,11 +162,14 @@ impl Daemon {
             duration_ms = u64::try_from(report.took.as_millis()).unwrap_or(u64::MAX),
             "spool.loaded"
         );
+        let queue = QueueService::new(queue);
+        queue.configure_delivery(rules.delivery);
+        queue.configure_running(generation.lists.clone(), generation.groupings.clone());
         let core = Arc::new(Core {
             ids: IdSource::new(startup.environment.uuid_version),
             generation: ArcSwap::from_pointee(generation),
             spool,
-            queue: QueueService::new(queue),
+            queue,
             scripts: ScriptWorld::new(),
             hook_sets,
             plugins,
@@ -215,6 +229,25 @@ impl Daemon {
     }
 }
 
+/// The queue's files as they are at start.
+struct QueueRules {
+    policies: queue::Policies,
+    suspends: Vec<queue::suspend::StaticSuspend>,
+    delivery: DeliveryRules,
+}
+
+impl QueueRules {
+    fn read(startup: &Loaded<Startup>) -> Result<Self, GenerationError> {
+        let (policies, file) = rule_files::read_policies(startup)?;
+        file.iter().for_each(reload::name_ignored_keys);
+        let (suspends, file) = rule_files::read_suspends(startup)?;
+        file.iter().for_each(reload::name_ignored_keys);
+        let (delivery, file) = rule_files::read_delivery(startup)?;
+        file.iter().for_each(reload::name_ignored_keys);
+        Ok(Self { policies, suspends, delivery })
+    }
+}
+
 fn read_startup(file: &Path) -> Result<Loaded<Startup>, GenerationError> {
     reload::read(file, |text, name| config::load_startup(text, name))
 }
@@ -224,6 +257,7 @@ fn library(slot: &services::CoreSlot) -> Registry {
     let mut registry = Registry::new();
     hsl_std::register(&mut registry, &services::standard_library(slot));
     server_functions::register(&mut registry, slot);
+    queue_functions::register(&mut registry, slot);
     registry
 }
 

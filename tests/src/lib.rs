@@ -39,8 +39,12 @@ pub struct Setup {
     pub spool: String,
     /// Further top-level lines of the startup configuration.
     pub startup: String,
-    /// The whole delivery settings file.
+    /// The delivery settings file below its version.
     pub delivery: String,
+    /// The policy file below its version.
+    pub policy: String,
+    /// The suspend file below its version.
+    pub suspend: String,
 }
 
 impl Setup {
@@ -176,8 +180,13 @@ fn write_configuration(dir: &Path, setup: &Setup) {
     };
     write("smtpd.yaml", &startup);
     write("smtpd-app.yaml", &running(setup));
-    if !setup.delivery.is_empty() {
-        write("smtpd-delivery.yaml", &setup.delivery);
+    for (name, text) in [
+        ("smtpd-delivery.yaml", &setup.delivery),
+        ("smtpd-policy.yaml", &setup.policy),
+        ("smtpd-suspend.yaml", &setup.suspend),
+    ] {
+        let version = if text.starts_with("version:") { "" } else { "version: \"5.6\"\n" };
+        write(name, &format!("{version}{text}"));
     }
 }
 

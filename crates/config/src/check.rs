@@ -55,8 +55,8 @@ impl Report {
 /// Loads `smtpd.yaml` and the files it names, and checks each alone and all together.
 ///
 /// `read` returns a file's octets; it is called with the paths as the configuration writes them. The
-/// policy, suspend and delivery files may be missing ([`io::ErrorKind::NotFound`]), the others must
-/// be there.
+/// policy, suspend and delivery files may be missing ([`io::ErrorKind::NotFound`]) where the startup
+/// configuration does not name them, the others must be there.
 pub fn check(startup_file: &str, mut read: impl FnMut(&str) -> io::Result<Vec<u8>>) -> Report {
     let mut report = Report {
         startup: None,
@@ -73,12 +73,15 @@ pub fn check(startup_file: &str, mut read: impl FnMut(&str) -> io::Result<Vec<u8
     let path = |path: &std::path::Path| path.to_string_lossy().into_owned();
     report.running =
         one(&path(&environment.appconf), Missing::Error, &mut read, load_running, found);
-    report.policy =
-        one(&path(&environment.policyconf), Missing::Fine, &mut read, load_policy, found);
+    let missing = |key| if is_named(startup, key) { Missing::Error } else { Missing::Fine };
+    let policyconf = missing("policyconf");
+    report.policy = one(&path(&environment.policyconf), policyconf, &mut read, load_policy, found);
+    let suspendconf = missing("suspendconf");
     report.suspend =
-        one(&path(&environment.suspendconf), Missing::Fine, &mut read, load_suspend, found);
+        one(&path(&environment.suspendconf), suspendconf, &mut read, load_suspend, found);
+    let deliveryconf = missing("deliveryconf");
     report.delivery =
-        one(&path(&environment.deliveryconf), Missing::Fine, &mut read, load_delivery, found);
+        one(&path(&environment.deliveryconf), deliveryconf, &mut read, load_delivery, found);
     let Some(running) = &report.running else { return report };
     found.extend(servers(startup, running));
     if let Some(policy) = &report.policy {
@@ -134,6 +137,13 @@ fn one<T>(
             None
         }
     }
+}
+
+/// Tells whether the startup configuration names this file of `environment` itself; then it must be
+/// there, while one at its default place may be missing.
+#[must_use]
+pub fn is_named(startup: &Loaded<Startup>, key: &str) -> bool {
+    startup.root.member("environment").is_some_and(|environment| environment.member(key).is_some())
 }
 
 /// Checks the servers, listeners and certificates of both files against each other.

@@ -13,11 +13,9 @@ use crate::value::{Field, Matcher};
 /// Patterns by field.
 pub(crate) const MATCH: &[Key] = &[
     key("transportid", Kind::OneOrMany(&Kind::Matcher(Field::TransportId)), "Id of the transport."),
-    key("localip", Kind::OneOrMany(&Kind::Matcher(Field::LocalIp)), "Local address.").later(),
-    key("remoteip", Kind::OneOrMany(&Kind::Matcher(Field::RemoteIp)), "Address of the next hop.")
-        .later(),
-    key("remotemx", Kind::OneOrMany(&Kind::Matcher(Field::RemoteMx)), "Name of the next hop.")
-        .later(),
+    key("localip", Kind::OneOrMany(&Kind::Matcher(Field::LocalIp)), "Local address."),
+    key("remoteip", Kind::OneOrMany(&Kind::Matcher(Field::RemoteIp)), "Address of the next hop."),
+    key("remotemx", Kind::OneOrMany(&Kind::Matcher(Field::RemoteMx)), "Name of the next hop."),
     key(
         "recipientdomain",
         Kind::OneOrMany(&Kind::Matcher(Field::RecipientDomain)),
@@ -32,8 +30,7 @@ pub(crate) const MATCH: &[Key] = &[
         "grouping",
         Kind::OneOrMany(&Kind::Matcher(Field::Grouping)),
         "Grouping of the destination.",
-    )
-    .later(),
+    ),
     key(
         "tenantid",
         Kind::OneOrMany(&Kind::Matcher(Field::TenantId)),

@@ -175,7 +175,7 @@ const SETTINGS: &[Key] = &[
     key("pooling", Kind::Map(POOLING), "Connections kept for the next message."),
     key("timeout", Kind::Map(TIMEOUT), "How long to wait."),
     key("tls", Kind::Map(TLS), "TLS."),
-    key("retry", Kind::Map(RETRY), "When to try again, from here on.").later(),
+    key("retry", Kind::Map(RETRY), "When to try again, from here on."),
 ];
 
 const POOLING: &[Key] = &[

@@ -94,13 +94,12 @@ pub enum Property {
 /// Every key of the file.
 pub(crate) const KEYS: &[Key] = &[
     VERSION,
-    key("rate", Kind::Map(RATE), "How rates are counted.").later(),
+    key("rate", Kind::Map(RATE), "How rates are counted."),
     key(
         "policies",
         Kind::List { of: &Kind::Map(POLICY), min: 0 },
         "Counters, in order of evaluation.",
-    )
-    .later(),
+    ),
 ];
 
 const RATE: &[Key] = &[key(

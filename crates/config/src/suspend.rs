@@ -39,39 +39,20 @@ pub(crate) const KEYS: &[Key] = &[
         "suspends",
         Kind::List { of: &Kind::Map(SUSPENSION), min: 0 },
         "Any matching entry holds a message back.",
-    )
-    .later(),
+    ),
 ];
 
 /// The fields of [`condition::MATCH`] beside a tag and properties.
-const SUSPENSION: &[Key] = &[
-    key("transportid", Kind::OneOrMany(&Kind::Matcher(Field::TransportId)), "Id of the transport."),
-    key("localip", Kind::OneOrMany(&Kind::Matcher(Field::LocalIp)), "Local address."),
-    key("remoteip", Kind::OneOrMany(&Kind::Matcher(Field::RemoteIp)), "Address of the next hop."),
-    key("remotemx", Kind::OneOrMany(&Kind::Matcher(Field::RemoteMx)), "Name of the next hop."),
-    key(
-        "recipientdomain",
-        Kind::OneOrMany(&Kind::Matcher(Field::RecipientDomain)),
-        "Domain of the recipient.",
-    ),
-    key(
-        "jobid",
-        Kind::OneOrMany(&Kind::Matcher(Field::JobId)),
-        "Correlation id given by the script.",
-    ),
-    key(
-        "grouping",
-        Kind::OneOrMany(&Kind::Matcher(Field::Grouping)),
-        "Grouping of the destination.",
-    ),
-    key(
-        "tenantid",
-        Kind::OneOrMany(&Kind::Matcher(Field::TenantId)),
-        "Tenant given by the script.",
-    ),
-    key("tag", Kind::Tag, "Word shown in lists."),
-    key("properties", condition::PROPERTIES, "Free values for scripts and plugins."),
-];
+const SUSPENSION: &[Key] = &{
+    let mut keys = [key("tag", Kind::Tag, "Word shown in lists."); condition::MATCH.len() + 2];
+    let mut at = 0;
+    while at < condition::MATCH.len() {
+        keys[at] = condition::MATCH[at];
+        at += 1;
+    }
+    keys[at + 1] = key("properties", condition::PROPERTIES, "Free values for scripts and plugins.");
+    keys
+};
 
 /// Reads a validated file.
 pub(crate) fn read(root: &Arc<Node>, findings: &mut Findings) -> Read<Suspend> {

@@ -40,6 +40,7 @@ mod x509;
 use hsl::host::Registry;
 
 pub use drive::{DEFAULT_FUEL, Outcome, SystemClock, drive};
+pub use encoding::{value_from_json, value_to_json};
 pub use file_http::{content_of_file, file_object, file_resource};
 pub use regex::pattern_of_object;
 pub use regex_engine::{Pattern, RegexError};

@@ -134,6 +134,14 @@ impl CacheStore {
         self.caches.lock().retain(|name, _| name.namespace.as_bytes() != namespace);
     }
 
+    /// Empties the caches that `is_meant` names; returns how many there were. Their figures go too.
+    pub fn clear_named(&self, mut is_meant: impl FnMut(&CacheName) -> bool) -> usize {
+        let mut caches = self.caches.lock();
+        let before = caches.len();
+        caches.retain(|name, _| !is_meant(name));
+        before - caches.len()
+    }
+
     /// Returns the figures of all caches, sorted by name.
     pub fn statistics(&self) -> Vec<(CacheName, CacheStatistics)> {
         let caches = self.caches.lock();

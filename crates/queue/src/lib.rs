@@ -13,6 +13,7 @@
 //! - `active` – sub-queues; `defer` – by due time
 //! - [`policy`], [`window`], [`suspend`], [`list`], [`pattern`] – what stops a row; `rules` – how
 //!   [`Queue`] takes their changes; `index` – which of thousands can match
+//! - [`grouping`] – sets of remote hosts that policies treat alike
 //! - [`retry`] – when a failed message is tried again; [`change`] – what must be persisted
 //! - [`condition`], [`listing`], [`update`], [`summary`] – what operators do to many rows
 //! - [`quota`], [`stats`] – numbers; `symbol`, `ring` – shared names, lists with constant-time exit
@@ -24,6 +25,7 @@ mod active;
 pub mod change;
 pub mod condition;
 mod defer;
+pub mod grouping;
 mod index;
 pub mod list;
 pub mod listing;
@@ -50,6 +52,7 @@ pub mod window;
 
 pub use self::change::{End, QueueChange, Rewrite};
 pub use self::condition::Condition;
+pub use self::grouping::Groupings;
 pub use self::list::NamedLists;
 pub use self::machine::{Outcome, Queue, QueueError, Requeue, RetryCount, Route, Settings};
 pub use self::message::{

@@ -2,13 +2,15 @@
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use crate::pattern::{Pattern, PatternError};
 use crate::policy::{Field, FieldKind};
 
-/// All named lists. Replaced as a whole when something changed.
+/// All named lists. Replaced as a whole when something changed; a clone shares what it holds until
+/// one of the two is changed.
 #[derive(Clone, Debug, Default)]
-pub struct NamedLists(HashMap<Field, HashMap<Box<str>, List>>);
+pub struct NamedLists(Arc<HashMap<Field, HashMap<Box<str>, List>>>);
 
 /// The values of one list. Plain values and `*.domain` cost one look-up however long the list is;
 /// networks and regular expressions are tried one by one.
@@ -25,7 +27,7 @@ struct List {
 impl NamedLists {
     /// Makes `name` (without `@`) an empty list for `field`, unless it is there.
     pub fn add_list(&mut self, field: Field, name: &str) {
-        self.0.entry(field).or_default().entry(name.into()).or_default();
+        self.field(field).entry(name.into()).or_default();
     }
 
     /// Adds a value or pattern to the list `name`, which is made when it is not there.
@@ -42,7 +44,7 @@ impl NamedLists {
             });
         }
         let pattern = Pattern::parse(field, value)?;
-        let list = self.0.entry(field).or_default().entry(name.into()).or_default();
+        let list = self.field(field).entry(name.into()).or_default();
         match Place::of(field, value) {
             Place::Exact(value) => drop(list.exact.insert(value)),
             Place::Below(domain) => drop(list.below.insert(domain)),
@@ -58,7 +60,8 @@ impl NamedLists {
 
     /// Takes a value out of the list `name`; tells whether it was there.
     pub fn remove(&mut self, field: Field, name: &str, value: &str) -> bool {
-        let Some(list) = self.0.get_mut(&field).and_then(|lists| lists.get_mut(name)) else {
+        let Some(list) = Arc::make_mut(&mut self.0).get_mut(&field).and_then(|l| l.get_mut(name))
+        else {
             return false;
         };
         match Place::of(field, value) {
@@ -77,6 +80,10 @@ impl NamedLists {
     #[must_use]
     pub fn has_list(&self, field: Field, name: &str) -> bool {
         self.0.get(&field).is_some_and(|lists| lists.contains_key(name))
+    }
+
+    fn field(&mut self, field: Field) -> &mut HashMap<Box<str>, List> {
+        Arc::make_mut(&mut self.0).entry(field).or_default()
     }
 
     pub(crate) fn contains(

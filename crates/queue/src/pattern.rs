@@ -89,6 +89,16 @@ impl Pattern {
         }
     }
 
+    /// Tells whether `value` of `field` is meant; `@list` is looked up in `lists`.
+    #[must_use]
+    pub fn is_match(&self, field: Field, value: &str, lists: &NamedLists) -> bool {
+        let address = match field.kind() {
+            FieldKind::Address => value.parse().ok(),
+            FieldKind::Text | FieldKind::Domain => None,
+        };
+        self.matches(field, value, address, lists)
+    }
+
     /// Tells whether `value` of `field` is meant. `address` is the value as an address, when it is
     /// one.
     #[must_use]

@@ -169,13 +169,17 @@ impl Queue {
     }
 
     /// Changes time to live and tag of a dynamic suspension; tells whether it is there.
+    ///
+    /// # Errors
+    ///
+    /// [`SuspendError::TagTooLong`].
     pub fn update_suspend(
         &mut self,
         id: &str,
         ttl: Option<Option<Duration>>,
         tag: Option<Option<Tag>>,
         now: Timestamp,
-    ) -> bool {
+    ) -> Result<bool, SuspendError> {
         self.rules.suspends.update(id, ttl, tag, now)
     }
 

@@ -254,15 +254,16 @@ impl Suspends {
         ttl: Option<Option<Duration>>,
         tag: Option<Option<Tag>>,
         now: Timestamp,
-    ) -> bool {
-        let Some(number) = self.ids.get(id).copied() else { return false };
+    ) -> Result<bool, SuspendError> {
+        check_tag(tag.as_ref().and_then(Option::as_ref))?;
+        let Some(number) = self.ids.get(id).copied() else { return Ok(false) };
         if let Some(ttl) = ttl {
             self.set_expiry(number, ttl.map(|ttl| now.saturating_add(ttl)));
         }
         if let (Some(tag), Some(suspend)) = (tag, self.dynamics.get_mut(&number)) {
             suspend.tag = tag;
         }
-        true
+        Ok(true)
     }
 
     pub(crate) fn remove(&mut self, id: &str) -> bool {

@@ -11,6 +11,7 @@ use queue::condition::{
     AddressMatch, AnyMatch, Case, Compare, IdMatch, MailboxMatch, MetadataMatch, Probability,
     StateMatch, TextKind, TextMatch, TimeValue,
 };
+use queue::grouping::{GroupingRule, Groupings, RegroupRun};
 use queue::listing::{ListRequest, ListRun, Order, SortKey, Sorting};
 use queue::policy::{Counter, RollUp};
 use queue::state::{FreezeFacet, QueueFacet, WorkingFacet};
@@ -572,4 +573,25 @@ fn groups_follow_source_addresses_and_roll_ups() {
             (vec![String::new(), String::new()], vec![], 1000),
         ]
     );
+}
+
+#[test]
+fn new_groupings_reach_the_rows_of_active_and_no_others() {
+    let mut queue = queue();
+    let groupings = Groupings {
+        rules: vec![GroupingRule {
+            id: "large".into(),
+            remotemx: vec![Pattern::parse(Field::RemoteMx, "*.big.example").unwrap()],
+            ..GroupingRule::default()
+        }],
+        ..Groupings::default()
+    };
+    let mut run = RegroupRun::new(groupings);
+    while !run.step(&mut queue, 1, at(20)) {}
+    let grouping = |number| queue.view(id(number)).unwrap().grouping().map(str::to_owned);
+    assert_eq!(grouping(5).as_deref(), Some("&large"));
+    assert_eq!(grouping(6).as_deref(), Some("&big"), "being sent under the old one");
+    assert_eq!(grouping(2), None);
+    assert_eq!(queue.view(id(5)).unwrap().localips().count(), 2);
+    assert!(matches!(queue.next(at(21)), Pickup::Pick(pick) if pick.id == id(5)));
 }

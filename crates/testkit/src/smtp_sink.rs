@@ -32,6 +32,8 @@ pub struct SunkMessage {
     pub tls: bool,
     /// Number of the connection, from 1.
     pub connection: usize,
+    /// Where the connection came from.
+    pub peer: SocketAddr,
 }
 
 /// How a sink behaves; change what the test is about.
@@ -43,6 +45,8 @@ pub struct SinkBehaviour {
     /// (`RCPT TO:<BAD@`), or `.` for the end of data, or `BANNER`. An empty reply closes the
     /// connection.
     pub replies: HashMap<String, String>,
+    /// Beginnings of command lines, in upper case, that get no answer until the behaviour changes.
+    pub held: Vec<String>,
     /// Certificate for STARTTLS, which is announced when there is one.
     pub certificate: Option<TestCertificate>,
 }
@@ -54,6 +58,7 @@ impl Default for SinkBehaviour {
                 .map(str::to_owned)
                 .to_vec(),
             replies: HashMap::new(),
+            held: Vec::new(),
             certificate: None,
         }
     }
@@ -64,6 +69,13 @@ impl SinkBehaviour {
     #[must_use]
     pub fn reply(mut self, line: &str, reply: &str) -> Self {
         self.replies.insert(line.to_ascii_uppercase(), reply.to_owned());
+        self
+    }
+
+    /// Leaves lines that begin so without an answer until the behaviour changes.
+    #[must_use]
+    pub fn hold(mut self, line: &str) -> Self {
+        self.held.push(line.to_ascii_uppercase());
         self
     }
 }
@@ -83,6 +95,7 @@ struct Shared {
     commands: Mutex<Vec<String>>,
     behaviour: Mutex<SinkBehaviour>,
     arrived: Notify,
+    changed: Notify,
     connections: Mutex<usize>,
 }
 
@@ -104,7 +117,7 @@ impl SmtpSink {
         let for_task = Arc::clone(&shared);
         let task = tokio::spawn(async move {
             let mut connections = tokio::task::JoinSet::new();
-            while let Ok((stream, _)) = listener.accept().await {
+            while let Ok((stream, peer)) = listener.accept().await {
                 let number = {
                     let mut count = lock(&for_task.connections);
                     *count += 1;
@@ -113,7 +126,7 @@ impl SmtpSink {
                 let _ = stream.set_nodelay(true);
                 let shared = Arc::clone(&for_task);
                 connections.spawn(async move {
-                    let _ = serve(stream, &shared, number).await;
+                    let _ = serve(stream, &shared, number, peer).await;
                 });
                 while connections.try_join_next().is_some() {}
             }
@@ -124,6 +137,7 @@ impl SmtpSink {
     /// Replaces the behaviour for what comes from now on.
     pub fn behave(&self, behaviour: SinkBehaviour) {
         *lock(&self.shared.behaviour) = behaviour;
+        self.shared.changed.notify_waiters();
     }
 
     /// The messages taken so far.
@@ -183,10 +197,11 @@ async fn serve(
     stream: tokio::net::TcpStream,
     shared: &Shared,
     connection: usize,
+    peer: SocketAddr,
 ) -> std::io::Result<()> {
     let mut stream: BufReader<Box<dyn Stream>> = BufReader::new(Box::new(stream));
     let mut tls = false;
-    let mut message = empty(connection);
+    let mut message = empty(connection, peer);
     if !answer(&mut stream, shared, "BANNER", "220 sink ESMTP").await? {
         return Ok(());
     }
@@ -194,6 +209,13 @@ async fn serve(
         let Some(line) = read_line(&mut stream).await? else { return Ok(()) };
         lock(&shared.commands).push(line.clone());
         let upper = line.to_ascii_uppercase();
+        loop {
+            let changed = shared.changed.notified();
+            if !lock(&shared.behaviour).held.iter().any(|begin| upper.starts_with(begin.as_str())) {
+                break;
+            }
+            changed.await;
+        }
         let argument = line.split_once(':').map(|(_, rest)| rest.trim().to_owned());
         let verb = upper.split(' ').next().unwrap_or_default().to_owned();
         match verb.as_str() {
@@ -236,7 +258,7 @@ async fn serve(
             }
             "MAIL" => {
                 let helo = std::mem::take(&mut message.helo);
-                message = SunkMessage { helo, tls, ..empty(connection) };
+                message = SunkMessage { helo, tls, ..empty(connection, peer) };
                 message.from = argument.unwrap_or_default();
                 if !answer(&mut stream, shared, &upper, "250 2.1.0 Ok").await? {
                     return Ok(());
@@ -309,7 +331,7 @@ async fn finish(
     send(stream, &reply).await.map(drop)
 }
 
-fn empty(connection: usize) -> SunkMessage {
+fn empty(connection: usize, peer: SocketAddr) -> SunkMessage {
     SunkMessage {
         from: String::new(),
         to: Vec::new(),
@@ -317,6 +339,7 @@ fn empty(connection: usize) -> SunkMessage {
         helo: String::new(),
         tls: false,
         connection,
+        peer,
     }
 }
 

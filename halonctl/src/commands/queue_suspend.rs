@@ -119,7 +119,7 @@ fn run_list(args: &List, context: &mut Context<'_>) -> Result<()> {
     let filter = match &args.id {
         Some(id) if condition == list::Condition::default() => Some(list::Filter::Id(id.clone())),
         Some(_) => return Err(Error::usage("--id stands alone")),
-        None if condition == list::Condition::default() => None,
+        // Without a condition old servers and new ones would show the policies' own as well.
         None => Some(list::Filter::Condition(condition)),
     };
     let paging = (args.limit > 0).then_some(pb::Limit { limit: args.limit });

@@ -6,7 +6,9 @@ use control::frame::Request;
 use control::{Message, pb};
 
 use crate::context::Core;
-use crate::control::handlers::{config, process, queue};
+use crate::control::handlers::{
+    config, policy, process, queue, resolver, script, summary, suspend, transfer,
+};
 
 /// Why a request failed: the text of an `E` answer.
 #[derive(Debug)]
@@ -22,7 +24,7 @@ impl<E: std::fmt::Display> From<E> for ControlError {
 pub(crate) type Answer = Result<Vec<u8>, ControlError>;
 
 /// Letters of the commands that are answered here; a test holds the match below against it.
-pub(crate) const ANSWERED: &[u8] = b"CFGIMkqr";
+pub(crate) const ANSWERED: &[u8] = b"ABCDEFGHIJKLMNOPQRSTghkopqrstuvwxyz";
 
 /// Answers a request.
 ///
@@ -33,12 +35,39 @@ pub(crate) async fn answer(core: &Arc<Core>, request: &Request) -> Answer {
     let body = request.body.as_slice();
     match request.command.letter {
         b'r' => config::reload(core).await,
+        b'o' => config::reload_suspends(core).await,
+        b'p' => config::reload_policies(core).await,
+        b'H' => config::reload_delivery(core).await,
         b'k' | b'C' => {
             core.generation.load().resolver.clear_cache();
             Ok(Vec::new())
         }
         b'q' => Ok(process::stats(core).encode_to_vec()),
         b'M' => process::plugin_command(core, pb::PluginCommandRequest::decode(body)?).await,
+        b'Q' => Ok(process::version_response().encode_to_vec()),
+        b's' => suspend::list(core, pb::SuspendRequest::decode(body)?),
+        b't' => suspend::add(core, &pb::SuspendAddRequest::decode(body)?),
+        b'u' => suspend::delete(core, &pb::SuspendDeleteRequest::decode(body)?),
+        b'O' => suspend::update(core, &pb::SuspendUpdateRequest::decode(body)?),
+        b'v' => policy::list(core),
+        b'w' => policy::add(core, pb::PolicyConditionAddRequest::decode(body)?),
+        b'x' => policy::delete(core, &pb::PolicyConditionDeleteRequest::decode(body)?),
+        b'P' => policy::update(core, pb::PolicyConditionUpdateRequest::decode(body)?),
+        b'B' => policy::refill(core, pb::PolicyRateRefillRequest::decode(body)?),
+        b'R' => policy::match_values(core, pb::PolicyMatchRequest::decode(body)?),
+        b'S' => policy::groupings(core, pb::PolicyGroupingListRequest::decode(body)?),
+        b'T' => policy::grouping_items(core, pb::PolicyGroupingRequest::decode(body)?),
+        b'D' => summary::group_by(core, pb::QueueGroupByRequest::decode(body)?).await,
+        b'y' => script::fetch(core, &pb::HslMemoryRequest::decode(body)?),
+        b'z' => script::store(core, pb::HslMemoryStoreRequest::decode(body)?).await,
+        b'A' => script::delete(core, pb::HslMemoryDeleteRequest::decode(body)?).await,
+        b'K' => script::list(core, pb::HslMemoryListRequest::decode(body)?),
+        b'g' => script::caches(core),
+        b'h' => script::clear_caches(core, pb::HslCacheClearRequest::decode(body)?),
+        b'L' => resolver::query(core, pb::ResolverQueryRequest::decode(body)?).await,
+        b'E' => transfer::import(core, pb::QueueImportRequest::decode(body)?).await,
+        b'J' => transfer::unload(core, pb::QueueUnloadRequest::decode(body)?).await,
+        b'N' => transfer::export(core, pb::QueueExportRequest::decode(body)?).await,
         b'F' => queue::list(core, pb::QueueListRequest::decode(body)?).await,
         b'G' => queue::update(core, pb::QueueUpdateRequest::decode(body)?).await,
         b'I' => {

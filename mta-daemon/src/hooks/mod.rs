@@ -15,6 +15,7 @@ pub(crate) mod mailfrom;
 pub(crate) mod postdelivery;
 pub(crate) mod predelivery;
 pub(crate) mod proxy;
+pub(crate) mod queue_functions;
 pub(crate) mod rcptto;
 pub(crate) mod runner;
 pub(crate) mod server_functions;

@@ -7,6 +7,7 @@ use hsl::host::{NativeStep, Registry};
 use hsl::{Array, Value};
 use queue::Requeue;
 use queue::message::QueuedMessage;
+use queue::policy::{AppliedPolicy, Property};
 use smtp::client::Answer;
 
 use crate::context::Core;
@@ -14,7 +15,8 @@ use crate::generation::Generation;
 use crate::hooks::predelivery::{self, Notes, QueueExit};
 use crate::hooks::runner::{self, Ending as RunEnding, Run};
 use crate::hooks::shared::{self, put};
-use crate::outbound::outcome::{Attempt, DefaultAction, Ending};
+use crate::outbound::matching;
+use crate::outbound::outcome::{self, Attempt, DefaultAction, Ending};
 
 /// What happens to a message, in the manual's words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,12 +64,14 @@ pub(crate) async fn call(
     context: Value,
 ) -> Decision {
     let Some(hook) = &generation.postdelivery else { return Decision::Default };
+    // While it is being sent the row is counted, and the queue knows by what.
+    let policies = core.queue.lock().applied_policies(row.id);
     let run = Run {
         hook,
         stats: &core.stats.postdelivery,
         transaction: row.id.transaction,
         variables: vec![
-            ("arguments", arguments(row, attempt, default)),
+            ("arguments", arguments(row, attempt, default, policies.as_deref())),
             ("message", predelivery::message(core, row)),
             ("context", context),
         ],
@@ -75,15 +79,25 @@ pub(crate) async fn call(
     };
     let (ending, mut vm) = runner::run(&core.scripts, run).await;
     let metadata = vm.state::<Notes>().filter(|n| n.changed).map(|n| n.metadata.clone());
-    let RunEnding::Exit(exit) = ending else { return Decision::Default };
-    let Ok(exit) = exit.downcast::<QueueExit>() else { return Decision::Default };
+    let exit = match ending {
+        RunEnding::Exit(exit) => exit.downcast::<QueueExit>().ok(),
+        RunEnding::End | RunEnding::Failed => None,
+    };
+    if !matches!(exit.as_deref(), Some(QueueExit::Queue(_)))
+        && default.action == Some(Action::Queue)
+        && let Some(metadata) = metadata.clone()
+    {
+        predelivery::keep_notes(core, row, metadata);
+    }
+    let Some(exit) = exit else { return Decision::Default };
     let decision = match *exit {
         QueueExit::Queue(options) => {
             let mut requeue = predelivery::requeue(&options, metadata, || {
                 let transport = generation.running.transports.get(row.transportid.as_str());
                 default.wait.map(|wait| wait.delay).unwrap_or_else(|| {
                     transport.map_or(queue::retry::Schedule::DEFAULT_INTERVAL, |transport| {
-                        crate::outbound::outcome::schedule(transport).interval(row.retrycount).delay
+                        let delivery = matching::settings(core, row, None);
+                        outcome::schedule(transport, &delivery).interval(row.retrycount).delay
                     })
                 })
             });
@@ -110,7 +124,12 @@ pub(crate) async fn call(
     decision
 }
 
-fn arguments(row: &QueuedMessage, attempt: &Attempt, default: DefaultAction) -> Value {
+fn arguments(
+    row: &QueuedMessage,
+    attempt: &Attempt,
+    default: DefaultAction,
+    policies: Option<&[AppliedPolicy]>,
+) -> Value {
     let mut out = Array::new();
     put(&mut out, "retry", f64::from(row.retrycount));
     if let Some(action) = default.action {
@@ -179,5 +198,46 @@ fn arguments(row: &QueuedMessage, attempt: &Attempt, default: DefaultAction) -> 
     }
     put(&mut value, "duration", attempt.duration.as_secs_f64());
     put(&mut out, "attempt", Value::Array(value));
+    if let Some(policies) = policies {
+        put(&mut out, "policy", policy(policies));
+    }
+    Value::Array(out)
+}
+
+/// `$arguments["policy"]`: what the policies said about the row.
+fn policy(applied: &[AppliedPolicy]) -> Value {
+    let texts = |tags: &[mta_types::Tag]| Value::list(tags.iter().map(|tag| tag.as_str().into()));
+    let policies = applied.iter().map(|policy| {
+        let mut out = Array::new();
+        put(&mut out, "fields", Value::list(policy.fields.iter().map(|f| f.name().into())));
+        let grouping =
+            policy.grouping.iter().map(|(field, value)| (field.name(), Value::from(&**value)));
+        put(&mut out, "grouping", Value::map(grouping));
+        let dynamic = policy.dynamic.iter().map(|(id, tag)| {
+            let mut one = Array::new();
+            put(&mut one, "id", &**id);
+            if let Some(tag) = tag {
+                put(&mut one, "tag", tag.as_str());
+            }
+            Value::Array(one)
+        });
+        put(&mut out, "dynamic", Value::list(dynamic));
+        put(&mut out, "tags", texts(&policy.tags));
+        let properties = policy.limits.properties.iter().map(|(key, value)| {
+            let value = match value {
+                Property::Text(text) => Value::from(&**text),
+                Property::Number(number) => Value::Number(*number),
+                Property::Boolean(flag) => Value::Bool(*flag),
+            };
+            (&**key, value)
+        });
+        put(&mut out, "properties", Value::map(properties));
+        put(&mut out, "stop", policy.limits.stop);
+        Value::Array(out)
+    });
+    let all: Vec<_> = applied.iter().flat_map(|policy| policy.tags.iter().cloned()).collect();
+    let mut out = Array::new();
+    put(&mut out, "tags", texts(&all));
+    put(&mut out, "policies", Value::list(policies));
     Value::Array(out)
 }

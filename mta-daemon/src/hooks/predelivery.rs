@@ -17,8 +17,8 @@ use crate::generation::Generation;
 use crate::hooks::runner::{self, Ending, Run};
 use crate::hooks::shared::{self, put};
 use crate::hooks::verdict;
-use crate::outbound::outcome;
 use crate::outbound::plan::{PluginCall, Settings, Sni, Source};
+use crate::outbound::{matching, outcome};
 
 /// What the script decided.
 #[derive(Clone, Debug, PartialEq)]
@@ -146,7 +146,9 @@ pub(crate) async fn call(
                 }
             },
             Ok(QueueExit::Queue(options)) => {
-                let usual = || outcome::schedule(transport).interval(row.retrycount).delay;
+                let delivery = matching::settings(core, row, None);
+                let usual =
+                    || outcome::schedule(transport, &delivery).interval(row.retrycount).delay;
                 Decision::Queue(requeue(&options, metadata.clone(), usual))
             }
             Ok(QueueExit::Bounce) => Decision::Bounce,
@@ -157,15 +159,20 @@ pub(crate) async fn call(
     if let Some(metadata) = metadata
         && !matches!(decision, Decision::Queue(_))
     {
-        let rewrite = Rewrite { metadata: Some(metadata), ..Rewrite::default() };
-        let mut queue = core.queue.lock();
-        if let Ok(Some(change)) = queue.rewrite(row.id, rewrite, crate::time::now()) {
-            let changes = [change];
-            let durability = spool::Durability::Lazy;
-            drop(crate::queue_service::persist::write(core, &queue, &changes, durability));
-        }
+        keep_notes(core, row, metadata);
     }
     (decision, context)
+}
+
+/// Notes what a script set on the message that it left in the queue without `Queue`.
+pub(crate) fn keep_notes(core: &Core, row: &QueuedMessage, metadata: Metadata) {
+    let rewrite = Rewrite { metadata: Some(metadata), ..Rewrite::default() };
+    let mut queue = core.queue.lock();
+    if let Ok(Some(change)) = queue.rewrite(row.id, rewrite, crate::time::now()) {
+        let changes = [change];
+        let durability = spool::Durability::Lazy;
+        drop(crate::queue_service::persist::write(core, &queue, &changes, durability));
+    }
 }
 
 /// The options of `Queue`, for both queue hooks; without a delay among them, the `usual` one.
@@ -296,6 +303,7 @@ fn apply(settings: &mut Settings, generation: &Generation, options: &Array) -> R
     if let Some(seconds) = options.get_text("connect_timeout").and_then(Value::as_number) {
         settings.connect_timeout = Duration::try_from_secs_f64(seconds.max(0.0))
             .map_err(|_| Thrown::new("Try: connect_timeout is too large"))?;
+        settings.chosen.connect_timeout = true;
     }
     if let Some(Value::Array(states)) = options.get_text("timeout") {
         for (state, seconds) in states.iter() {
@@ -322,6 +330,7 @@ fn apply(settings: &mut Settings, generation: &Generation, options: &Array) -> R
     }
     if let Some(pooling) = options.get_text("pooling") {
         settings.pooling.enabled = pooling.is_truthy();
+        settings.chosen.pooling = true;
     }
     if let Some(chunking) = options.get_text("chunking") {
         settings.chunking = chunking.is_truthy();
@@ -360,6 +369,7 @@ fn apply_tls(
         tls.mode = mode
             .parse::<TlsMode>()
             .map_err(|_| Thrown::new(format!("Try: TLS mode {mode} is unknown")))?;
+        settings.chosen.tls_mode = true;
     }
     match options.get_text("tls_sni") {
         None | Some(Value::None) => {}
@@ -373,6 +383,7 @@ fn apply_tls(
             .parse()
             .map_err(|error| Thrown::new(format!("Try: tls_protocols: expected {error}")))?;
         tls.versions = tls_policy::Versions { tls12: protocols.tls12, tls13: protocols.tls13 };
+        settings.chosen.tls_protocols = true;
     }
     if let Some(verify) = options.get_text("tls_verify_host") {
         tls.verify_host = verify.is_truthy();

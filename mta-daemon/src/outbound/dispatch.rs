@@ -14,6 +14,7 @@ use tls_policy::{ClientOptions, ClientTls, Verification};
 
 use crate::context::Core;
 use crate::generation::Generation;
+use crate::outbound::matching;
 use crate::outbound::outcome::{self, Attempt, AttemptError, ConnectionFacts, ErrorKind};
 use crate::outbound::plan::{Plan, Settings, Sni, Target};
 use crate::outbound::pool::PoolKey;
@@ -61,18 +62,19 @@ async fn attempt(
     row: &QueuedMessage,
 ) -> Attempt {
     let generation = core.generation.load_full();
-    let settings = &plan.settings;
     let content = match content(core, row).await {
         Ok(content) => content,
         Err(error) => return Attempt::failed(error),
     };
-    if let Some(call) = &settings.plugin {
+    if let Some(call) = &plan.settings.plugin {
         return plugins::delivery::attempt(core, plan, call, local, row, content).await;
     }
-    let helo = helo_name(&generation, settings, local);
-    let config = Arc::new(client_config(settings, helo));
+    let helo = helo_name(&generation, &plan.settings, local);
     let mut last = None;
     for target in &plan.targets {
+        let delivery = matching::settings_at(core, row, target, local);
+        let settings = &plan.settings.under(&delivery);
+        let config = Arc::new(client_config(settings, helo.clone()));
         let tls = match client_tls(&generation, settings, target) {
             Ok(tls) => tls,
             Err(error) => return Attempt::failed(error),

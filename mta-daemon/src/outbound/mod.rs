@@ -5,6 +5,7 @@
 //! into retry, bounce or done.
 
 pub(crate) mod dispatch;
+pub(crate) mod matching;
 pub(crate) mod outcome;
 pub(crate) mod plan;
 pub(crate) mod pool;

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use config::delivery::DeliverySettings;
 use config::running::Transport;
 use hsl::Value;
 use mta_types::{Class, EnhancedCode};
@@ -17,6 +18,7 @@ use crate::context::Core;
 use crate::dsn::notify::{self, Notice, NoticeKind};
 use crate::fence::fenced;
 use crate::hooks::postdelivery::{self, Action, Decision};
+use crate::outbound::matching;
 use crate::queue_service::persist;
 use crate::time;
 
@@ -203,13 +205,15 @@ impl Attempt {
     }
 }
 
-/// A transport's retry schedule as the queue wants it.
-pub(crate) fn schedule(transport: &Transport) -> Schedule {
+/// A transport's retry schedule, or what the delivery settings put in its place, as the queue wants
+/// it.
+pub(crate) fn schedule(transport: &Transport, delivery: &DeliverySettings) -> Schedule {
     Schedule {
-        count: transport.retry.count,
-        intervals: transport
-            .retry
-            .intervals
+        count: delivery.retry_count.unwrap_or(transport.retry.count),
+        intervals: delivery
+            .retry_intervals
+            .as_ref()
+            .unwrap_or(&transport.retry.intervals)
             .iter()
             .map(|interval| Interval { delay: interval.interval, notify: interval.notify })
             .collect(),
@@ -230,7 +234,9 @@ pub(crate) async fn conclude(
     let generation = core.generation.load_full();
     let transport = generation.running.transports.get(row.transportid.as_str());
     log(&row, &attempt);
-    let default = default_action(transport, &row, &attempt);
+    let local = attempt.connection.as_ref().and_then(|connection| connection.local);
+    let delivery = matching::settings(core, &row, local);
+    let default = default_action(transport, &delivery, &row, &attempt);
     let decision = match generation.postdelivery.is_some() {
         true => {
             Box::pin(postdelivery::call(core, &generation, &row, &attempt, default, context)).await
@@ -267,8 +273,7 @@ pub(crate) async fn conclude(
                 |requeue| (requeue, false),
             );
             if tell && wants(&row, DsnNotify::DELAY) {
-                let remaining =
-                    transport.map(|transport| schedule(transport).remaining(row.retrycount));
+                let remaining = transport.map(|t| schedule(t, &delivery).remaining(row.retrycount));
                 let notice =
                     Notice { remaining, ..Notice::new(NoticeKind::Delayed, &row, &attempt) };
                 notify::send(core, &generation, &notice).await;
@@ -331,6 +336,7 @@ pub(crate) struct DefaultAction {
 
 fn default_action(
     transport: Option<&Transport>,
+    delivery: &DeliverySettings,
     row: &QueuedMessage,
     attempt: &Attempt,
 ) -> DefaultAction {
@@ -351,7 +357,7 @@ fn default_action(
     }
     let step = transport.map_or(
         Step::Wait(Interval { delay: Schedule::DEFAULT_INTERVAL, notify: false }),
-        |transport| schedule(transport).after_failure(row.retrycount),
+        |transport| schedule(transport, delivery).after_failure(row.retrycount),
     );
     match step {
         Step::Wait(wait) => {

@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use config::delivery::SmtpState;
+use config::delivery::{DeliverySettings, SmtpState};
 use config::running::{Destination, MailProtocol, Transport};
 use config::value::TlsMode;
 use mta_types::Address;
@@ -56,6 +56,8 @@ pub(crate) struct Settings {
     pub(crate) connect_timeout: Duration,
     pub(crate) timeouts: Vec<(SmtpState, Duration)>,
     pub(crate) pooling: Pooling,
+    /// What the script chose, which the delivery settings do not change.
+    pub(crate) chosen: Chosen,
     /// The plugin that delivers instead of the SMTP client.
     pub(crate) plugin: Option<PluginCall>,
 }
@@ -66,6 +68,15 @@ pub(crate) struct PluginCall {
     pub(crate) id: Arc<str>,
     /// What the script gave along.
     pub(crate) arguments: Option<hsl::Value>,
+}
+
+/// Settings that a script chose.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Chosen {
+    pub(crate) pooling: bool,
+    pub(crate) connect_timeout: bool,
+    pub(crate) tls_mode: bool,
+    pub(crate) tls_protocols: bool,
 }
 
 /// A local address to connect from.
@@ -114,12 +125,8 @@ pub(crate) struct Pooling {
 }
 
 impl Settings {
-    /// What the transport says, with the delivery settings that match laid over it.
-    pub(crate) fn new(
-        generation: &Generation,
-        transport: &Transport,
-        delivery: &config::delivery::DeliverySettings,
-    ) -> Self {
+    /// What the transport says.
+    pub(crate) fn new(generation: &Generation, transport: &Transport) -> Self {
         let connection = &transport.connection;
         let session = &transport.session;
         let sources = connection
@@ -128,7 +135,7 @@ impl Settings {
             .filter_map(|id| generation.running.addresses.get(id))
             .map(|source| Source { address: source.address, helo: source.hostname.clone() })
             .collect();
-        let protocols = delivery.tls_protocols.unwrap_or(session.tls_protocols);
+        let protocols = session.tls_protocols;
         Self {
             destination: connection.server.clone(),
             port: connection.port,
@@ -139,7 +146,7 @@ impl Settings {
             helo: session.helo.clone(),
             protocol: session.protocol,
             tls: TlsSettings {
-                mode: delivery.tls_mode.unwrap_or(session.tls_mode),
+                mode: session.tls_mode,
                 versions: tls_policy::Versions { tls12: protocols.tls12, tls13: protocols.tls13 },
                 sni: Sni::Off,
                 verify_host: false,
@@ -159,16 +166,48 @@ impl Settings {
             sender_params: None,
             recipient: None,
             recipient_params: None,
-            connect_timeout: delivery.timeout_connect.unwrap_or(CONNECT_TIMEOUT),
-            timeouts: delivery.timeout_smtp.iter().map(|(state, t)| (*state, *t)).collect(),
+            connect_timeout: CONNECT_TIMEOUT,
+            timeouts: Vec::new(),
             pooling: Pooling {
-                enabled: delivery.pooling_enabled,
-                timeout: delivery.pooling_timeout.unwrap_or(POOL_TIMEOUT),
-                transactions: delivery.pooling_transactions,
-                evictable: delivery.pooling_evictable,
+                enabled: false,
+                timeout: POOL_TIMEOUT,
+                transactions: None,
+                evictable: true,
             },
+            chosen: Chosen::default(),
             plugin: None,
         }
+    }
+
+    /// The same with delivery settings laid between the transport's and the script's.
+    pub(crate) fn under(&self, delivery: &DeliverySettings) -> Self {
+        let mut out = self.clone();
+        let chosen = self.chosen;
+        if let Some(mode) = delivery.tls_mode
+            && !chosen.tls_mode
+        {
+            out.tls.mode = mode;
+        }
+        if let Some(protocols) = delivery.tls_protocols
+            && !chosen.tls_protocols
+        {
+            out.tls.versions =
+                tls_policy::Versions { tls12: protocols.tls12, tls13: protocols.tls13 };
+        }
+        if let Some(timeout) = delivery.timeout_connect
+            && !chosen.connect_timeout
+        {
+            out.connect_timeout = timeout;
+        }
+        // The first one of a state holds, and the script's come first.
+        out.timeouts.extend(delivery.timeout_smtp.iter().map(|(state, t)| (*state, *t)));
+        if !chosen.pooling {
+            out.pooling.enabled = delivery.pooling_enabled;
+        }
+        out.pooling.timeout = delivery.pooling_timeout.unwrap_or(POOL_TIMEOUT);
+        out.pooling.transactions = delivery.pooling_transactions;
+        out.pooling.evictable = delivery.pooling_evictable;
+        out
     }
 
     /// How long to wait for the answer to a state.

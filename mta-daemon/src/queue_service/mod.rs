@@ -3,6 +3,7 @@
 //! The queue sits behind one short lock that is never held across an await or a disk access.
 //! [`pickup`] is the one task that waits for due rows; [`prepare`] finds out where a row goes;
 //! [`persist`] writes what the queue decides into the spool, in the order of the decisions;
+//! [`rule_files`] and [`rules`] bring it policies, suspensions, lists and delivery settings;
 //! [`bodies`] keeps fresh messages in memory until their first attempt.
 
 pub(crate) mod bodies;
@@ -10,6 +11,8 @@ pub(crate) mod codec;
 pub(crate) mod persist;
 pub(crate) mod pickup;
 pub(crate) mod prepare;
+pub(crate) mod rule_files;
+pub(crate) mod rules;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -32,6 +35,8 @@ pub(crate) struct QueueService {
     pub(crate) bodies: bodies::Bodies,
     /// Rows that queue plugins gave back.
     pub(crate) given_back: GivenBack,
+    /// Lists, groupings and delivery settings.
+    rules: rules::Rules,
 }
 
 impl QueueService {
@@ -42,6 +47,7 @@ impl QueueService {
             plans: Mutex::new(HashMap::new()),
             bodies: bodies::Bodies::new(BODY_CACHE_BYTES),
             given_back: GivenBack::default(),
+            rules: rules::Rules::default(),
         }
     }
 

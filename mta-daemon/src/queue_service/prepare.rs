@@ -3,8 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use config::running::{Destination, GroupingDefault};
-use config::value::Matcher;
+use config::running::Destination;
 use dns::mx::{self, Route as MxRoute};
 use mta_types::MessageId;
 use queue::message::QueuedMessage;
@@ -14,6 +13,7 @@ use spool::Durability;
 use crate::context::Core;
 use crate::generation::Generation;
 use crate::hooks::predelivery::{self, Decision};
+use crate::outbound::matching;
 use crate::outbound::outcome::{self, Attempt, AttemptError, ErrorKind};
 use crate::outbound::plan::{Plan, Settings, Target};
 use crate::plugins::decision;
@@ -27,11 +27,10 @@ pub(crate) fn begin(core: &Arc<Core>, id: MessageId) {
     if generation.predelivery.is_none()
         && let Some(transport) = generation.running.transports.get(row.transportid.as_str())
     {
-        let delivery = delivery_settings(&generation, &row);
-        let settings = Settings::new(&generation, transport, &delivery);
+        let settings = Settings::new(&generation, transport);
         if let Some(targets) = settings.fixed_targets() {
             let plan = Plan { targets, settings, context: hsl::Value::None };
-            if let Err((attempt, context)) = activate(core, &generation, &row, plan) {
+            if let Err((attempt, context)) = activate(core, &row, plan) {
                 let (core, row) = (Arc::clone(core), row.clone());
                 let ended = row.clone();
                 let inner = Arc::clone(&core);
@@ -52,8 +51,7 @@ async fn prepare(core: Arc<Core>, generation: Arc<Generation>, mut row: QueuedMe
         let error = AttemptError { kind: ErrorKind::Config, temporary: true, message };
         return outcome::conclude(&core, row, Attempt::failed(error), hsl::Value::None).await;
     };
-    let delivery = delivery_settings(&generation, &row);
-    let mut settings = Settings::new(&generation, transport, &delivery);
+    let mut settings = Settings::new(&generation, transport);
     let mut context = hsl::Value::None;
     if generation.predelivery.is_some() {
         let (decision, left) =
@@ -75,7 +73,7 @@ async fn prepare(core: Arc<Core>, generation: Arc<Generation>, mut row: QueuedMe
     match resolve(&generation, &settings, &row).await {
         Ok(targets) => {
             let plan = Plan { targets, settings, context };
-            if let Err((attempt, context)) = activate(&core, &generation, &row, plan) {
+            if let Err((attempt, context)) = activate(&core, &row, plan) {
                 outcome::conclude(&core, row, *attempt, context).await;
             }
         }
@@ -103,7 +101,6 @@ fn put_off(core: &Core, row: &QueuedMessage, requeue: Requeue) {
 /// The attempt that a plugin's refusal counts as, and `$context` for its script.
 fn activate(
     core: &Core,
-    generation: &Generation,
     row: &QueuedMessage,
     plan: Plan,
 ) -> Result<(), (Box<Attempt>, hsl::Value)> {
@@ -118,7 +115,7 @@ fn activate(
     let route = Route {
         localips,
         localipsordered: !plan.settings.source_random,
-        grouping: grouping(generation, row, remotemx.as_deref(), remoteip),
+        grouping: matching::grouping(&core.queue.rules(), row, remotemx.as_deref(), remoteip),
         remoteip,
         remotemx,
     };
@@ -148,82 +145,6 @@ fn local_ips(settings: &Settings, remote: Option<IpAddr>) -> Vec<IpAddr> {
         .map(|source| source.address)
         .filter(|ip| remote.is_none_or(|remote| remote.is_ipv4() == ip.is_ipv4()))
         .collect()
-}
-
-/// The delivery settings that match a row as far as it is known before DNS.
-fn delivery_settings(
-    generation: &Generation,
-    row: &QueuedMessage,
-) -> config::delivery::DeliverySettings {
-    use config::value::Field;
-    let domain = row.recipient.domain().to_ascii_lowercase();
-    let matches = |field: Field, patterns: &[Matcher]| {
-        let value = match field {
-            Field::TransportId => Some(row.transportid.as_str()),
-            Field::JobId => row.jobid.as_ref().map(AsRef::as_ref),
-            Field::TenantId => row.tenantid.as_ref().map(AsRef::as_ref),
-            Field::RecipientDomain => Some(domain.as_str()),
-            _ => None,
-        };
-        value.is_some_and(|value| {
-            patterns.iter().any(|p| matches_value(generation, field, p, value))
-        })
-    };
-    generation
-        .delivery
-        .conditions
-        .iter()
-        .find(|condition| condition.when.iter().all(|(field, patterns)| matches(*field, patterns)))
-        .map_or(&generation.delivery.default, |condition| &condition.then)
-        .clone()
-}
-
-fn matches_value(
-    generation: &Generation,
-    field: config::value::Field,
-    pattern: &Matcher,
-    value: &str,
-) -> bool {
-    if let Some(result) = pattern.matches_text(value) {
-        return result;
-    }
-    let Matcher::List(name) = pattern else { return false };
-    generation
-        .running
-        .lists
-        .get(&field)
-        .and_then(|lists| lists.get(&**name))
-        .is_some_and(|list| list.iter().any(|p| p.matches_text(value).unwrap_or(false)))
-}
-
-/// Which set of remote hosts a row belongs to.
-fn grouping(
-    generation: &Generation,
-    row: &QueuedMessage,
-    remotemx: Option<&str>,
-    remoteip: Option<IpAddr>,
-) -> Option<String> {
-    use config::value::Field;
-    let queues = &generation.running.queues;
-    let any = |field, patterns: &[Matcher], value: Option<&str>| {
-        value.is_some_and(|value| {
-            patterns.iter().any(|p| matches_value(generation, field, p, value))
-        })
-    };
-    let ip = remoteip.map(|ip| ip.to_string());
-    let found = queues.groupings.iter().find(|rule| {
-        any(Field::RemoteMx, &rule.remotemx, remotemx)
-            || any(Field::RecipientDomain, &rule.recipientdomain, Some(row.recipient.domain()))
-            || any(Field::RemoteIp, &rule.remoteip, ip.as_deref())
-    });
-    if let Some(rule) = found {
-        return Some(format!("&{}", rule.id));
-    }
-    match queues.grouping_default {
-        GroupingDefault::Empty => None,
-        GroupingDefault::RecipientDomain => Some(row.recipient.domain().to_ascii_lowercase()),
-        GroupingDefault::RemoteMx => remotemx.map(str::to_owned),
-    }
 }
 
 /// The addresses to try, best first.

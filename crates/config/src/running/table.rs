@@ -24,8 +24,7 @@ pub(crate) const KEYS: &[Key] = &[
         "lists",
         Kind::Map(LISTS),
         "Match lists, used as @name in policy, suspend and delivery files.",
-    )
-    .later(),
+    ),
     key("resolver", Kind::Map(RESOLVER), "The DNS resolver."),
     key("queues", Kind::Map(QUEUES), "Limits and roll-up of the delivery side."),
     key(
@@ -331,7 +330,7 @@ const QUEUES: &[Key] = &[
     key("concurrency", Kind::Map(QUEUES_CONCURRENCY), "Outbound connections at a time."),
     key("maxmessages", LARGE, "Messages in memory; 0 is unlimited.").or("0").later(),
     key("pooling", Kind::Map(POOLING), "Idle connections kept for the next message."),
-    key("grouping", Kind::Map(GROUPING), "Destinations that count as one.").later(),
+    key("grouping", Kind::Map(GROUPING), "Destinations that count as one."),
 ];
 
 const QUEUES_CONCURRENCY: &[Key] =
@@ -344,8 +343,7 @@ const POOLING: &[Key] = &[
         Kind::Word(&["remotemx", "grouping"]),
         "What must agree for one to be used again.",
     )
-    .or("remotemx")
-    .later(),
+    .or("remotemx"),
 ];
 
 const GROUPING: &[Key] = &[

@@ -15,6 +15,19 @@ use hsl::value::Value;
 
 use crate::args::{self, Options};
 
+/// A value as JSON, as `json_encode` writes it without escaping; `None` when JSON cannot hold it.
+#[must_use]
+pub fn value_to_json(value: &Value) -> Option<String> {
+    let style = json::Style { ensure_ascii: false, pretty_print: false };
+    String::from_utf8(json::encode(value, style)?).ok()
+}
+
+/// The value of a JSON text, as `json_decode` reads it; `None` when it is none.
+#[must_use]
+pub fn value_from_json(text: &str) -> Option<Value> {
+    json::decode(text.as_bytes(), false)
+}
+
 /// Registers the chapter.
 pub(crate) fn register(registry: &mut Registry) {
     type Codec = fn(&[u8]) -> Vec<u8>;

@@ -39,19 +39,6 @@ pub(crate) fn condition(filter: pb::Condition) -> Result<Condition> {
         // False is proto3's absent value, so it asks for nothing.
         states.push(StateMatch::Working(working, state.updatefreezing.then_some(true)));
     }
-    let mut groups = FieldSet::default();
-    if let Some(fields) = filter.policygroupings {
-        let named = [
-            (Field::TransportId, fields.transportid),
-            (Field::LocalIp, fields.localip),
-            (Field::RemoteIp, fields.remoteip),
-            (Field::RemoteMx, fields.remotemx),
-            (Field::RecipientDomain, fields.recipientdomain),
-            (Field::JobId, fields.jobid),
-            (Field::Grouping, fields.grouping),
-        ];
-        groups = named.into_iter().filter(|(_, on)| *on).map(|(field, _)| field).collect();
-    }
     Ok(Condition {
         states,
         ids: each(filter.ids, id)?,
@@ -87,8 +74,56 @@ pub(crate) fn condition(filter: pb::Condition) -> Result<Condition> {
             share: filter.probability,
             seed: uuid::Uuid::new_v4().as_u64_pair().0,
         }),
-        policygroupings: groups,
+        policygroupings: field_set(filter.policygroupings),
     })
+}
+
+/// A set of fields; none when it is absent.
+pub(crate) fn field_set(fields: Option<pb::Fields>) -> FieldSet {
+    let fields = fields.unwrap_or_default();
+    let named = [
+        (Field::TransportId, fields.transportid),
+        (Field::LocalIp, fields.localip),
+        (Field::RemoteIp, fields.remoteip),
+        (Field::RemoteMx, fields.remotemx),
+        (Field::RecipientDomain, fields.recipientdomain),
+        (Field::JobId, fields.jobid),
+        (Field::Grouping, fields.grouping),
+    ];
+    named.into_iter().filter(|(_, on)| *on).map(|(field, _)| field).collect()
+}
+
+/// A set of fields for an answer. The protocol has no flag for a tenant.
+pub(crate) fn fields(set: FieldSet) -> pb::Fields {
+    pb::Fields {
+        transportid: set.contains(Field::TransportId),
+        localip: set.contains(Field::LocalIp),
+        remoteip: set.contains(Field::RemoteIp),
+        remotemx: set.contains(Field::RemoteMx),
+        recipientdomain: set.contains(Field::RecipientDomain),
+        jobid: set.contains(Field::JobId),
+        grouping: set.contains(Field::Grouping),
+    }
+}
+
+/// A time to live in seconds: 0 is without end.
+pub(crate) fn ttl(seconds: f64) -> Result<Option<Duration>> {
+    if seconds == 0.0 {
+        return Ok(None);
+    }
+    Duration::try_from_secs_f64(seconds)
+        .map(Some)
+        .map_err(|_| ControlError(format!("{seconds} is no time to live in seconds")))
+}
+
+/// Seconds until then, for an answer: 0 is without end, and what ends now has a moment left.
+pub(crate) fn seconds_until(end: Option<Timestamp>, now: Timestamp) -> f64 {
+    end.map_or(0.0, |end| end.saturating_since(now).as_secs_f64().max(0.001))
+}
+
+/// A tag; the empty one is none.
+pub(crate) fn tag(text: &str) -> Option<mta_types::Tag> {
+    (!text.is_empty()).then(|| text.into())
 }
 
 /// A sort key; one without a field sorts nothing.
@@ -152,7 +187,7 @@ fn each<T, U>(values: Vec<T>, read: impl Fn(T) -> Result<U>) -> Result<Vec<U>> {
     values.into_iter().map(read).collect()
 }
 
-fn wrong(what: &str, number: i32) -> ControlError {
+pub(crate) fn wrong(what: &str, number: i32) -> ControlError {
     ControlError(format!("{number} is no {what}"))
 }
 
@@ -188,7 +223,7 @@ fn text_or_regex(value: pb::CompareStringRegexValue) -> Result<TextMatch> {
     text(&value.value, kind, Case::Sensitive, value.exclude)
 }
 
-fn string_match(value: pb::StringMatch) -> Result<TextMatch> {
+pub(crate) fn string_match(value: pb::StringMatch) -> Result<TextMatch> {
     use pb::string_match::Type;
     let kind = match value.r#type() {
         Type::Exact => TextKind::Exact,
@@ -242,7 +277,7 @@ fn metadata(value: pb::condition::Metadata) -> Result<MetadataMatch> {
     Ok(MetadataMatch { values, exclude: value.exclude })
 }
 
-fn compare_number(value: pb::CompareUInt64) -> Compare<u64> {
+pub(crate) fn compare_number(value: pb::CompareUInt64) -> Compare<u64> {
     let bound = |bound: Option<pb::UInt64Value>| bound.map(|bound| bound.value);
     Compare {
         eq: bound(value.eq),
@@ -254,7 +289,7 @@ fn compare_number(value: pb::CompareUInt64) -> Compare<u64> {
     }
 }
 
-fn compare_time(value: pb::CompareTime) -> Result<Compare<TimeValue>> {
+pub(crate) fn compare_time(value: pb::CompareTime) -> Result<Compare<TimeValue>> {
     let bound = |bound: Option<pb::TimeValue>| bound.map(time).transpose();
     Ok(Compare {
         eq: bound(value.eq)?,

@@ -2,5 +2,11 @@
 
 pub(crate) mod condition;
 pub(crate) mod config;
+pub(crate) mod policy;
 pub(crate) mod process;
 pub(crate) mod queue;
+pub(crate) mod resolver;
+pub(crate) mod script;
+pub(crate) mod summary;
+pub(crate) mod suspend;
+pub(crate) mod transfer;

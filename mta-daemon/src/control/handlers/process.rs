@@ -46,6 +46,12 @@ pub(crate) fn stats(core: &Core) -> ProcessStatsResponse {
     }
 }
 
+/// The version of this program.
+pub(crate) fn version_response() -> pb::VersionResponse {
+    let stats::process::Version { major, minor, patch } = version();
+    pb::VersionResponse { major, minor, patch }
+}
+
 fn version() -> stats::process::Version {
     let part = |text: &str| text.parse().unwrap_or(0);
     stats::process::Version {

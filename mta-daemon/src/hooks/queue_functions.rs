@@ -1,0 +1,205 @@
+//! `queue_suspend`, `queue_policy`, `queue_policy_delete`: scripts that hold deliveries back.
+//!
+//! A mistake of the script (an unknown field, a pattern that is none) is an error; what the queue
+//! refuses (an equal one that was to be kept, a counter that is not configured) gives none.
+
+use std::num::NonZeroU32;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use hsl::host::{Registry, Thrown};
+use hsl::{Array, Value};
+use queue::policy::dynamic::{DynamicKind, NewDynamic, OnEqual};
+use queue::policy::{Limits, Properties, Property};
+use queue::suspend::NewSuspend;
+use queue::window::{Algorithm, Rate};
+use queue::{Field, FieldSet, Pattern, PerField};
+
+use crate::hooks::shared::{put, text};
+use crate::hooks::verdict;
+use crate::services::CoreSlot;
+
+/// Registers the functions.
+pub(crate) fn register(registry: &mut Registry, slot: &CoreSlot) {
+    let core = Arc::clone(slot);
+    registry.function(
+        "queue_suspend(array fields, number ttl, array options = []) -> array or none",
+        "Stops the pickup of messages that match all fields for so many seconds.",
+        move |_, args| -> Result<Value, Thrown> {
+            let options = array(args.get(2));
+            let new = NewSuspend {
+                id: verdict::text(&options, "id").map(Into::into),
+                matches: patterns("queue_suspend", &array(args.first()))?,
+                ttl: ttl("queue_suspend", args.get(1))?,
+                tag: verdict::text(&options, "tag").map(Into::into),
+                properties: properties(&options),
+                on_equal: on_equal(&options),
+            };
+            let Some(core) = core.get().and_then(Weak::upgrade) else { return Ok(Value::None) };
+            Ok(core.queue.add_suspend(new).map_or(Value::None, |id| added(&id)))
+        },
+    );
+    let core = Arc::clone(slot);
+    registry.function(
+        "queue_policy(array fields, array condition, array policy, number ttl, array options = []) \
+         -> array or none",
+        "Sets limits on the deliveries of a configured policy that match, for so many seconds.",
+        move |_, args| -> Result<Value, Thrown> {
+            let fields: FieldSet = array(args.first())
+                .values()
+                .map(|name| field("queue_policy", name))
+                .collect::<Result<_, _>>()?;
+            let matches = patterns("queue_policy", &array(args.get(1)))?;
+            let ttl = ttl("queue_policy", args.get(3))?;
+            let options = array(args.get(4));
+            let Some(core) = core.get().and_then(Weak::upgrade) else { return Ok(Value::None) };
+            let new = NewDynamic {
+                id: verdict::text(&options, "id").map(Into::into),
+                fields,
+                kind: kind(&options)?,
+                matches,
+                then: limits(&array(args.get(2)), core.queue.rate_algorithm(fields))?,
+                ttl,
+                on_equal: on_equal(&options),
+            };
+            Ok(core.queue.add_policy(new).map_or(Value::None, |id| added(&id)))
+        },
+    );
+    let core = Arc::clone(slot);
+    registry.function(
+        "queue_policy_delete(string id) -> boolean or none",
+        "Deletes what queue_policy added; true when it was there.",
+        move |_, args| -> Value {
+            let id = args.first().and_then(Value::as_text).unwrap_or_default();
+            let core = core.get().and_then(Weak::upgrade);
+            core.map_or(Value::None, |core| Value::Bool(core.queue.delete_policy(id)))
+        },
+    );
+}
+
+fn array(value: Option<&Value>) -> Array {
+    match value {
+        Some(Value::Array(array)) => array.clone(),
+        _ => Array::new(),
+    }
+}
+
+fn added(id: &str) -> Value {
+    let mut out = Array::new();
+    put(&mut out, "id", id);
+    Value::Array(out)
+}
+
+fn field(function: &str, name: &Value) -> Result<Field, Thrown> {
+    text(name).parse().map_err(|error| Thrown::new(format!("{function}: {error}")))
+}
+
+fn patterns(function: &str, values: &Array) -> Result<PerField<Pattern>, Thrown> {
+    let mut patterns = PerField::default();
+    for (name, value) in values.iter() {
+        if value.is_none() {
+            continue;
+        }
+        let field = field(function, &name.to_value())?;
+        let pattern = Pattern::parse(field, &text(value))
+            .map_err(|error| Thrown::new(format!("{function}: {error}")))?;
+        patterns.set(field, Some(pattern));
+    }
+    Ok(patterns)
+}
+
+/// Seconds; 0 is until deleted, as in the plugin interface.
+fn ttl(function: &str, value: Option<&Value>) -> Result<Option<Duration>, Thrown> {
+    let seconds = value.and_then(Value::as_number).unwrap_or(0.0);
+    if seconds == 0.0 {
+        return Ok(None);
+    }
+    Duration::try_from_secs_f64(seconds)
+        .map(Some)
+        .map_err(|_| Thrown::new(format!("{function}: {seconds} is no time to live in seconds")))
+}
+
+fn on_equal(options: &Array) -> OnEqual {
+    if options.get_text("update").is_none_or(Value::is_truthy) {
+        OnEqual::Update
+    } else {
+        OnEqual::Keep
+    }
+}
+
+fn kind(options: &Array) -> Result<DynamicKind, Thrown> {
+    match verdict::text(options, "type").as_deref() {
+        None | Some("dynamic") => Ok(DynamicKind::Dynamic),
+        Some("warmup") => Ok(DynamicKind::WarmUp),
+        Some("backoff") => Ok(DynamicKind::BackOff),
+        Some(other) => Err(Thrown::new(format!("queue_policy: type {other} is unknown"))),
+    }
+}
+
+fn limits(policy: &Array, algorithm: Algorithm) -> Result<Limits, Thrown> {
+    let wrong = |what: &str| Thrown::new(format!("queue_policy: {what}"));
+    let whole = |value: &Value, what: &str| {
+        let number = value.as_number().filter(|n| (0.0..=f64::from(u32::MAX)).contains(n));
+        // In the range, so the cast only cuts a fraction off.
+        number.map(|number| number as u32).ok_or_else(|| wrong(what))
+    };
+    let concurrency = match policy.get_text("concurrency") {
+        None | Some(Value::None) => None,
+        Some(limit) => NonZeroU32::new(whole(limit, "concurrency is no number of connections")?),
+    };
+    let rate = match policy.get_text("rate") {
+        None | Some(Value::None) => None,
+        Some(rate) => read_rate(rate).map_err(|()| wrong("rate is not [messages, seconds]"))?,
+    };
+    let connectinterval = match policy.get_text("connectinterval") {
+        None | Some(Value::None) => None,
+        Some(seconds) => {
+            let seconds = seconds.as_number().unwrap_or(-1.0);
+            let interval = Duration::try_from_secs_f64(seconds);
+            let interval =
+                interval.map_err(|_| wrong("connectinterval is no number of seconds"))?;
+            Some(interval).filter(|interval| !interval.is_zero())
+        }
+    };
+    Ok(Limits {
+        concurrency,
+        rate,
+        algorithm,
+        connectinterval,
+        tag: verdict::text(policy, "tag").map(Into::into),
+        stop: verdict::flag(policy, "stop"),
+        cluster: verdict::flag(policy, "cluster"),
+        properties: properties(policy),
+    })
+}
+
+/// `[messages, seconds]`, or `messages` per second; 0 messages are no limit.
+fn read_rate(value: &Value) -> Result<Option<Rate>, ()> {
+    let (count, seconds) = match value {
+        Value::Array(pair) => {
+            let mut parts = pair.values().map(Value::as_number);
+            (parts.next().flatten(), parts.next().flatten())
+        }
+        one => (one.as_number(), Some(1.0)),
+    };
+    let (Some(count), Some(seconds)) = (count, seconds) else { return Err(()) };
+    if !(0.0..=f64::from(u32::MAX)).contains(&count) {
+        return Err(());
+    }
+    if count == 0.0 {
+        return Ok(None);
+    }
+    let interval = Duration::try_from_secs_f64(seconds).map_err(|_| ())?;
+    // In the range, so the cast only cuts a fraction off.
+    Rate::new(count as u32, interval).map(Some).ok_or(())
+}
+
+fn properties(options: &Array) -> Properties {
+    let given = array(options.get_text("properties"));
+    let read = |value: &Value| match value {
+        Value::Number(number) => Property::Number(*number),
+        Value::Bool(flag) => Property::Boolean(*flag),
+        other => Property::Text(text(other).into()),
+    };
+    given.iter().map(|(key, value)| (text(&key.to_value()).into(), read(value))).collect()
+}
