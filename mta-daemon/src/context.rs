@@ -1,5 +1,7 @@
 //! The shared handles of one daemon: everything hangs off [`Core`], nothing is global.
 
+use std::sync::Arc;
+
 use arc_swap::ArcSwap;
 use config::{Loaded, Startup};
 use plugin_host::PluginHost;
@@ -22,7 +24,7 @@ pub(crate) struct Core {
     /// The running configuration, replaced whole by a reload; take a snapshot and keep to it.
     pub(crate) generation: ArcSwap<Generation>,
     pub(crate) spool: spool::Spool,
-    pub(crate) queue: QueueService,
+    pub(crate) queue: Arc<QueueService>,
     pub(crate) ids: IdSource,
     pub(crate) scripts: ScriptWorld,
     /// What hook scripts may call, by hook.

@@ -44,8 +44,7 @@ pub(crate) async fn run(core: &Arc<Core>) -> Result<(), GenerationError> {
             if changes.is_empty() {
                 tracing::info!("config.reloaded");
             }
-            let settings = crate::startup::queue_settings(&new);
-            core.queue.lock().configure(settings, crate::time::now());
+            core.queue.configure(&new.running);
             let (lists, groupings) = (new.lists.clone(), new.groupings.clone());
             tokio::task::block_in_place(|| core.queue.configure_running(lists, groupings));
             let running = &new.running.plugins;

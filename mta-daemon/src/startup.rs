@@ -1,13 +1,14 @@
 //! The order of birth: configuration, sockets, keys, privileges, spool, queue, listeners, ready.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use config::startup::{Corrupt, ServerKind};
-use config::{Loaded, Startup};
+use config::{Loaded, Running, Startup};
 use hsl::host::Registry;
 use mta_types::Timestamp;
 use queue::Queue;
@@ -100,7 +101,7 @@ pub async fn check(options: &Options) -> Result<(), GenerationError> {
     let refused =
         |error: plugin_host::LoadError| GenerationError { findings: vec![error.to_string()] };
     // Names are needed to compile scripts; nothing is initialised, so nothing starts.
-    let plugins = plugins::load(startup, None).map_err(refused)?;
+    let plugins = plugins::load(startup, None, None).map_err(refused)?;
     let mut registry = library(&slot);
     plugins.register(&mut registry).map_err(refused)?;
     let hook_sets = HookSets::new(&registry.freeze(), &services::standard_library(&slot));
@@ -144,17 +145,21 @@ impl Daemon {
         let running = reload::read_running(startup)?;
         reload::name_ignored_keys(&loaded);
         reload::name_ignored_keys(&running);
-        let plugins = plugins::load(startup, Some(&running))?;
+        let rules = QueueRules::read(&loaded)?;
+        let settings = queue_settings(&running.config);
+        let queue = Arc::new(QueueService::new(Queue::new(settings)));
+        let plugins = plugins::load(startup, Some(&running), Some(Arc::clone(&queue)))?;
         let mut registry = library(&slot);
+        let apply_rules = || {
+            let mut queue = queue.lock();
+            queue.configure_policies(rules.policies, time::now());
+            queue.configure_suspends(rules.suspends, time::now());
+        };
         // A plugin may wait for its own threads here.
-        tokio::task::block_in_place(|| plugins::start(&plugins, &mut registry))?;
+        tokio::task::block_in_place(|| plugins::start(&plugins, &mut registry, apply_rules))?;
         let hook_sets = HookSets::new(&registry.freeze(), &services::standard_library(&slot));
         let generation = reload::load(&loaded, &early_keys, &hook_sets, &stats)?;
-        let rules = QueueRules::read(&loaded)?;
-        let mut queue = Queue::new(queue_settings(&generation));
-        queue.configure_policies(rules.policies, time::now());
-        queue.configure_suspends(rules.suspends, time::now());
-        let (spool, report) = open_spool(startup, &mut queue).await?;
+        let (spool, report) = open_spool(startup, &queue).await?;
         tracing::info!(
             messages = report.messages,
             rows = report.rows,
@@ -162,7 +167,6 @@ impl Daemon {
             duration_ms = u64::try_from(report.took.as_millis()).unwrap_or(u64::MAX),
             "spool.loaded"
         );
-        let queue = QueueService::new(queue);
         queue.configure_delivery(rules.delivery);
         queue.configure_running(generation.lists.clone(), generation.groupings.clone());
         let core = Arc::new(Core {
@@ -302,7 +306,7 @@ fn prepare_spool_folder(startup: &Startup) -> std::io::Result<()> {
 /// Opens the spool and fills the queue with what it holds.
 async fn open_spool(
     startup: &Startup,
-    queue: &mut Queue,
+    queue: &QueueService,
 ) -> Result<(Spool, spool::LoadReport), StartError> {
     let settings = &startup.spool;
     let config = spool::Config {
@@ -324,7 +328,7 @@ async fn open_spool(
     let now = time::now();
     // Reading the spool blocks; nothing else runs yet.
     let opened = tokio::task::block_in_place(|| {
-        Spool::open(config, platform, &mut |found| recover(queue, &found, now))
+        Spool::open(config, platform, &mut |found| recover(&mut queue.lock(), &found, now))
     })?;
     Ok(opened)
 }
@@ -388,12 +392,12 @@ fn log_spool_event(event: spool::Event) {
     }
 }
 
-pub(crate) fn queue_settings(generation: &crate::generation::Generation) -> queue::Settings {
+fn queue_settings(running: &Running) -> queue::Settings {
     let mut seed = [0; 8];
     seed.copy_from_slice(&uuid::Uuid::new_v4().as_bytes()[..8]);
     queue::Settings {
-        concurrency: Some(generation.running.queues.concurrency_total),
-        hosts: std::num::NonZeroU32::MIN,
+        concurrency: Some(running.queues.concurrency_total),
+        hosts: NonZeroU32::MIN,
         seed: u64::from_le_bytes(seed),
     }
 }

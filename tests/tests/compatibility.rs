@@ -73,7 +73,7 @@ fn library(out: &mut String) {
 }
 
 fn header(out: &mut String) {
-    out.push_str("\n## Functions of `HalonMTA.h`\n\nAll are declared and exported. Calls about suspends, policies and lists of the queue and about\ninjection answer with failure in this release; the others are implemented.\n\n");
+    out.push_str("\n## Functions of `HalonMTA.h`\n\nAll are declared and exported. Calls about injection answer with failure in this release; the\nothers are implemented.\n\n");
     for function in plugin_abi::signatures::functions() {
         let _ = writeln!(out, "- `{}`", function.name);
     }

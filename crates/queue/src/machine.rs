@@ -172,6 +172,12 @@ impl Queue {
         }
     }
 
+    /// The settings in use.
+    #[must_use]
+    pub const fn settings(&self) -> Settings {
+        self.settings
+    }
+
     /// Takes new settings.
     pub fn configure(&mut self, settings: Settings, now: Timestamp) {
         self.settings = settings;

@@ -1,15 +1,18 @@
 //! Native plugins: loaded at start, asked by scripts and operators, told of reloads and the end.
 //!
 //! [`delivery`] – attempts that a plugin makes; [`decision`] – queue plugins; [`message`] – a queued
-//! message as both see it.
+//! message as both see it; [`queue`] – suspends, policies and lists.
 
 pub(crate) mod decision;
 pub(crate) mod delivery;
 pub(crate) mod message;
+pub(crate) mod queue;
 
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::plugins::queue::PluginQueue;
+use crate::queue_service::QueueService;
 use config::{Loaded, Running, Startup};
 use hsl::Value;
 use hsl::host::Registry;
@@ -23,19 +26,31 @@ use plugin_host::{FileContent, LoadError, PluginHost, Program, Services, ValueSe
 pub(crate) fn load(
     startup: &Startup,
     running: Option<&Loaded<Running>>,
+    queue: Option<Arc<QueueService>>,
 ) -> Result<PluginHost, LoadError> {
     let block = |id: &str| running.and_then(|running| running.config.plugins.get(id).cloned());
     let found = specs(&startup.environment.pluginspath, Program::Smtpd, &startup.plugins, block);
-    PluginHost::load(found, Program::Smtpd, Services::none().with_values(Arc::new(ScriptValues)))
+    let mut services = Services::none().with_values(Arc::new(ScriptValues));
+    if let Some(queue) = queue {
+        services = services.with_queue(Arc::new(PluginQueue(queue)));
+    }
+    PluginHost::load(found, Program::Smtpd, services)
 }
 
-/// Starts the plugins and registers what they offer to scripts.
+/// Starts the plugins and registers what they offer to scripts. `apply_rules` puts the policies and
+/// suspensions of the configuration in force: after the first initialisation, which may make lists
+/// that they refer to, and before the second, which may add to them.
 ///
 /// # Errors
 ///
 /// [`LoadError`] naming the plugin that refused.
-pub(crate) fn start(host: &PluginHost, registry: &mut Registry) -> Result<(), LoadError> {
+pub(crate) fn start(
+    host: &PluginHost,
+    registry: &mut Registry,
+    apply_rules: impl FnOnce(),
+) -> Result<(), LoadError> {
     host.early_init()?;
+    apply_rules();
     host.init()?;
     host.register(registry)
 }

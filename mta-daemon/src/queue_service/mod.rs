@@ -15,15 +15,18 @@ pub(crate) mod rule_files;
 pub(crate) mod rules;
 
 use std::collections::HashMap;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
+use config::Running;
 use mta_types::MessageId;
 use parking_lot::{Mutex, MutexGuard};
-use queue::Queue;
+use queue::{Queue, Settings};
 use tokio::sync::Notify;
 
 use crate::outbound::plan::Plan;
 use crate::plugins::decision::GivenBack;
+use crate::time;
 
 /// The queue with what belongs to it.
 pub(crate) struct QueueService {
@@ -54,6 +57,25 @@ impl QueueService {
     /// The queue itself. Keep the guard for a few steps only: everybody waits for it.
     pub(crate) fn lock(&self) -> MutexGuard<'_, Queue> {
         self.machine.lock()
+    }
+
+    /// Takes the limits of a running configuration.
+    pub(crate) fn configure(&self, running: &Running) {
+        let concurrency = Some(running.queues.concurrency_total);
+        self.change(|settings| Settings { concurrency, ..settings });
+    }
+
+    /// Divides the limits of cluster-wide policies by a number of hosts.
+    pub(crate) fn set_hosts(&self, hosts: NonZeroU32) {
+        self.change(|settings| Settings { hosts, ..settings });
+    }
+
+    fn change(&self, change: impl FnOnce(Settings) -> Settings) {
+        let mut queue = self.lock();
+        let settings = change(queue.settings());
+        queue.configure(settings, time::now());
+        drop(queue);
+        self.wake.notify_one();
     }
 
     /// Remembers how a row will be delivered; call before it is activated.

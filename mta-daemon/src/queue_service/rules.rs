@@ -181,7 +181,6 @@ impl QueueService {
     }
 }
 
-#[cfg_attr(not(test), expect(dead_code, reason = "the way in for the lists of plugins"))]
 impl QueueService {
     /// Makes a list at run time, empty unless the configuration has one of that name.
     pub(crate) fn add_list(&self, field: Field, name: &str) {

@@ -113,6 +113,38 @@ async fn queue_plugins_give_messages_back_and_take_source_addresses_away() {
     assert!(line.contains("ended [null,\"plugin\",{\"error\":\"NO_IPS\"}]"), "{line}");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn plugins_add_lists_policies_and_suspends_from_their_first_call_on() {
+    let sink = SmtpSink::start().await;
+    let build = tempfile::tempdir().unwrap();
+    let library = compile(RULES, "rules", build.path());
+    let startup = format!("plugins:\n  - id: rules\n    path: {}\n", library.display());
+    let running = format!(
+        "transportgroups:\n  - id: group\n    transports:\n      - id: out\n        connection:\n          \
+         server: 127.0.0.1\n          port: {}\n\
+         scripting:\n  hooks:\n    postdelivery: |\n      \
+         syslog(\"info\", \"tags \" . json_encode([$message[\"recipient\"], $arguments[\"policy\"][\"tags\"]]));\n",
+        sink.address.port()
+    );
+    let dir = configured(&startup, &running);
+    // The list is the plugin's; the counter is there for its policy.
+    let policies = "version: \"5.6\"\npolicies:\n  - fields: [recipientdomain]\n    conditions:\n      \
+                    - if:\n          recipientdomain: '@known'\n        then:\n          tag: listed\n";
+    std::fs::write(dir.path().join("smtpd-policy.yaml"), policies).unwrap();
+    let program = Program::start(dir.path());
+
+    send(&program, "to@held.example").await;
+    send(&program, "to@listed.example").await;
+    send(&program, "to@added.example").await;
+    let line = program.log_until("tags [\"to@listed.example\"");
+    assert!(line.contains("[\"listed\"]"), "{line}");
+    let line = program.log_until("tags [\"to@added.example\"");
+    assert!(line.contains("[\"added\"]"), "{line}");
+    // The suspend ends after a second, and the message that came first goes last.
+    let arrived = sink.wait_for(3).await;
+    assert_eq!(arrived[2].to, ["<to@held.example>"]);
+}
+
 /// Writes the message to a file; the arguments say where and with which code.
 const DELIVER: &str = r#"
 #include <HalonMTA.h>
@@ -210,5 +242,42 @@ bool Halon_queue_insert_callback(HalonQueueContext *context)
             left[kept++] = localips[at];
     HalonMTA_queue_setinfo(context, HALONMTA_INFO_LOCALIPS, left, kept);
     return true;
+}
+"#;
+
+/// Makes a list early, then a policy and a suspend; a suspend that is taken back holds nothing.
+const RULES: &str = r#"
+#include <HalonMTA.h>
+#include <stdlib.h>
+#include <string.h>
+
+int Halon_version() { return HALONMTA_PLUGIN_VERSION; }
+
+bool Halon_early_init(HalonInitContext *context)
+{
+    (void)context;
+    HalonMTA_queue_list_add(HALONMTA_QUEUE_RECIPIENTDOMAIN, "known");
+    HalonMTA_queue_list_item_add(HALONMTA_QUEUE_RECIPIENTDOMAIN, "known", "listed.example");
+    HalonMTA_queue_list_reload(0, NULL);
+    return true;
+}
+
+bool Halon_init(HalonInitContext *context)
+{
+    (void)context;
+    char *id = HalonMTA_queue_policy_add(HALONMTA_QUEUE_RECIPIENTDOMAIN, NULL, NULL, NULL, NULL, "added.example",
+                                         NULL, 2, 0, 0, "added", 60);
+    bool good = id && HalonMTA_queue_policy_update(id, 3, 0, 0, "added", 60);
+    free(id);
+    /* There is no counter of these fields. */
+    good = good && !HalonMTA_queue_policy_add(HALONMTA_QUEUE_JOBID, NULL, NULL, NULL, NULL, NULL, "job", 1, 0, 0,
+                                              NULL, 60);
+    id = HalonMTA_queue_suspend_add(NULL, NULL, NULL, NULL, NULL, NULL, "everything", 0);
+    good = good && id && HalonMTA_queue_suspend_delete(id) && !HalonMTA_queue_suspend_delete(id);
+    free(id);
+    id = HalonMTA_queue_suspend_add5("mine", NULL, NULL, NULL, NULL, "held.example", NULL, NULL, NULL, "held", NULL, 0, 1);
+    good = good && id && strcmp(id, "mine") == 0;
+    free(id);
+    return good;
 }
 "#;

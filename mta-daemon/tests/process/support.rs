@@ -94,12 +94,13 @@ pub(crate) fn configured(startup: &str, running: &str) -> TempDir {
         "version: \"5.6\"\n\
          servers:\n  - id: default\n    listeners:\n      - port: 0\n        address: 127.0.0.1\n\
          spool:\n  path: {}\n\
-         environment:\n  appconf: {}\n  pluginspath: {}\n  deliveryconf: {}\n  controlsocket:\n    path: {}\n\
+         environment:\n  appconf: {}\n  pluginspath: {}\n  deliveryconf: {}\n  policyconf: {}\n  controlsocket:\n    path: {}\n\
          {startup}",
         at("queue"),
         at("smtpd-app.yaml"),
         at("plugins"),
         at("smtpd-delivery.yaml"),
+        at("smtpd-policy.yaml"),
         at("smtpd.ctl"),
     );
     std::fs::write(dir.path().join("smtpd.yaml"), text).expect("writable");
@@ -109,5 +110,7 @@ pub(crate) fn configured(startup: &str, running: &str) -> TempDir {
     let text = "version: \"5.6\"\n\
                 delivery:\n  default:\n    pooling:\n      enabled: true\n      timeout: 10\n";
     std::fs::write(dir.path().join("smtpd-delivery.yaml"), text).expect("writable");
+    let text = "version: \"5.6\"\npolicies: []\n";
+    std::fs::write(dir.path().join("smtpd-policy.yaml"), text).expect("writable");
     dir
 }
