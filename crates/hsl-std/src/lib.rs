@@ -54,7 +54,7 @@ pub fn register(registry: &mut Registry, services: &Services) {
     dns::register(registry, services);
     encoding::register(registry);
     file_http::register(registry, services);
-    mail::register(registry);
+    mail::register(registry, services);
     math::register(registry);
     mime::register(registry, services);
     misc::register(registry, services);
