@@ -28,6 +28,7 @@ mod math;
 pub mod mime;
 mod misc;
 mod old_names;
+mod protocols;
 mod random;
 mod regex;
 mod regex_engine;
@@ -58,6 +59,7 @@ pub fn register(registry: &mut Registry, services: &Services) {
     math::register(registry);
     mime::register(registry, services);
     misc::register(registry, services);
+    protocols::register(registry, services);
     regex::register(registry);
     shared_memory::register(registry);
     string::register(registry);

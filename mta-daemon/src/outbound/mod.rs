@@ -8,4 +8,5 @@ pub(crate) mod dispatch;
 pub(crate) mod outcome;
 pub(crate) mod plan;
 pub(crate) mod pool;
+pub(crate) mod script_client;
 pub(crate) mod smtp;

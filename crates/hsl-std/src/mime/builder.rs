@@ -122,6 +122,7 @@ pub(super) fn class(class: &mut ClassBuilder, services: &Services) {
         Ok(())
     });
     super::queue::method(class, services, |ctx| Ok(Arc::new(written(ctx)?)));
+    super::queue::send_method(class, services, |ctx| Ok(Arc::new(written(ctx)?)));
 }
 
 fn written(ctx: &mut CallContext<'_>) -> Result<Vec<u8>, Thrown> {

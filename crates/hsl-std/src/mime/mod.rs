@@ -56,6 +56,7 @@ impl<F> Access for F where
 pub fn mail_message_methods(class: &mut ClassBuilder, services: &Services, access: impl Access) {
     part::methods(class, access.clone());
     message::methods(class, services, access.clone());
+    message::send(class, services, access.clone());
     dkim::message_method(class, services, access.clone());
     dkim::verify_method(class, services, access);
 }
