@@ -11,6 +11,7 @@ use hsl_std::services::{
 };
 
 use crate::context::Core;
+use crate::outbound::script_client::DaemonClient;
 use crate::script_mail::DaemonQueue;
 
 /// The daemon as scripts' functions reach it; filled once the daemon is there.
@@ -22,6 +23,7 @@ pub(crate) fn standard_library(slot: &CoreSlot) -> Services {
         resolver: Arc::new(DaemonResolver(Arc::clone(slot))),
         log: Arc::new(DaemonLog),
         mail_queue: Arc::new(DaemonQueue(Arc::clone(slot))),
+        mail_client: Arc::new(DaemonClient(Arc::clone(slot))),
         keys: Arc::new(DaemonKeys(Arc::clone(slot))),
         hostname: crate::generation::system_hostname(),
         ..Services::default()

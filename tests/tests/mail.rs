@@ -3,7 +3,7 @@
 
 use system_tests::{Setup, TestDaemon};
 use testkit::smtp_client::SmtpClient;
-use testkit::smtp_sink::SmtpSink;
+use testkit::smtp_sink::{SinkBehaviour, SmtpSink};
 
 /// Two parts, with line folds and white space that a writer of its own would lose.
 const MIXED: &str = "Subject:  =?utf-8?q?gr=C3=BC=C3=9Fe?=\r\n\
@@ -171,5 +171,115 @@ async fn a_copy_that_cannot_be_queued_throws() {
     let mut daemon = TestDaemon::start(setup).await;
     let reply = deliver(&daemon, &["x@example.org"], MIXED).await;
     assert!(reply.starts_with("250 ") && reply.ends_with("refused as they should be"), "{reply}");
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn in_line_delivery_refuses_when_the_back_end_refuses_and_queues_nothing() {
+    let refuse = SinkBehaviour::default().reply("RCPT TO:<BAD@", "550 5.1.1 No such user");
+    let sink = SmtpSink::start_with(refuse).await;
+    let port = sink.address.port();
+    let script = format!(
+        r#"$mail = $arguments["mail"];
+           $mail->addHeader("X-In-Line", "yes");
+           $to = array_map(function ($r) {{ return $r["address"]; }}, $transaction["recipients"]);
+           $r = $mail->send($transaction["senderaddress"], $to, ["host" => "127.0.0.1", "port" => {port}]);
+           if (!isset($r["result"])) Defer($r["error"]["message"]);
+           $codes = ["reply_codes" => ["code" => $r["result"]["code"], "enhanced" => $r["result"]["enhanced"]]];
+           if ($r["result"]["code"] >= 500) Reject($r["result"]["state"] . " " . $r["result"]["reason"][0], $codes);
+           if ($r["connection"]["remoteip"] != "127.0.0.1" or $r["tls"]["started"]) Reject("facts");
+           Accept([...$codes, "reason" => $r["result"]["reason"]]);"#
+    );
+    let mut daemon = TestDaemon::start(Setup::default().hook("eod", &script)).await;
+    let reply = deliver(&daemon, &["x@example.org", "bad@example.org"], MIXED).await;
+    assert_eq!(reply, "550 5.1.1 RCPT No such user");
+    assert!(sink.messages().is_empty() && !sink.commands().iter().any(|line| line == "DATA"));
+    let reply = deliver(&daemon, &["x@example.org", "y@example.org"], MIXED).await;
+    assert!(reply.starts_with("250 2.0.0 "), "{reply}");
+    let message = sink.wait_for(1).await.remove(0);
+    assert_eq!(message.to, ["<x@example.org>", "<y@example.org>"]);
+    assert_eq!(message.content, format!("X-In-Line: yes\r\n{MIXED}"));
+    drop(sink);
+    let reply = deliver(&daemon, &["x@example.org"], MIXED).await;
+    assert!(reply.starts_with("421 ") || reply.starts_with("451 "), "{reply}");
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn scripts_ask_other_servers_about_recipients_and_logins() {
+    let mut behaviour = SinkBehaviour::default()
+        .reply("RCPT TO:<BAD@", "550 5.1.1 No such user")
+        .reply("RCPT TO:<LATER@", "451 4.2.0 Busy")
+        .reply("AUTH PLAIN AGEACQ", "235 2.7.0 Welcome")
+        .reply("AUTH PLAIN", "535 5.7.8 No");
+    behaviour.extensions.push("AUTH PLAIN".to_owned());
+    let sink = SmtpSink::start_with(behaviour).await;
+    let setup = Setup { next_hop: Some(sink.address), ..Setup::default() }.hook(
+        "mailfrom",
+        &format!(
+            r#"$server = ["host" => "127.0.0.1", "port" => {}, "helo" => "asks.example"];
+               $ask = function ($to) closure ($server) {{ return smtp_lookup_rcpt($server, "", $to); }};
+               $more = smtp_lookup_rcpt($server, "", "bad@example.org", ["extended_result" => true]);
+               Reject(array_join([
+                   ...array_map($ask, ["good@example.org", "bad@example.org", "later@example.org"]),
+                   smtp_lookup_rcpt("out", "f@example.org", "good@example.org"),
+                   smtp_lookup_rcpt(["host" => "127.0.0.1", "port" => 1], "", "good@example.org"),
+                   $more["error_code"], $more["error_message"], $more["on_rcptto"] ? "rcpt" : "else",
+                   smtp_lookup_auth($server, "a", "\t"), smtp_lookup_auth($server, "a", "wrong"),
+               ], ","));"#,
+            sink.address.port()
+        ),
+    );
+    let mut daemon = TestDaemon::start(setup).await;
+    let (mut client, _) = SmtpClient::connect(daemon.address()).await;
+    client.command("EHLO client.example").await;
+    let reply = client.command("MAIL FROM:<a@client.example>").await;
+    assert!(reply.ends_with(" 1,0,-1,1,-1,550,No such user,rcpt,1,0"), "{reply}");
+    assert!(sink.commands().iter().any(|line| line == "EHLO asks.example"));
+    assert!(!sink.commands().iter().any(|line| line == "DATA"));
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_signed_by_key_id_verifies_where_it_arrives() {
+    let sink = SmtpSink::start().await;
+    let key = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g\n-----END PRIVATE KEY-----";
+    let setup = Setup {
+        next_hop: Some(sink.address),
+        running: format!(
+            "pki:\n  private:\n    - id: dkim\n      privatekey:\n        data: |\n          {}\n",
+            key.replace('\n', "\n          ")
+        ),
+        ..Setup::default()
+    }
+    .hook(
+        "eod",
+        r#"$mail = $arguments["mail"];
+           $dns = function ($host) {
+               if ($host != "s._domainkey.client.example") return ["error" => "permerror"];
+               return ["result" => "v=DKIM1; k=ed25519; p=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="];
+           };
+           $field = $mail->getHeader("DKIM-Signature", ["field" => true]);
+           if (!$field) {
+               $mail->delHeader("X-Folded");
+               $options = ["algorithm" => "ed25519-sha256", "additional_headers" => ["content-type"]];
+               if (!$mail->signDKIM("s", "client.example", "pki:dkim", $options)) Reject("no key");
+               foreach ($transaction["recipients"] as $r)
+                   $mail->queue($transaction["senderaddress"], $r["address"], $r["transportid"]);
+               Accept();
+           }
+           $result = $mail->verifyDKIM($field, ["dns_function" => $dns]);
+           Reject($result["result"] . " " . ($result["error"] ?? "") . $result["tags"]["d"]);"#,
+    );
+    let mut daemon = TestDaemon::start(setup).await;
+    let message = format!("From: a@client.example\r\n{MIXED}");
+    let reply = deliver(&daemon, &["x@example.org"], &message).await;
+    assert!(reply.starts_with("250 "), "{reply}");
+    let signed = sink.wait_for(1).await.remove(0).content;
+    assert!(signed.contains("\r\nDKIM-Signature: v=1; a=ed25519-sha256;"), "{signed}");
+    let reply = deliver(&daemon, &["x@example.org"], &signed).await;
+    assert!(reply.ends_with(" pass client.example"), "{reply}");
+    let reply = deliver(&daemon, &["x@example.org"], &signed.replace("stays", "goes")).await;
+    assert!(reply.ends_with(" permerror body hash did not verifyclient.example"), "{reply}");
     daemon.stop().await;
 }

@@ -33,6 +33,32 @@ async fn send(daemon: &TestDaemon, to: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_subject_of_what_is_stored_is_listed() {
+    let setup = Setup::default().hook(
+        "eod",
+        r#"foreach ($transaction["recipients"] as $r) {
+               $arguments["mail"]->queue($transaction["senderaddress"], $r["address"], "out", ["hold" => true]);
+               $arguments["mail"]->setHeader("Subject", "grüße");
+           }
+           Accept();"#,
+    );
+    let mut daemon = TestDaemon::start(setup).await;
+    let (mut client, _) = SmtpClient::connect(daemon.address()).await;
+    client.command("EHLO client.example").await;
+    let to = ["one@example.org", "two@example.org"];
+    let reply = client.deliver("a@client.example", &to, MESSAGE).await;
+    assert!(reply.starts_with("250 "), "{reply}");
+    let list = ask(&daemon, |client| {
+        client.call(call::QUEUE_LIST, &pb::QueueListRequest::default()).unwrap()
+    })
+    .await;
+    let mut subjects: Vec<_> = list.items.iter().map(|item| item.subject.clone()).collect();
+    subjects.sort();
+    assert_eq!(subjects, ["grüße", "hello"]);
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rows_are_listed_held_released_and_deleted() {
     let sink = SmtpSink::start().await;
     let setup = Setup { next_hop: Some(sink.address), ..Setup::default() }.hook(

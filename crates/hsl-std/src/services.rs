@@ -34,6 +34,8 @@ pub struct Services {
     pub files: Arc<dyn Files>,
     /// Takes the messages of `queue`.
     pub mail_queue: Arc<dyn MailQueue>,
+    /// Speaks SMTP for `send`, `smtp_lookup_rcpt` and `smtp_lookup_auth`.
+    pub mail_client: Arc<dyn MailClient>,
     /// Finds the keys and certificates that scripts name `pki:X`.
     pub keys: Arc<dyn Keys>,
     /// What `gethostname` says.
@@ -54,6 +56,7 @@ impl Default for Services {
             log: Arc::new(NoLog),
             files: Arc::new(NoFiles),
             mail_queue: Arc::new(NoMailQueue),
+            mail_client: Arc::new(NoMailClient),
             keys: Arc::new(NoKeys),
             hostname: name,
             uuid_version: UuidVersion::default(),
@@ -234,6 +237,83 @@ pub struct NoMailQueue;
 impl MailQueue for NoMailQueue {
     fn queue(&self, _: MailToQueue) -> Result<BoxFuture<Result<QueuedMail, Thrown>>, Thrown> {
         Err(Thrown::new("queue() needs a mail server, and none is configured here"))
+    }
+}
+
+/// What an SMTP dialogue of a script gives: its result in the form of the manual.
+pub type Dialogue = BoxFuture<Result<Value, Thrown>>;
+
+/// Speaks SMTP on behalf of scripts. Servers are arrays of settings or IDs of transports.
+///
+/// # Cancel safety
+///
+/// Dropping a future closes its connection; the peer may have taken the message.
+pub trait MailClient: Send + Sync {
+    /// Delivers a message to one server, to all recipients or none.
+    ///
+    /// # Errors
+    ///
+    /// An argument that is none, or that there is no client here.
+    fn send(&self, mail: MailToSend) -> Result<Dialogue, Thrown>;
+
+    /// Asks a server about a recipient. `extended` asks for an array instead of a number.
+    ///
+    /// # Errors
+    ///
+    /// As [`MailClient::send`].
+    fn lookup_rcpt(
+        &self,
+        server: Value,
+        sender: Value,
+        recipient: Value,
+        extended: bool,
+    ) -> Result<Dialogue, Thrown>;
+
+    /// Tries a login.
+    ///
+    /// # Errors
+    ///
+    /// As [`MailClient::send`].
+    fn lookup_auth(
+        &self,
+        server: Value,
+        username: String,
+        password: String,
+    ) -> Result<Dialogue, Thrown>;
+}
+
+/// A message to be delivered at once.
+pub struct MailToSend {
+    /// The message.
+    pub content: Arc<dyn FileContent>,
+    /// The sender: a string, or an array with `localpart`, `domain` and `params`.
+    pub sender: Value,
+    /// The recipients, each likewise.
+    pub recipients: Array,
+    /// The server.
+    pub server: Value,
+}
+
+/// No client: its functions throw.
+pub struct NoMailClient;
+
+impl NoMailClient {
+    fn refuse() -> Result<Dialogue, Thrown> {
+        Err(Thrown::new("SMTP needs a mail server, and none is configured here"))
+    }
+}
+
+impl MailClient for NoMailClient {
+    fn send(&self, _: MailToSend) -> Result<Dialogue, Thrown> {
+        Self::refuse()
+    }
+
+    fn lookup_rcpt(&self, _: Value, _: Value, _: Value, _: bool) -> Result<Dialogue, Thrown> {
+        Self::refuse()
+    }
+
+    fn lookup_auth(&self, _: Value, _: String, _: String) -> Result<Dialogue, Thrown> {
+        Self::refuse()
     }
 }
 

@@ -14,6 +14,7 @@ pub mod address_list;
 mod builder;
 pub mod charset;
 pub mod date;
+pub mod dkim;
 pub mod edit;
 pub mod encoded_word;
 pub mod header;

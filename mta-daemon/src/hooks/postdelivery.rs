@@ -142,6 +142,20 @@ fn arguments(
     if let Some(returned) = &attempt.queue_returned {
         put(&mut out, "queue", shared::plugin_return(returned.clone()));
     }
+    let Some(mut value) = ending(attempt) else { return Value::Array(out) };
+    if let Some(returned) = &attempt.returned {
+        put(&mut value, "plugin", Value::map([("return", returned.clone())]));
+    }
+    put(&mut value, "duration", attempt.duration.as_secs_f64());
+    put(&mut out, "attempt", Value::Array(value));
+    if let Some(policies) = policies {
+        put(&mut out, "policy", policy(policies));
+    }
+    Value::Array(out)
+}
+
+/// `result` or `error`, and `connection`, of an attempt; `None` when there was none.
+pub(crate) fn ending(attempt: &Attempt) -> Option<Array> {
     let mut value = Array::new();
     match &attempt.ending {
         Ending::Answered(result) => {
@@ -171,7 +185,7 @@ fn arguments(
             }
             put(&mut value, "error", Value::Array(failure));
         }
-        Ending::Decided { .. } => return Value::Array(out),
+        Ending::Decided { .. } => return None,
     }
     if let Some(facts) = &attempt.connection {
         let mut connection = Array::new();
@@ -183,25 +197,10 @@ fn arguments(
         }
         put(&mut connection, "remotemx", &*facts.remotemx);
         put(&mut connection, "transactions", f64::from(facts.transactions));
-        let mut tls = Array::new();
-        put(&mut tls, "started", facts.tls.is_some());
-        if let Some(session) = &facts.tls {
-            put(&mut tls, "protocol", session.protocol);
-            put(&mut tls, "cipher", session.cipher.as_str());
-            put(&mut tls, "keysize", f64::from(session.keysize));
-        }
-        put(&mut connection, "tls", Value::Array(tls));
+        put(&mut connection, "tls", tls(facts.tls.as_ref()));
         put(&mut value, "connection", Value::Array(connection));
     }
-    if let Some(returned) = &attempt.returned {
-        put(&mut value, "plugin", Value::map([("return", returned.clone())]));
-    }
-    put(&mut value, "duration", attempt.duration.as_secs_f64());
-    put(&mut out, "attempt", Value::Array(value));
-    if let Some(policies) = policies {
-        put(&mut out, "policy", policy(policies));
-    }
-    Value::Array(out)
+    Some(value)
 }
 
 /// `$arguments["policy"]`: what the policies said about the row.
@@ -240,4 +239,16 @@ fn policy(applied: &[AppliedPolicy]) -> Value {
     put(&mut out, "tags", texts(&all));
     put(&mut out, "policies", Value::list(policies));
     Value::Array(out)
+}
+
+/// What is known of a connection's TLS.
+pub(crate) fn tls(session: Option<&tls_policy::Session>) -> Value {
+    let mut tls = Array::new();
+    put(&mut tls, "started", session.is_some());
+    if let Some(session) = session {
+        put(&mut tls, "protocol", session.protocol);
+        put(&mut tls, "cipher", session.cipher.as_str());
+        put(&mut tls, "keysize", f64::from(session.keysize));
+    }
+    Value::Array(tls)
 }

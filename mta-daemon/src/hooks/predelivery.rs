@@ -263,7 +263,11 @@ pub(crate) fn message(core: &Core, row: &QueuedMessage) -> Value {
 }
 
 /// Lays `Try` options over the settings.
-fn apply(settings: &mut Settings, generation: &Generation, options: &Array) -> Result<(), Thrown> {
+pub(crate) fn apply(
+    settings: &mut Settings,
+    generation: &Generation,
+    options: &Array,
+) -> Result<(), Thrown> {
     if let Some(host) = verdict::text(options, "host") {
         settings.destination = if host == "lookup-mx" {
             Destination::Mx

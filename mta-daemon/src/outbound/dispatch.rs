@@ -187,7 +187,11 @@ async fn park(
     }
 }
 
-fn connect_failure(target: &Target, local: Option<IpAddr>, error: ConnectError) -> Attempt {
+pub(crate) fn connect_failure(
+    target: &Target,
+    local: Option<IpAddr>,
+    error: ConnectError,
+) -> Attempt {
     let facts = ConnectionFacts {
         local,
         remote: Some(target.address.ip()),
@@ -283,7 +287,11 @@ pub(crate) fn notify_text(notify: DsnNotify) -> Option<String> {
     Some(chosen.join(","))
 }
 
-fn helo_name(generation: &Generation, settings: &Settings, local: Option<IpAddr>) -> String {
+pub(crate) fn helo_name(
+    generation: &Generation,
+    settings: &Settings,
+    local: Option<IpAddr>,
+) -> String {
     settings
         .helo
         .as_deref()
@@ -295,7 +303,7 @@ fn helo_name(generation: &Generation, settings: &Settings, local: Option<IpAddr>
         .to_owned()
 }
 
-fn client_config(settings: &Settings, helo: String) -> client::Config {
+pub(crate) fn client_config(settings: &Settings, helo: String) -> client::Config {
     client::Config {
         protocol: match settings.protocol {
             MailProtocol::Smtp => Protocol::Smtp,
@@ -323,7 +331,7 @@ fn client_config(settings: &Settings, helo: String) -> client::Config {
 }
 
 /// The TLS side of a session; `None` when TLS is off.
-fn client_tls(
+pub(crate) fn client_tls(
     generation: &Generation,
     settings: &Settings,
     target: &Target,

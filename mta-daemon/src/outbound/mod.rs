@@ -9,4 +9,5 @@ pub(crate) mod matching;
 pub(crate) mod outcome;
 pub(crate) mod plan;
 pub(crate) mod pool;
+pub(crate) mod script_client;
 pub(crate) mod smtp;

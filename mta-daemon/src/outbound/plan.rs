@@ -210,6 +210,48 @@ impl Settings {
         out
     }
 
+    /// For a script that names its own server: the defaults of the manual.
+    pub(crate) fn of_script() -> Self {
+        Self {
+            destination: Destination::Mx,
+            port: 25,
+            ipv4: true,
+            ipv6: true,
+            sources: Vec::new(),
+            source_random: true,
+            helo: None,
+            protocol: MailProtocol::Smtp,
+            tls: TlsSettings {
+                mode: TlsMode::Disabled,
+                versions: tls_policy::Versions::default(),
+                sni: Sni::Off,
+                verify_host: false,
+                verify_names: Vec::new(),
+                default_ca: false,
+                client_cert: None,
+            },
+            credentials: None,
+            xclient: Vec::new(),
+            chunking: true,
+            mx_include: Vec::new(),
+            mx_exclude: Vec::new(),
+            sender: None,
+            sender_params: None,
+            recipient: None,
+            recipient_params: None,
+            connect_timeout: CONNECT_TIMEOUT,
+            timeouts: Vec::new(),
+            pooling: Pooling {
+                enabled: false,
+                timeout: POOL_TIMEOUT,
+                transactions: None,
+                evictable: false,
+            },
+            chosen: Chosen::default(),
+            plugin: None,
+        }
+    }
+
     /// How long to wait for the answer to a state.
     pub(crate) fn timeout(&self, state: smtp::client::State) -> Duration {
         self.timeouts

@@ -6,8 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use hsl_std::services::FileContent;
 use smtp::client::{
-    self, Answer, BodyType, Envelope, Event, Failure, More, Outcome, Recipient, Session, State,
+    self, Answer, BodyType, Envelope, Event, Failure, More, Outcome, Purpose, Recipient, Session,
+    State,
 };
 use spool::BodyReader;
 use tls_policy::{ClientTls, Stream};
@@ -30,11 +32,42 @@ pub(crate) struct OpenConnection {
 }
 
 /// A message's octets for one attempt.
+#[derive(Clone)]
 pub(crate) enum Content {
     /// In memory, in pieces.
     Memory(Vec<Bytes>),
     /// In the spool.
     Stored(Arc<BodyReader>),
+    /// A message of a script.
+    Script(Arc<dyn FileContent>),
+}
+
+impl Content {
+    /// Octets of the message.
+    pub(crate) fn len(&self) -> u64 {
+        match self {
+            Self::Memory(pieces) => pieces.iter().map(|piece| piece.len() as u64).sum(),
+            Self::Stored(reader) => reader.len(),
+            Self::Script(content) => content.len(),
+        }
+    }
+
+    /// Reads octets that are not in memory; 0 means the end.
+    ///
+    /// # Errors
+    ///
+    /// Those of the disk, as [`io::ErrorKind::InvalidData`].
+    pub(crate) fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        match self {
+            Self::Memory(_) => Ok(0),
+            Self::Stored(reader) => reader
+                .read_at(buffer, offset)
+                .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string())),
+            Self::Script(content) => content
+                .read_at(offset, buffer)
+                .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error)),
+        }
+    }
 }
 
 /// How a connection attempt or a transaction went wrong before the peer could answer.
@@ -100,6 +133,22 @@ impl OpenConnection {
         settings: &Settings,
         tls: Option<&ClientTls>,
     ) -> Outcome {
+        let outcomes = self.transact(envelope, content, settings, tls).await;
+        outcomes.into_iter().next().unwrap_or_else(|| failure(State::Rcpt, Failure::ConnectionLost))
+    }
+
+    /// Sends one message; an outcome for each recipient, or one for all when the session ended.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`OpenConnection::deliver`].
+    pub(crate) async fn transact(
+        &mut self,
+        envelope: Envelope,
+        content: &Content,
+        settings: &Settings,
+        tls: Option<&ClientTls>,
+    ) -> Vec<Outcome> {
         self.session.begin(envelope);
         loop {
             match self.next(settings, tls).await {
@@ -115,15 +164,10 @@ impl OpenConnection {
                         }
                     }
                 }
-                Event::Finished(outcomes) => {
-                    return outcomes
-                        .into_iter()
-                        .next()
-                        .unwrap_or_else(|| failure(State::Rcpt, Failure::ConnectionLost));
-                }
+                Event::Finished(outcomes) => return outcomes,
                 Event::Closed(outcome) => {
-                    return outcome
-                        .unwrap_or_else(|| failure(State::Mail, Failure::ConnectionLost));
+                    let lost = || failure(State::Mail, Failure::ConnectionLost);
+                    return vec![outcome.unwrap_or_else(lost)];
                 }
                 _ => {}
             }
@@ -264,10 +308,10 @@ impl OpenConnection {
                 }
                 Ok(())
             }
-            Content::Stored(reader) => {
-                let (mut offset, len) = (0, reader.len());
+            Content::Stored(_) | Content::Script(_) => {
+                let (mut offset, len) = (0, content.len());
                 loop {
-                    let chunk = read_chunk(Arc::clone(reader), offset).await?;
+                    let chunk = read_chunk(content.clone(), offset).await?;
                     offset += chunk.len() as u64;
                     let more = if offset >= len { More::Last } else { More::Follows };
                     if chunk.is_empty() && more == More::Follows {
@@ -325,6 +369,7 @@ pub(crate) fn envelope(
         size: Some(size),
         body: if eightbit { BodyType::EightBit } else { BodyType::SevenBit },
         smtputf8,
+        purpose: Purpose::Deliver,
     }
 }
 
@@ -341,15 +386,14 @@ async fn connect(remote: SocketAddr, source: Option<IpAddr>) -> io::Result<tokio
 }
 
 /// Reads a part of a stored body on the pool for blocking work.
-async fn read_chunk(reader: Arc<BodyReader>, offset: u64) -> io::Result<Bytes> {
+async fn read_chunk(content: Content, offset: u64) -> io::Result<Bytes> {
     tokio::task::spawn_blocking(move || {
-        let room = usize::try_from(reader.len() - offset).unwrap_or(usize::MAX).min(CHUNK);
+        let room = usize::try_from(content.len() - offset).unwrap_or(usize::MAX).min(CHUNK);
         let mut buffer = BytesMut::zeroed(room);
         let mut filled = 0;
         while filled < room {
-            let read = reader
-                .read_at(buffer.get_mut(filled..).unwrap_or_default(), offset + filled as u64)
-                .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))?;
+            let rest = buffer.get_mut(filled..).unwrap_or_default();
+            let read = content.read_at(rest, offset + filled as u64)?;
             if read == 0 {
                 break;
             }

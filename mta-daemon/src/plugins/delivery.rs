@@ -9,7 +9,6 @@ use mta_types::Reply;
 use plugin_host::{DeliverServices, Delivery, DeliveryVerdict, FileContent, MessageInfo};
 use queue::message::QueuedMessage;
 use smtp::client::{Answer, Outcome, State};
-use spool::BodyReader;
 
 use crate::context::Core;
 use crate::outbound::outcome::{Attempt, AttemptError, ConnectionFacts, Ending, ErrorKind};
@@ -89,10 +88,7 @@ struct MessageFile {
 
 impl MessageFile {
     fn new(content: Content) -> Self {
-        let len = match &content {
-            Content::Memory(pieces) => pieces.iter().map(|piece| piece.len() as u64).sum(),
-            Content::Stored(reader) => reader.len(),
-        };
+        let len = content.len();
         Self { content, len }
     }
 }
@@ -105,7 +101,7 @@ impl FileContent for MessageFile {
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
         match &self.content {
             Content::Memory(pieces) => Ok(read_pieces(pieces, offset, buffer)),
-            Content::Stored(reader) => read_stored(reader, offset, buffer),
+            Content::Stored(_) | Content::Script(_) => self.content.read_at(buffer, offset),
         }
     }
 }
@@ -126,10 +122,6 @@ fn read_pieces(pieces: &[Bytes], mut offset: u64, buffer: &mut [u8]) -> usize {
         filled += count;
     }
     filled
-}
-
-fn read_stored(reader: &BodyReader, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
-    reader.read_at(buffer, offset).map_err(io::Error::other)
 }
 
 /// Takes `HalonMTA_deliver_trace`.

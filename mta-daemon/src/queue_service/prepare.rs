@@ -153,10 +153,21 @@ async fn resolve(
     settings: &Settings,
     row: &QueuedMessage,
 ) -> Result<Vec<Target>, AttemptError> {
+    let recipient = settings.recipient.as_ref().unwrap_or(&row.recipient);
+    let seed = mx::seed(row.id.transaction.as_bytes(), row.retrycount);
+    targets(generation, settings, recipient, seed).await
+}
+
+/// The addresses to try for a recipient, best first; `seed` mixes exchangers of equal preference.
+pub(crate) async fn targets(
+    generation: &Generation,
+    settings: &Settings,
+    recipient: &mta_types::Address,
+    seed: u64,
+) -> Result<Vec<Target>, AttemptError> {
     if let Some(targets) = settings.fixed_targets() {
         return Ok(targets);
     }
-    let recipient = settings.recipient.as_ref().unwrap_or(&row.recipient);
     let domain = match &settings.destination {
         Destination::Host(host) => {
             return hosts(generation, settings, vec![host.to_string()]).await;
@@ -167,7 +178,6 @@ async fn resolve(
         let address = SocketAddr::new(literal, settings.port);
         return Ok(vec![Target { host: domain.into(), address }]);
     }
-    let seed = mx::seed(row.id.transaction.as_bytes(), row.retrycount);
     let route = generation.resolver.route(&ascii_domain(domain)?, seed).await;
     match route.map_err(|error| dns_error(&error))?.value {
         MxRoute::NullMx => Err(AttemptError {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 ///
 /// White space around tags and values goes, folding inside a value too; in `b`, `bh` and `p`, whose
 /// values are base64, all of it (RFC 6376 §3.5, §3.6.1).
-pub(super) fn parse(text: &[u8]) -> Option<BTreeMap<Vec<u8>, Vec<u8>>> {
+pub(crate) fn parse(text: &[u8]) -> Option<BTreeMap<Vec<u8>, Vec<u8>>> {
     let mut tags = BTreeMap::new();
     let mut specs = text.split(|&byte| byte == b';').peekable();
     while let Some(spec) = specs.next() {

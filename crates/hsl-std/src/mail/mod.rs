@@ -2,7 +2,10 @@
 //!
 //! Addresses and encoded words are read and written by `mail-message`. SPF needs the mail authentication of the daemon and is registered with it.
 
-mod dkim_tags;
+pub(crate) mod dkim_tags;
+mod spf;
+mod spf_functions;
+mod spf_record;
 mod xtext;
 
 use hsl::host::{Registry, Thrown};
@@ -12,9 +15,11 @@ use mail_message::encoded_word::{self, WordEncoding};
 
 use crate::args::{self, Options};
 use crate::old_names::Renamed;
+use crate::services::Services;
 
 /// Registers the chapter.
-pub(crate) fn register(registry: &mut Registry) {
+pub(crate) fn register(registry: &mut Registry, services: &Services) {
+    spf_functions::register(registry, services);
     registry
         .pure_function(
             "envelope_address_parse(string address) -> array or none",

@@ -2,19 +2,25 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use hsl::host::{CallContext, ClassBuilder, Thrown};
 use hsl::value::Value;
 use mail_message::Builder;
 use parking_lot::Mutex;
 use uuid::Uuid;
 
+use super::dkim::{self, Signer};
 use super::options::{offset_minutes, part_text, write_options};
 use crate::args::{self, Options};
 use crate::file_http::file_object;
 use crate::services::Services;
 
 /// The state of `MIME` objects.
-pub(super) struct BuilderState(Mutex<Builder>);
+pub(super) struct BuilderState {
+    builder: Mutex<Builder>,
+    /// Signatures to make when the message is written, in the order asked for.
+    signers: Mutex<Vec<Signer>>,
+}
 
 /// What a `MIME` object composes so far.
 pub fn builder_of_object(value: &Value) -> Option<ComposedMessage> {
@@ -27,7 +33,7 @@ pub struct ComposedMessage(Arc<BuilderState>);
 impl ComposedMessage {
     /// Locks the builder, for the time of one function.
     pub fn lock(&self) -> parking_lot::MutexGuard<'_, Builder> {
-        self.0.0.lock()
+        self.0.builder.lock()
     }
 }
 
@@ -36,7 +42,8 @@ pub(super) fn class(class: &mut ClassBuilder, services: &Services) {
     class
         .constructor("MIME() -> MIME", "an empty message", |ctx, _| {
             let builder = Builder::new(Uuid::new_v4().to_string());
-            ctx.new_object(BuilderState(Mutex::new(builder)))
+            let builder = Mutex::new(builder);
+            ctx.new_object(BuilderState { builder, signers: Mutex::default() })
         })
         .method(
             "addHeader(string name, string value [, array options]) -> MIME",
@@ -109,15 +116,30 @@ pub(super) fn class(class: &mut ClassBuilder, services: &Services) {
             let text = written(ctx)?;
             file_object(ctx, Arc::new(text))
         });
+    dkim::builder_method(class, services, |ctx, signer| {
+        ctx.charge_memory(SIGNER_OCTETS)?;
+        ctx.state_of_this::<BuilderState>()?.signers.lock().push(signer);
+        Ok(())
+    });
     super::queue::method(class, services, |ctx| Ok(Arc::new(written(ctx)?)));
+    super::queue::send_method(class, services, |ctx| Ok(Arc::new(written(ctx)?)));
 }
 
 fn written(ctx: &mut CallContext<'_>) -> Result<Vec<u8>, Thrown> {
     let state = ctx.state_of_this::<BuilderState>()?;
-    let builder = state.0.lock();
+    let builder = state.builder.lock();
     ctx.charge_memory(builder.size().saturating_mul(2))?;
-    Ok(builder.to_message())
+    let mut message = Bytes::from(builder.to_message());
+    for signer in state.signers.lock().iter() {
+        ctx.charge_memory(message.len())?;
+        let field = signer.field(&message)?;
+        message = [&field[..], &message[..]].concat().into();
+    }
+    Ok(message.into())
 }
+
+/// About what a signature to be made occupies.
+const SIGNER_OCTETS: usize = 2048;
 
 /// Changes the message under construction by `octets` or more and returns its object.
 fn change(
@@ -126,7 +148,7 @@ fn change(
     change: impl FnOnce(&mut Builder) -> Result<(), Thrown>,
 ) -> Result<Option<Value>, Thrown> {
     let state = ctx.state_of_this::<BuilderState>()?;
-    let mut builder = state.0.lock();
+    let mut builder = state.builder.lock();
     args::charge_growth(ctx, octets, builder.size().saturating_add(octets))?;
     change(&mut builder)?;
     Ok(ctx.this().map(|this| Value::Object(this.clone())))

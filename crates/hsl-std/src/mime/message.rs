@@ -102,6 +102,17 @@ pub(super) fn methods(class: &mut ClassBuilder, services: &Services, access: imp
     });
 }
 
+/// Adds `send`.
+pub(super) fn send(class: &mut ClassBuilder, services: &Services, access: impl Access) {
+    let zone = services.time_zone.clone();
+    super::queue::send_method(class, services, move |ctx| {
+        let date = date_of_now(ctx, &zone);
+        let part = access(ctx)?;
+        let message = part.message.lock();
+        Ok(message.output(&date))
+    });
+}
+
 /// Adds `queue`.
 pub(super) fn queue(class: &mut ClassBuilder, services: &Services) {
     let zone = services.time_zone.clone();

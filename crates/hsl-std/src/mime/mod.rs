@@ -6,6 +6,7 @@
 //! [`mail_message_methods`].
 
 mod builder;
+mod dkim;
 mod handle;
 mod message;
 mod options;
@@ -54,7 +55,10 @@ impl<F> Access for F where
 /// [`of_this`] does; such objects are also accepted where a part is an argument.
 pub fn mail_message_methods(class: &mut ClassBuilder, services: &Services, access: impl Access) {
     part::methods(class, access.clone());
-    message::methods(class, services, access);
+    message::methods(class, services, access.clone());
+    message::send(class, services, access.clone());
+    dkim::message_method(class, services, access.clone());
+    dkim::verify_method(class, services, access);
 }
 
 /// The message of an object whose state is a [`PartRef`].

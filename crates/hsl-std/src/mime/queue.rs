@@ -1,4 +1,5 @@
-//! `queue` of `MIME` and `MailMessage`: the message enters the queue of the server.
+//! `queue` and `send` of `MIME` and `MailMessage`: the message enters the queue of the server, or goes
+//! to another server while the script waits.
 
 use std::sync::Arc;
 
@@ -6,9 +7,9 @@ use hsl::host::{CallContext, ClassBuilder, NativeStep, Thrown};
 use hsl::value::Value;
 
 use crate::args;
-use crate::services::{FileContent, MailToQueue, Services};
+use crate::services::{FileContent, MailToQueue, MailToSend, Services};
 
-/// Adds the method; `content` gives the message of the object.
+/// Adds `queue`; `content` gives the message of the object.
 pub(super) fn method(
     class: &mut ClassBuilder,
     services: &Services,
@@ -38,6 +39,32 @@ pub(super) fn method(
                     ("queue", Value::from(queued.queue)),
                 ]))
             }))
+        },
+    );
+}
+
+/// Adds `send`; `content` gives the message of the object.
+pub(super) fn send_method(
+    class: &mut ClassBuilder,
+    services: &Services,
+    content: impl Fn(&mut CallContext<'_>) -> Result<Arc<dyn FileContent>, Thrown>
+    + Send
+    + Sync
+    + 'static,
+) {
+    let client = Arc::clone(&services.mail_client);
+    class.method(
+        "send(string or array sender, array recipients, string or array server) -> array",
+        "delivers the message to a server now, to all recipients or none",
+        move |ctx, args| {
+            let content = content(ctx)?;
+            let dialogue = client.send(MailToSend {
+                content,
+                sender: args::take(args, 0),
+                recipients: args::take_array(args, 1),
+                server: args::take(args, 2),
+            })?;
+            Ok::<_, Thrown>(NativeStep::Suspend(dialogue))
         },
     );
 }

@@ -185,6 +185,14 @@ impl Resolver for Zone {
             ("1.2.0.192.in-addr.arpa", RecordType::Ptr) => {
                 Ok(vec![record(RecordData::Name("example.org".to_owned()))])
             }
+            (host, RecordType::Txt) if spf_record(host).is_some() => {
+                let texts = spf_record(host).into_iter().flatten();
+                Ok(texts.map(|text| record(RecordData::Txt(text.into()))).collect())
+            }
+            ("192.0.2.9.l.spf.test", RecordType::A) => {
+                Ok(address("127.0.0.2").into_iter().collect())
+            }
+            ("broken.spf.test", _) => Err("SERVFAIL".to_owned()),
             ("example.org", _) => Err("NO_DATA".to_owned()),
             ("slow.example.org", _) => Err(format!(
                 "TRY_AGAIN after {} of {}:{}",
@@ -196,4 +204,29 @@ impl Resolver for Zone {
         };
         Box::pin(std::future::ready(DnsAnswer { result, dnssec: query.host == "example.org" }))
     }
+}
+
+/// The texts of a name in `spf.test`.
+fn spf_record(host: &str) -> Option<Vec<String>> {
+    let name = host.strip_suffix(".spf.test")?;
+    let text = match name {
+        "all" => {
+            "v=spf1 ip4:192.0.2.0/28 ip6:2001:db8::/32 ?ip4:198.51.100.1 ~ip4:198.51.100.2 -all"
+        }
+        "a" => "v=spf1 a:example.org mx:example.org -all",
+        "ptr" => "v=spf1 ptr:example.org -all",
+        "include" => "v=spf1 include:a.spf.test ~all",
+        "nothing" => "v=spf1 include:none.spf.test -all",
+        "redirect" => "v=spf1 redirect=all.spf.test",
+        "exists" => "v=spf1 exists:%{i}.%{l}.spf.test -all",
+        "void" => "v=spf1 a:v1.test a:v2.test a:v3.test +all",
+        "loop" => "v=spf1 include:loop.spf.test -all",
+        "temp" => "v=spf1 a:broken.spf.test -all",
+        "wrong" => "v=spf1 ip4:192.0.2.1 al",
+        "neutral" => "v=spf1",
+        "twice" => return Some(vec!["v=spf1 +all".to_owned(), "v=spf1 -all".to_owned()]),
+        "other" => "google-site-verification=x",
+        _ => return None,
+    };
+    Some(vec![text.to_owned()])
 }

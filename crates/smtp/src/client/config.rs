@@ -82,6 +82,21 @@ pub struct Envelope {
     pub body: BodyType,
     /// The message needs SMTPUTF8; addresses beyond ASCII imply it.
     pub smtputf8: bool,
+    /// How far the transaction goes.
+    pub purpose: Purpose,
+}
+
+/// How far a transaction goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Purpose {
+    /// The content goes to the recipients that the peer accepts.
+    #[default]
+    Deliver,
+    /// The content goes out only if the peer accepts every recipient; else all share the first
+    /// refusal.
+    DeliverToAll,
+    /// No content: the replies to RCPT are the outcomes.
+    Probe,
 }
 
 /// One recipient of an [`Envelope`].

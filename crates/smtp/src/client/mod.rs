@@ -11,7 +11,7 @@ mod replies;
 mod session;
 mod state;
 
-pub use config::{BodyType, Config, Credentials, Envelope, Protocol, Recipient, Tls};
+pub use config::{BodyType, Config, Credentials, Envelope, Protocol, Purpose, Recipient, Tls};
 pub use outcome::{Answer, Failure, Outcome};
 pub use replies::{ReplyError, ReplyLimits, ReplyReader};
 pub use session::{Event, More, Session};

@@ -10,7 +10,8 @@ use mta_types::Reply;
 
 use super::session::{Expected, Phase};
 use super::{
-    Answer, BodyType, Envelope, Event, Failure, More, Outcome, Protocol, Session, State, lmtp,
+    Answer, BodyType, Envelope, Event, Failure, More, Outcome, Protocol, Purpose, Session, State,
+    lmtp,
 };
 use crate::bdat::Chunk;
 use crate::data::{Encoder, Framing};
@@ -73,6 +74,16 @@ impl Transaction {
             if !matches!(fate, Fate::Decided(_)) {
                 let answer = Answer::Reply(reply.clone());
                 *fate = Fate::Decided(Outcome { state, answer });
+            }
+        }
+    }
+
+    /// Lets everybody share the first refusal, if there is one.
+    fn refuse_all_with_one(&mut self) {
+        let refusal = self.fates.iter().find(|fate| matches!(fate, Fate::Decided(_))).cloned();
+        if let Some(refusal) = refusal {
+            for fate in self.fates.iter_mut().filter(|fate| !matches!(fate, Fate::Decided(_))) {
+                *fate = refusal.clone();
             }
         }
     }
@@ -199,8 +210,13 @@ impl Session {
             return false;
         }
         // Under LMTP the number of replies to the content hangs on the replies to RCPT.
-        let eager = pipelining && self.config.protocol == Protocol::Smtp;
+        let purpose = transaction.envelope.purpose;
+        let eager =
+            pipelining && self.config.protocol == Protocol::Smtp && purpose == Purpose::Deliver;
         let all_heard = self.expected.is_empty();
+        if all_heard && purpose == Purpose::DeliverToAll {
+            transaction.refuse_all_with_one();
+        }
         if (all_heard || !eager) && (!all_heard || !transaction.has_accepted()) {
             return false;
         }
@@ -236,6 +252,9 @@ impl Session {
             (State::Mail, false) => {
                 transaction.mail_refused = true;
                 transaction.decide_all(state, &reply);
+            }
+            (State::Rcpt, true) if transaction.envelope.purpose == Purpose::Probe => {
+                decide(transaction, expected, reply);
             }
             (State::Rcpt, true) => {
                 if let Some(fate) = transaction.fates.get_mut(expected.recipient)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use mta_types::{Address, EnhancedCode};
 use smtp::client::{
     Answer, BodyType, Config, Credentials, Envelope, Event, Failure, More, Outcome, Protocol,
-    Recipient, Session, State, Tls, next_states,
+    Purpose, Recipient, Session, State, Tls, next_states,
 };
 use smtp::parameters::Parameters;
 
@@ -199,6 +199,74 @@ fn sends_one_command_at_a_time() {
          C: .
          S: 250 2.0.0 taken
          E: finished EOD 250 2.0.0 taken; RCPT 550 5.1.1 no such user
+         C: QUIT
+         S: 221 bye
+         E: closed well",
+    );
+}
+
+#[test]
+fn one_refusal_keeps_the_content_from_all_where_asked() {
+    run(
+        config(),
+        vec![
+            Envelope {
+                size: Some(20),
+                purpose: Purpose::DeliverToAll,
+                ..envelope(&["a@x.example", "b@x.example", "c@x.example"])
+            },
+            Envelope { purpose: Purpose::DeliverToAll, ..envelope(&["a@x.example"]) },
+        ],
+        "S: 220 mx
+         C: EHLO client.example
+         S: 250-mx
+         S: 250 PIPELINING
+         C: MAIL FROM:<from@example.com>
+         C: RCPT TO:<a@x.example>
+         C: RCPT TO:<b@x.example>
+         C: RCPT TO:<c@x.example>
+         S: 250 ok
+         S: 250 ok
+         S: 550 5.1.1 no such user
+         S: 250 ok
+         E: finished RCPT 550 5.1.1 no such user; RCPT 550 5.1.1 no such user; RCPT 550 5.1.1 no such user
+         C: RSET
+         C: MAIL FROM:<from@example.com>
+         C: RCPT TO:<a@x.example>
+         S: 250 ok
+         S: 250 ok
+         S: 250 ok
+         C: DATA
+         S: 354 go
+         C: Subject: x
+         C:
+         C: ..dot
+         C: .
+         S: 250 taken
+         E: finished EOD 250 taken
+         C: QUIT
+         S: 221 bye
+         E: closed well",
+    );
+}
+
+#[test]
+fn a_probe_ends_with_the_replies_to_the_recipients() {
+    run(
+        config(),
+        vec![Envelope { purpose: Purpose::Probe, ..envelope(&["a@x.example", "b@x.example"]) }],
+        "S: 220 mx
+         C: EHLO client.example
+         S: 250-mx
+         S: 250-PIPELINING
+         S: 250 CHUNKING
+         C: MAIL FROM:<from@example.com>
+         C: RCPT TO:<a@x.example>
+         C: RCPT TO:<b@x.example>
+         S: 250 ok
+         S: 250 2.1.5 fine
+         S: 451 4.2.1 later
+         E: finished RCPT 250 2.1.5 fine; RCPT 451 4.2.1 later
          C: QUIT
          S: 221 bye
          E: closed well",

@@ -1,0 +1,381 @@
+//! SPF records (RFC 7208 §4.6, §5, §6) and the macros in them (§7), as text.
+
+use std::fmt::Write as _;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// A record taken apart; anything wrong in it makes all of it wrong.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Record {
+    pub(super) mechanisms: Vec<(Qualifier, Mechanism)>,
+    pub(super) redirect: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Qualifier {
+    Pass,
+    Fail,
+    SoftFail,
+    Neutral,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Mechanism {
+    All,
+    Include(String),
+    A(Option<String>, Masks),
+    Mx(Option<String>, Masks),
+    Ptr(Option<String>),
+    Ip(Network),
+    Exists(String),
+}
+
+/// Prefix lengths for the two families.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Masks {
+    v4: u8,
+    v6: u8,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Network {
+    address: IpAddr,
+    masks: Masks,
+}
+
+impl Record {
+    /// Whether a TXT record is for us (§4.5).
+    pub(super) fn is_one(text: &[u8]) -> bool {
+        let version = text.get(..6).is_some_and(|start| start.eq_ignore_ascii_case(b"v=spf1"));
+        version && matches!(text.get(6), None | Some(b' '))
+    }
+
+    pub(super) fn parse(text: &[u8]) -> Option<Self> {
+        let text = str::from_utf8(text.get(6..)?).ok().filter(|text| text.is_ascii())?;
+        let mut record = Self { mechanisms: Vec::new(), redirect: None };
+        let mut has_explanation = false;
+        for term in text.split(' ').filter(|term| !term.is_empty()) {
+            if let Some((name, value)) = modifier(term) {
+                if name.eq_ignore_ascii_case("redirect") {
+                    if record.redirect.replace(domain_spec(value)?).is_some() {
+                        return None;
+                    }
+                } else if name.eq_ignore_ascii_case("exp") {
+                    domain_spec(value)?;
+                    if std::mem::replace(&mut has_explanation, true) {
+                        return None;
+                    }
+                }
+                continue;
+            }
+            record.mechanisms.push(mechanism(term)?);
+        }
+        Some(record)
+    }
+}
+
+fn modifier(term: &str) -> Option<(&str, &str)> {
+    let (name, value) = term.split_once('=')?;
+    let is_name = name.starts_with(|c: char| c.is_ascii_alphabetic())
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
+    is_name.then_some((name, value))
+}
+
+fn mechanism(term: &str) -> Option<(Qualifier, Mechanism)> {
+    let (qualifier, term) = match term.split_at_checked(1)? {
+        ("+", rest) => (Qualifier::Pass, rest),
+        ("-", rest) => (Qualifier::Fail, rest),
+        ("~", rest) => (Qualifier::SoftFail, rest),
+        ("?", rest) => (Qualifier::Neutral, rest),
+        _ => (Qualifier::Pass, term),
+    };
+    let end = term.find([':', '/']).unwrap_or(term.len());
+    let (name, rest) = term.split_at_checked(end)?;
+    let spec = rest.strip_prefix(':');
+    let mechanism = match (name.to_ascii_lowercase().as_str(), spec) {
+        ("all", None) if rest.is_empty() => Mechanism::All,
+        ("include", Some(spec)) => Mechanism::Include(domain_spec(spec)?),
+        ("exists", Some(spec)) => Mechanism::Exists(domain_spec(spec)?),
+        ("ptr", None) if rest.is_empty() => Mechanism::Ptr(None),
+        ("ptr", Some(spec)) => Mechanism::Ptr(Some(domain_spec(spec)?)),
+        (name @ ("a" | "mx"), _) => {
+            let (spec, masks) = dual(rest)?;
+            let spec = match spec.strip_prefix(':') {
+                Some(spec) => Some(domain_spec(spec)?),
+                None if spec.is_empty() => None,
+                None => return None,
+            };
+            if name == "a" { Mechanism::A(spec, masks) } else { Mechanism::Mx(spec, masks) }
+        }
+        (name @ ("ip4" | "ip6"), Some(text)) => {
+            let (text, bits) = match text.split_once('/') {
+                Some((text, bits)) => (text, Some(bits)),
+                None => (text, None),
+            };
+            let address: IpAddr = text.parse().ok()?;
+            if address.is_ipv4() != (name == "ip4") {
+                return None;
+            }
+            let most = if address.is_ipv4() { 32 } else { 128 };
+            let bits = bits.map_or(Some(most), |bits| prefix(bits, most))?;
+            Mechanism::Ip(Network { address, masks: Masks { v4: bits, v6: bits } })
+        }
+        _ => return None,
+    };
+    Some((qualifier, mechanism))
+}
+
+/// Takes `/n`, `//m` or both off the end.
+fn dual(text: &str) -> Option<(&str, Masks)> {
+    let mut masks = Masks { v4: 32, v6: 128 };
+    let mut rest = text;
+    if let Some((front, bits)) = rest.rsplit_once("//").filter(|(_, bits)| is_number(bits)) {
+        masks.v6 = prefix(bits, 128)?;
+        rest = front;
+    }
+    if let Some((front, bits)) = rest.rsplit_once('/').filter(|(_, bits)| is_number(bits)) {
+        masks.v4 = prefix(bits, 32)?;
+        rest = front;
+    }
+    Some((rest, masks))
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+fn prefix(text: &str, most: u8) -> Option<u8> {
+    let has_form = is_number(text) && (text == "0" || !text.starts_with('0'));
+    text.parse().ok().filter(|bits| has_form && *bits <= most)
+}
+
+/// A text whose macros are well formed and which ends as a name does.
+fn domain_spec(text: &str) -> Option<String> {
+    let dummy = Macros {
+        local: "l",
+        sender_domain: "d.example",
+        domain: "d.example",
+        ip: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        helo: "h.example",
+        name: "n.example",
+    };
+    if text.is_empty() || dummy.expand(text).is_none() {
+        return None;
+    }
+    let trimmed = text.strip_suffix('.').unwrap_or(text);
+    let last = trimmed.rsplit('.').next().unwrap_or_default();
+    let is_label = last.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && last.ends_with(|c: char| c.is_ascii_alphanumeric())
+        && !is_number(last)
+        && trimmed.contains('.');
+    (trimmed.ends_with('}') || is_label).then(|| text.to_owned())
+}
+
+impl Masks {
+    /// Whether `ip` is in the network of `address`.
+    pub(super) fn includes(self, address: IpAddr, ip: IpAddr) -> bool {
+        match (address, ip) {
+            (IpAddr::V4(address), IpAddr::V4(ip)) => {
+                let mask = u32::MAX.checked_shl(32 - u32::from(self.v4)).unwrap_or(0);
+                u32::from(address) & mask == u32::from(ip) & mask
+            }
+            (IpAddr::V6(address), IpAddr::V6(ip)) => {
+                let mask = u128::MAX.checked_shl(128 - u32::from(self.v6)).unwrap_or(0);
+                u128::from(address) & mask == u128::from(ip) & mask
+            }
+            _ => false,
+        }
+    }
+}
+
+impl Network {
+    pub(super) fn includes(&self, ip: IpAddr) -> bool {
+        self.masks.includes(self.address, ip)
+    }
+}
+
+/// What macros stand for.
+pub(super) struct Macros<'a> {
+    pub(super) local: &'a str,
+    pub(super) sender_domain: &'a str,
+    pub(super) domain: &'a str,
+    pub(super) ip: IpAddr,
+    pub(super) helo: &'a str,
+    /// `p`: the confirmed name of the address.
+    pub(super) name: &'a str,
+}
+
+impl Macros<'_> {
+    /// Whether the name of the address has to be known for `spec`.
+    pub(super) fn need_name(spec: &str) -> bool {
+        spec.contains("%{p") || spec.contains("%{P")
+    }
+
+    /// Replaces the macros; `None` when one is malformed. A name that gets too long loses labels on
+    /// the left (§7.3).
+    pub(super) fn expand(&self, spec: &str) -> Option<String> {
+        let mut out = String::with_capacity(spec.len());
+        let mut rest = spec;
+        while let Some(at) = rest.find('%') {
+            out.push_str(rest.get(..at)?);
+            rest = rest.get(at + 1..)?;
+            let (kind, after) = rest.split_at_checked(1)?;
+            rest = after;
+            match kind {
+                "%" => out.push('%'),
+                "_" => out.push(' '),
+                "-" => out.push_str("%20"),
+                "{" => {
+                    let (body, after) = rest.split_once('}')?;
+                    self.expand_one(body, &mut out)?;
+                    rest = after;
+                }
+                _ => return None,
+            }
+        }
+        out.push_str(rest);
+        while out.len() > 253 {
+            let (_, shorter) = out.split_once('.')?;
+            out = shorter.to_owned();
+        }
+        Some(out)
+    }
+
+    fn expand_one(&self, body: &str, out: &mut String) -> Option<()> {
+        let (letter, rest) = body.split_at_checked(1)?;
+        let value = match letter.to_ascii_lowercase().as_str() {
+            "s" => format!("{}@{}", self.local, self.sender_domain),
+            "l" => self.local.to_owned(),
+            "o" => self.sender_domain.to_owned(),
+            "d" => self.domain.to_owned(),
+            "i" => dotted(self.ip),
+            "p" => self.name.to_owned(),
+            "v" => if self.ip.is_ipv4() { "in-addr" } else { "ip6" }.to_owned(),
+            "h" => self.helo.to_owned(),
+            _ => return None,
+        };
+        let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+        let (count, rest) = rest.split_at_checked(digits)?;
+        let (is_reversed, delimiters) = match rest.strip_prefix(['r', 'R']) {
+            Some(rest) => (true, rest),
+            None => (false, rest),
+        };
+        if !delimiters.chars().all(|c| matches!(c, '.' | '-' | '+' | ',' | '/' | '_' | '=')) {
+            return None;
+        }
+        let delimiters = if delimiters.is_empty() { "." } else { delimiters };
+        let mut parts: Vec<&str> = value.split(|c| delimiters.contains(c)).collect();
+        if is_reversed {
+            parts.reverse();
+        }
+        if !count.is_empty() {
+            let count: usize = count.parse().ok().filter(|count| *count > 0)?;
+            parts.drain(..parts.len().saturating_sub(count));
+        }
+        let value = parts.join(".");
+        if letter.starts_with(|c: char| c.is_ascii_uppercase()) {
+            for byte in value.bytes() {
+                if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
+                    out.push(char::from(byte));
+                } else {
+                    // Writing to a string does not fail.
+                    let _ = write!(out, "%{byte:02X}");
+                }
+            }
+        } else {
+            out.push_str(&value);
+        }
+        Some(())
+    }
+}
+
+/// The form of macro `i`: an IPv6 address as nibbles with dots.
+fn dotted(ip: IpAddr) -> String {
+    match ip {
+        IpAddr::V4(ip) => ip.to_string(),
+        IpAddr::V6(ip) => nibbles(ip),
+    }
+}
+
+fn nibbles(ip: Ipv6Addr) -> String {
+    let mut out = String::with_capacity(63);
+    for octet in ip.octets() {
+        let dot = if out.is_empty() { "" } else { "." };
+        let _ = write!(out, "{dot}{:x}.{:x}", octet >> 4, octet & 15);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_macros_of_rfc_7208_7_4() {
+        let macros = |ip: &str| Macros {
+            local: "strong-bad",
+            sender_domain: "email.example.com",
+            domain: "email.example.com",
+            ip: ip.parse().unwrap(),
+            helo: "mx.example.org",
+            name: "mx.example.org",
+        };
+        let table = [
+            ("%{s}", "strong-bad@email.example.com"),
+            ("%{o}", "email.example.com"),
+            ("%{d4}", "email.example.com"),
+            ("%{d2}", "example.com"),
+            ("%{dr}", "com.example.email"),
+            ("%{d2r}", "example.email"),
+            ("%{l-}", "strong.bad"),
+            ("%{lr}", "strong-bad"),
+            ("%{lr-}", "bad.strong"),
+            ("%{l1r-}", "strong"),
+            ("%{ir}.%{v}._spf.%{d2}", "3.2.0.192.in-addr._spf.example.com"),
+            ("%{lr-}.lp._spf.%{d2}", "bad.strong.lp._spf.example.com"),
+            ("%{d2}.trusted-domains.example.net", "example.com.trusted-domains.example.net"),
+            ("%%%_%-", "% %20"),
+            ("%{S}", "strong-bad%40email.example.com"),
+        ];
+        for (spec, expected) in table {
+            assert_eq!(macros("192.0.2.3").expand(spec).as_deref(), Some(expected), "{spec}");
+        }
+        assert_eq!(
+            macros("2001:db8::cb01").expand("%{ir}.%{v}._spf.%{d2}").as_deref(),
+            Some(
+                "1.0.b.c.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6._spf.example.com"
+            )
+        );
+        for bad in ["%", "%x", "%{", "%{}", "%{z}", "%{d0}", "%{d!}"] {
+            assert_eq!(macros("192.0.2.3").expand(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn records_are_right_or_wrong_as_a_whole() {
+        for good in [
+            "v=spf1",
+            "v=spf1 +all",
+            "V=SPF1 A/24//64 mx:example.org ip4:192.0.2.0/24 -All",
+            "v=spf1 ip6:2001:db8::/32 unknown=x exists:%{i}.x.example ?ptr redirect=%{d}",
+        ] {
+            assert!(Record::is_one(good.as_bytes()), "{good}");
+            assert!(Record::parse(good.as_bytes()).is_some(), "{good}");
+        }
+        for bad in [
+            "v=spf1 al",
+            "v=spf1 all:x",
+            "v=spf1 include",
+            "v=spf1 ip4:192.0.2.0/33",
+            "v=spf1 a/033",
+            "v=spf1 ip4:2001:db8::1",
+            "v=spf1 redirect=a.b redirect=a.b",
+            "v=spf1 a:foo",
+            "v=spf1 exists:%{z}.b",
+            "v=spf1 -",
+            "v=spf1 ptr/24",
+        ] {
+            assert_eq!(Record::parse(bad.as_bytes()), None, "{bad}");
+        }
+        assert!(!Record::is_one(b"v=spf10 all") && !Record::is_one(b"spf1"));
+    }
+}
