@@ -27,6 +27,7 @@ mod mail;
 mod math;
 pub mod mime;
 mod misc;
+mod old_files;
 mod old_names;
 mod random;
 mod regex;
@@ -66,5 +67,6 @@ pub fn register(registry: &mut Registry, services: &Services) {
     socket::register(registry, services);
     string::register(registry);
     x509::register(registry);
+    old_files::register(registry, services);
     old_names::register(registry, services);
 }

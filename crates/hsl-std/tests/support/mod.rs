@@ -173,7 +173,13 @@ struct OneFile;
 
 impl Files for OneFile {
     fn open(&self, name: &[u8]) -> Option<Arc<dyn FileContent>> {
-        (name == b"file://lines.txt").then(|| Arc::new(b"one\r\ntwo\n\nlast".to_vec()) as _)
+        let content: &[u8] = match name {
+            b"file://lines.txt" => b"one\r\ntwo\n\nlast",
+            b"file://hosts" => b"10.0.0.1  a.example\tmain\n10.0.0.2 b.example\n",
+            b"file://people.csv" => b"id,name\n1,\"Doe, Jane\"\n2,Roe\n",
+            _ => return None,
+        };
+        Some(Arc::new(content.to_vec()))
     }
 }
 
