@@ -28,7 +28,7 @@ pub(crate) fn register(registry: &mut Registry, services: &Services) {
     registry.function(
         "file_get_contents(string name) -> string or none",
         "the content of a file",
-        move |ctx, args| Ok::<_, Thrown>(read(ctx, files.open(args::bytes(args, 0)))?),
+        move |ctx, args| read(ctx, files.open(args::bytes(args, 0))),
     );
     let files = Arc::clone(&services.files);
     registry.function(
@@ -124,12 +124,12 @@ impl Search {
         let format = csv::Format::new(Options::of(options.as_array()))?;
         // Compat: a file that cannot be read holds nothing.
         let Ok(rows) = format.decode(text) else { return Ok(Value::None) };
-        let rows = rows.as_array().into_iter().flat_map(|rows| rows.values());
-        let found = rows.cloned().find(|row| {
+        let mut rows = rows.as_array().into_iter().flat_map(|rows| rows.values());
+        let found = rows.find(|row| {
             let word = row.as_array().and_then(|row| row.values().nth(self.index));
             word.and_then(Value::as_bytes) == Some(needle)
         });
-        Ok(found.unwrap_or_default())
+        Ok(found.cloned().unwrap_or_default())
     }
 }
 
