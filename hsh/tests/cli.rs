@@ -117,3 +117,18 @@ fn the_version_is_printed() {
         assert_eq!(text(&output.stdout), format!("hsh {}\n", env!("CARGO_PKG_VERSION")));
     }
 }
+
+#[test]
+fn keys_of_the_configuration_are_named_by_their_id() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/hsl-std/tests/keys/rsa.key");
+    std::fs::copy(key, folder.path().join("rsa.key")).unwrap();
+    let config = "version: \"5.6\"\npki: {private: [{id: a, privatekey: {path: rsa.key}}, {id: b, privatekey: {path: none.key}}]}";
+    std::fs::write(folder.path().join("app.yaml"), config).unwrap();
+    let script = "echo length(rsa_sign(\"text\", \"pki:a\", [\"id\" => true]));
+                  echo rsa_sign(\"text\", \"pki:b\", [\"id\" => true]) === none;
+                  echo rsa_sign(\"text\", \"pki:c\", [\"id\" => true]) === none;";
+    std::fs::write(folder.path().join("t.hsl"), script).unwrap();
+    let output = hsh(folder.path()).args(["-A", "app.yaml", "t.hsl"]).output().unwrap();
+    assert_eq!(text(&output.stdout), "256\ntrue\ntrue\n", "{}", text(&output.stderr));
+}

@@ -32,6 +32,32 @@ pub fn library_functions() -> Vec<String> {
     set.functions().map(|function| hsl_std::docs::signature_text(function.signature())).collect()
 }
 
+/// Classes that every script may use, as `Class(…)`, `Class::function(…)` and `Class->method(…)`.
+#[must_use]
+pub fn library_classes() -> Vec<String> {
+    let set = library().freeze();
+    let text =
+        |function: &hsl::host::NativeFunction| hsl_std::docs::signature_text(function.signature());
+    let mut out = Vec::new();
+    for class in set.classes() {
+        let name = String::from_utf8_lossy(class.name()).into_owned();
+        out.extend(class.constructor().map(|constructor| text(constructor)));
+        out.extend(class.static_functions().into_iter().map(|f| format!("{name}::{}", text(f))));
+        out.extend(class.methods().into_iter().map(|method| format!("{name}->{}", text(method))));
+    }
+    out
+}
+
+/// The same functions and classes as documents for editors: `functions.json` and `classes.json`.
+#[must_use]
+pub fn library_documents() -> [(&'static str, String); 2] {
+    let set = library().freeze();
+    [
+        ("functions.json", hsl_std::docs::functions_json(&set)),
+        ("classes.json", hsl_std::docs::classes_json(&set)),
+    ]
+}
+
 /// The hooks with what is theirs alone.
 #[must_use]
 pub fn hooks() -> Vec<HookRow> {

@@ -30,7 +30,8 @@ const STOREYS: &[(&str, u8)] = &[
 ];
 
 /// Adapters that may know another adapter.
-const SIDEWAYS: &[(&str, &str)] = &[("tls-policy", "dns"), ("hsl-std", "dns")];
+const SIDEWAYS: &[(&str, &str)] =
+    &[("tls-policy", "dns"), ("hsl-std", "dns"), ("hsl-std", "tls-policy")];
 
 /// Rooms that anybody may use in tests, and nobody otherwise.
 const BESIDE: &[&str] = &["testkit", "system-tests", "abi-host"];

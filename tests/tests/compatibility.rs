@@ -1,6 +1,6 @@
 //! `COMPATIBILITY.md` says what the code says: it is printed from the code's own tables.
 //!
-//! Run with `UPDATE_COMPATIBILITY=1` to write it anew.
+//! Run with `UPDATE_COMPATIBILITY=1` to write it anew, and the documents that editors read.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -16,6 +16,26 @@ fn the_page_is_printed_from_the_tables() {
     }
     let stored = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(stored == printed, "{path:?} is out of date; run with UPDATE_COMPATIBILITY=1");
+}
+
+#[test]
+fn the_documents_for_editors_are_printed_from_the_registrations() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging/editor");
+    for (name, printed) in mta_daemon::compatibility::library_documents() {
+        let path = folder.join(name);
+        let printed = printed + "\n";
+        if std::env::var_os("UPDATE_COMPATIBILITY").is_some() {
+            std::fs::write(&path, &printed).expect("the document can be written");
+        }
+        let stored = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(stored == printed, "{path:?} is out of date; run with UPDATE_COMPATIBILITY=1");
+        let items: serde_json::Value = serde_json::from_str(&printed).expect("JSON");
+        for item in items.as_array().expect("a list") {
+            for key in ["name", "description"] {
+                assert!(item[key].as_str().is_some_and(|text| !text.is_empty()), "{item}");
+            }
+        }
+    }
 }
 
 fn page() -> String {
@@ -69,6 +89,10 @@ fn library(out: &mut String) {
         if !function.starts_with("__") {
             let _ = writeln!(out, "- `{function}`");
         }
+    }
+    out.push_str("\n## Classes of every script\n\nWhat is not listed is missing.\n\n");
+    for member in mta_daemon::compatibility::library_classes() {
+        let _ = writeln!(out, "- `{member}`");
     }
 }
 

@@ -27,6 +27,7 @@ mod mail;
 mod math;
 pub mod mime;
 mod misc;
+mod old_files;
 mod old_names;
 mod protocols;
 mod random;
@@ -34,6 +35,7 @@ mod regex;
 mod regex_engine;
 pub mod services;
 mod shared_memory;
+mod socket;
 mod string;
 mod strtime;
 mod x509;
@@ -46,6 +48,7 @@ pub use file_http::{content_of_file, file_object, file_resource};
 pub use regex::pattern_of_object;
 pub use regex_engine::{Pattern, RegexError};
 pub use services::Services;
+pub use socket::socket_resource;
 
 /// Registers the whole library.
 pub fn register(registry: &mut Registry, services: &Services) {
@@ -63,7 +66,9 @@ pub fn register(registry: &mut Registry, services: &Services) {
     protocols::register(registry, services);
     regex::register(registry);
     shared_memory::register(registry);
+    socket::register(registry, services);
     string::register(registry);
     x509::register(registry);
+    old_files::register(registry, services);
     old_names::register(registry, services);
 }

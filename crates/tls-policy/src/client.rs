@@ -9,10 +9,12 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, DigitallySignedStruct, Error, SignatureScheme};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
-use crate::{Identity, RootStore, Session, Stream, Versions};
+use crate::{Ciphers, Identity, RootStore, Session, Stream, Versions};
 
 /// What a peer's certificate must be.
 #[derive(Clone, Debug)]
@@ -55,7 +57,18 @@ impl ClientTls {
     /// Sets a client up.
     #[must_use]
     pub fn new(options: ClientOptions) -> Self {
-        let provider = crate::provider();
+        Self::with_provider(options, crate::provider())
+    }
+
+    /// Sets a client up that speaks these ciphers only.
+    #[must_use]
+    pub fn with_ciphers(options: ClientOptions, ciphers: &Ciphers) -> Self {
+        let mut provider = CryptoProvider::clone(&crate::provider());
+        provider.cipher_suites.clone_from(&ciphers.suites);
+        Self::with_provider(options, Arc::new(provider))
+    }
+
+    fn with_provider(options: ClientOptions, provider: Arc<CryptoProvider>) -> Self {
         let builder = rustls::ClientConfig::builder_with_provider(Arc::clone(&provider));
         let builder = match builder.with_protocol_versions(&options.versions.list()) {
             Ok(builder) => builder,
@@ -87,6 +100,38 @@ impl ClientTls {
         stream: TcpStream,
         name: Option<&str>,
     ) -> io::Result<(Stream, Session)> {
+        let (stream, session) = self.handshake(stream, name).await?;
+        Ok((Stream::client(stream), session))
+    }
+
+    /// As [`Self::connect`], over any stream.
+    ///
+    /// # Errors
+    ///
+    /// What the peer or the stream did wrong, a refused certificate included.
+    ///
+    /// # Cancel safety
+    ///
+    /// Not cancel safe: the connection is lost when the future is dropped.
+    pub async fn connect_over<S>(
+        &self,
+        stream: S,
+        name: Option<&str>,
+    ) -> io::Result<(impl AsyncRead + AsyncWrite + Send + Unpin + use<S>, Session)>
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin,
+    {
+        self.handshake(stream, name).await
+    }
+
+    async fn handshake<S>(
+        &self,
+        stream: S,
+        name: Option<&str>,
+    ) -> io::Result<(TlsStream<S>, Session)>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
         let server_name = name
             .and_then(|name| ServerName::try_from(name.to_owned()).ok())
             // The library wants a name; an address is never sent (RFC 6066 §3).
@@ -96,7 +141,7 @@ impl ClientTls {
             let (_, connection) = stream.get_ref();
             Session::of(connection, None)
         };
-        Ok((Stream::client(stream), session))
+        Ok((stream, session))
     }
 }
 

@@ -8,11 +8,13 @@
 #![forbid(unsafe_code)]
 
 mod certificate;
+mod ciphers;
 mod client;
 mod server;
 mod stream;
 
 pub use certificate::{Identity, IdentityError, RootStore};
+pub use ciphers::{CipherError, Ciphers};
 pub use client::{ClientOptions, ClientTls, Verification};
 pub use server::{ServerOptions, ServerTls, SniName};
 pub use stream::{Session, Stream};

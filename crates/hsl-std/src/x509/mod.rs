@@ -51,6 +51,11 @@ pub(crate) fn import(text: &[u8], as_resources: bool) -> Result<Value, KeyError>
     Ok(Value::list(keys::certificates_from_pem(text)?.into_iter().map(make)))
 }
 
+/// Whether a certificate carries a name (RFC 6125) or address, whoever signed it.
+pub(crate) fn is_for_name(certificate: &Certificate, name: &str) -> bool {
+    verify::is_for_name(certificate, name).unwrap_or(false)
+}
+
 /// The parts of a name as pairs of short name and value.
 fn name(name: &X509NameRef) -> Value {
     Value::list(name.entries().map(|entry| {

@@ -78,6 +78,23 @@ fn chain(
     })
 }
 
+/// Whether a certificate carries a name or address.
+pub(super) fn is_for_name(certificate: &X509Ref, name: &str) -> Result<bool, ErrorStack> {
+    let mut parameters = X509VerifyParam::new()?;
+    parameters.set_flags(X509VerifyFlags::PARTIAL_CHAIN | X509VerifyFlags::NO_CHECK_TIME)?;
+    match name.parse() {
+        Ok(address) => parameters.set_ip(address)?,
+        Err(_) => parameters.set_host(name)?,
+    }
+    // The certificate is its own authority here, so that only the name is judged.
+    let mut store = X509StoreBuilder::new()?;
+    store.add_cert(certificate.to_owned())?;
+    store.set_param(&parameters)?;
+    let none = Stack::new()?;
+    X509StoreContext::new()?
+        .init(&store.build(), certificate, &none, |context| context.verify_cert())
+}
+
 /// Checks each certificate against the lists of its issuer. There must be one for the first.
 fn check_revocation(chain: &[X509], lists: &[Arc<X509Crl>], now: i64) -> Result<(), &'static str> {
     for (at, certificate) in chain.iter().enumerate() {

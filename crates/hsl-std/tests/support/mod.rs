@@ -28,10 +28,20 @@ pub(crate) struct Report {
 }
 
 /// Runs a script to its end.
+#[allow(dead_code, reason = "each test program uses some of these")]
 pub(crate) fn run(text: &[u8], limits: Limits) -> Report {
+    run_with(text, limits, |_| {})
+}
+
+/// As [`run`], with other services in places.
+pub(crate) fn run_with(text: &[u8], limits: Limits, change: impl FnOnce(&mut Services)) -> Report {
     let output = Arc::new(Mutex::new(Vec::new()));
     let clock = Arc::new(StillClock::default());
-    let host = host(&clock, &output);
+    let mut services = services(&clock, &output);
+    change(&mut services);
+    let mut registry = Registry::new();
+    hsl_std::register(&mut registry, &services);
+    let host = registry.freeze();
     let loader = key_files()
         .into_iter()
         .fold(FileLoader::new(), |loader, (name, data)| loader.with_data(&name, data))
@@ -64,8 +74,15 @@ pub(crate) fn run(text: &[u8], limits: Limits) -> Report {
 }
 
 /// The library with the services of this world.
+#[allow(dead_code, reason = "each test program uses some of these")]
 pub(crate) fn host(clock: &Arc<StillClock>, output: &Arc<Mutex<Vec<u8>>>) -> Arc<HostSet> {
-    let services = Services {
+    let mut registry = Registry::new();
+    hsl_std::register(&mut registry, &services(clock, output));
+    registry.freeze()
+}
+
+fn services(clock: &Arc<StillClock>, output: &Arc<Mutex<Vec<u8>>>) -> Services {
+    Services {
         timer: Arc::new(StillTimer(Arc::clone(clock))),
         resolver: Arc::new(Zone),
         log: Arc::new(EchoLog(Arc::clone(output))),
@@ -74,10 +91,7 @@ pub(crate) fn host(clock: &Arc<StillClock>, output: &Arc<Mutex<Vec<u8>>>) -> Arc
         hostname: "mx.example.org".to_owned(),
         time_zone: TimeZone::get("Europe/Stockholm").unwrap_or(TimeZone::UTC),
         ..Services::default()
-    };
-    let mut registry = Registry::new();
-    hsl_std::register(&mut registry, &services);
-    registry.freeze()
+    }
 }
 
 /// Sockets and threads for blocking work are there; time is the still clock's.
@@ -159,7 +173,13 @@ struct OneFile;
 
 impl Files for OneFile {
     fn open(&self, name: &[u8]) -> Option<Arc<dyn FileContent>> {
-        (name == b"file://lines.txt").then(|| Arc::new(b"one\r\ntwo\n\nlast".to_vec()) as _)
+        let content: &[u8] = match name {
+            b"file://lines.txt" => b"one\r\ntwo\n\nlast",
+            b"file://hosts" => b"10.0.0.1  a.example\tmain\n10.0.0.2 b.example\n",
+            b"file://people.csv" => b"id,name\n1,\"Doe, Jane\"\n2,Roe\n",
+            _ => return None,
+        };
+        Some(Arc::new(content.to_vec()))
     }
 }
 
