@@ -8,12 +8,15 @@ use plugin_host::PluginHost;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::connections::Registry;
 pub(crate) use crate::generation::Server;
 use crate::generation::{EarlyKeys, Generation};
 use crate::hooks::HookSets;
 use crate::hooks::runner::ScriptWorld;
 use crate::ids::IdSource;
+use crate::inbound::facts::InboundEntry;
 use crate::outbound::pool::Pool;
+use crate::outbound::smtp::OutboundEntry;
 use crate::queue_service::QueueService;
 use crate::stats::Stats;
 
@@ -34,6 +37,10 @@ pub(crate) struct Core {
     /// Keys of the startup configuration, read before privileges were dropped.
     pub(crate) early_keys: EarlyKeys,
     pub(crate) pool: Pool,
+    /// Open connections from peers.
+    pub(crate) inbound: Registry<InboundEntry>,
+    /// Open connections to peers, idle ones too.
+    pub(crate) outbound: Registry<OutboundEntry>,
     pub(crate) stats: Stats,
     /// Cancelled when the daemon is asked to stop.
     pub(crate) stop: CancellationToken,

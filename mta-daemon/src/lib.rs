@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 pub mod compatibility;
+mod connections;
 mod context;
 mod control;
 mod dsn;

@@ -17,6 +17,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::connections;
 use crate::context::Core;
 use crate::control::server as control_server;
 use crate::generation::{EarlyKeys, GenerationError};
@@ -179,6 +180,8 @@ impl Daemon {
             plugins,
             early_keys,
             pool: Pool::new(),
+            inbound: connections::Registry::default(),
+            outbound: connections::Registry::default(),
             stats,
             stop: CancellationToken::new(),
             abort: CancellationToken::new(),

@@ -271,3 +271,45 @@ async fn a_resolver_query_shows_the_hosts_in_the_order_of_a_delivery() {
     .await;
     daemon.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_duplicated_message_is_a_row_of_its_own_that_survives_a_restart() {
+    let sink = SmtpSink::start().await;
+    let setup = Setup { next_hop: Some(sink.address), ..Setup::default() }.hook("eod", HOLD);
+    let mut daemon = TestDaemon::start(setup).await;
+    send(&daemon, &["one@example.org"]).await;
+    let affected = ask(&daemon, |client| {
+        let request = pb::QueueUpdateRequest {
+            conditions: Some(only("one")),
+            duplicate: true,
+            recipient: Some(pb::queue_update_request::MailAddress {
+                localpart: Some(pb::StringValue { value: "copy".into() }),
+                domain: None,
+            }),
+            metadata: [("copied".to_owned(), "yes".to_owned())].into(),
+            ..Default::default()
+        };
+        client.call(call::QUEUE_UPDATE, &request).unwrap().affected
+    })
+    .await;
+    assert_eq!(affected, 1);
+    daemon.stop().await;
+    daemon.restart().await;
+    let mut rows = list(&daemon).await;
+    rows.sort_by_key(|row| row.id.as_ref().unwrap().queue);
+    let numbers: Vec<_> = rows.iter().map(|row| row.id.as_ref().unwrap().queue).collect();
+    assert_eq!(numbers, [1, 2]);
+    assert_eq!(rows[1].recipient.as_ref().unwrap().localpart, "copy");
+    assert_eq!(rows[1].metadata.get("copied").map(String::as_str), Some("yes"));
+    assert_eq!(rows[0].metadata.get("copied"), None);
+    assert!(rows[1].hold && rows[1].jobid == "job");
+    ask(&daemon, |client| client.call(call::QUEUE_UPDATE, &activate_all()).unwrap()).await;
+    let mut messages = sink.wait_for(2).await;
+    messages.sort_by(|a, b| a.to.cmp(&b.to));
+    assert_eq!(messages[0].to, ["<copy@example.org>"]);
+    assert_eq!(messages[0].content, messages[1].content);
+    daemon.stop().await;
+    daemon.restart().await;
+    assert!(list(&daemon).await.is_empty());
+    daemon.stop().await;
+}

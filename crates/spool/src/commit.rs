@@ -58,6 +58,11 @@ pub(crate) enum What {
         id: MessageId,
         state: Box<[u8]>,
     },
+    /// A further row of a message, with what it begins with.
+    Add {
+        id: MessageId,
+        row: Box<[u8]>,
+    },
     /// The end of a row or, with [`ALL_ROWS`], of a message.
     End {
         id: MessageId,
@@ -74,6 +79,12 @@ pub(crate) enum What {
         birth: u64,
         from: Place,
         state: Box<[u8]>,
+    },
+    MoveAdd {
+        id: MessageId,
+        birth: u64,
+        from: Place,
+        row: Box<[u8]>,
     },
     MoveEnd {
         head: EndHead,
@@ -152,7 +163,13 @@ impl Op {
     }
 
     const fn is_move(&self) -> bool {
-        matches!(self.what, What::MoveCommit(_) | What::MoveChange { .. } | What::MoveEnd { .. })
+        matches!(
+            self.what,
+            What::MoveCommit(_)
+                | What::MoveChange { .. }
+                | What::MoveAdd { .. }
+                | What::MoveEnd { .. }
+        )
     }
 
     pub(crate) fn fail(self, error: &CommitError) {
@@ -260,6 +277,8 @@ impl Committer {
         let mut staged = Vec::with_capacity(ops.len());
         let Some(active) = &mut self.active else { return staged };
         let mut fresh: HashSet<TransactionId> = HashSet::new();
+        // Rows added in this batch, of which the index does not know yet.
+        let mut added: HashSet<MessageId> = HashSet::new();
         let mut refused = Vec::new();
         let index = self.shared.index.lock();
         // Relaxed: only this thread writes it.
@@ -302,7 +321,10 @@ impl Committer {
             rest_of_set = rest_of_set.saturating_sub(1);
             let len = match &op.what {
                 What::Commit(new) => new.record_len(),
-                What::Change { state, .. } | What::MoveChange { state, .. } => {
+                What::Change { state, .. }
+                | What::MoveChange { state, .. }
+                | What::Add { row: state, .. }
+                | What::MoveAdd { row: state, .. } => {
                     record_len((CHANGE_HEAD_LEN + state.len()) as u64, 0)
                 }
                 What::End { .. } | What::Abort { .. } | What::MoveEnd { .. } => {
@@ -357,9 +379,25 @@ impl Committer {
                     record.pieces = &new.pieces;
                     record.body_crc = new.body_crc;
                 }
+                What::Add { id, row } => {
+                    let Some(message) = index.messages.get(&id.transaction).filter(|message| {
+                        message.rows.as_slice().iter().all(|row| row.queue != id.queue)
+                    }) else {
+                        let id = *id;
+                        refused.push((op, CommitError::Unknown { id }));
+                        continue;
+                    };
+                    birth = message.birth;
+                    added.insert(*id);
+                    record.kind = Kind::Add;
+                    let (transaction, queue) = (id.transaction, id.queue);
+                    ChangeHead { transaction, birth, queue, state: row }.encode(&mut self.head);
+                    record.head = &self.head;
+                }
                 What::Change { id, state } => {
                     let Some(message) = index.messages.get(&id.transaction).filter(|message| {
-                        message.rows.as_slice().iter().any(|row| row.queue == id.queue)
+                        added.contains(id)
+                            || message.rows.as_slice().iter().any(|row| row.queue == id.queue)
                     }) else {
                         let id = *id;
                         refused.push((op, CommitError::Unknown { id }));
@@ -374,6 +412,7 @@ impl Committer {
                 What::End { id } => {
                     let Some(message) = index.messages.get(&id.transaction).filter(|message| {
                         id.queue == ALL_ROWS
+                            || added.contains(id)
                             || message.rows.as_slice().iter().any(|row| row.queue == id.queue)
                     }) else {
                         let id = *id;
@@ -403,6 +442,17 @@ impl Committer {
                     record.head = &moved.head;
                     record.pieces = std::slice::from_ref(&moved.body);
                     record.body_crc = moved.body_crc;
+                }
+                What::MoveAdd { id, birth: born, from, row } => {
+                    if index.added.get(&(*born, id.queue)) != Some(from) {
+                        refused.push((op, CommitError::Closed));
+                        continue;
+                    }
+                    birth = *born;
+                    record.kind = Kind::Add;
+                    let (transaction, queue) = (id.transaction, id.queue);
+                    ChangeHead { transaction, birth, queue, state: row }.encode(&mut self.head);
+                    record.head = &self.head;
                 }
                 What::MoveChange { id, birth: born, from, state } => {
                     let is_current = index.messages.get(&id.transaction).is_some_and(|message| {
@@ -503,6 +553,16 @@ impl Committer {
                         changes += 1;
                         index.change(id.transaction, birth, id.queue, place);
                     }
+                    What::Add { id, .. } => {
+                        changes += 1;
+                        index.add_row(id.transaction, birth, id.queue, place);
+                    }
+                    What::MoveAdd { id, .. } => {
+                        // It may have been folded into its commit record in the same breath.
+                        if index.added.contains_key(&(birth, id.queue)) {
+                            index.note_added(birth, id.queue, place);
+                        }
+                    }
                     What::End { id } => {
                         changes += 1;
                         removals.extend(index.end(id.transaction, birth, id.queue));
@@ -582,13 +642,16 @@ impl Committer {
         for mut op in ops {
             op.attempts = op.attempts.saturating_add(1);
             let is_kept = match &op.what {
-                What::Change { .. } | What::End { .. } => !op.is_awaited || op.attempts < ATTEMPTS,
+                What::Change { .. } | What::Add { .. } | What::End { .. } => {
+                    !op.is_awaited || op.attempts < ATTEMPTS
+                }
                 What::Flush => op.attempts < ATTEMPTS,
                 What::Abort { .. } => true,
                 What::Commit(_)
                 | What::CommitAll(_)
                 | What::MoveCommit(_)
                 | What::MoveChange { .. }
+                | What::MoveAdd { .. }
                 | What::MoveEnd { .. } => false,
             };
             if is_kept {

@@ -239,6 +239,26 @@ impl Pass<'_> {
                 }
                 Ok(true)
             }
+            Kind::Add => {
+                let Some(add) = ChangeHead::decode(head) else { return Ok(true) };
+                let is_live = {
+                    let index = self.shared.index.lock();
+                    index.added.get(&(add.birth, add.queue)) == Some(&here)
+                        && index.messages.get(&add.transaction).is_some_and(|message| {
+                            message.birth == add.birth && message.place.segment != self.segment.id
+                        })
+                };
+                if is_live {
+                    let what = What::MoveAdd {
+                        id: MessageId::new(add.transaction, add.queue),
+                        birth: add.birth,
+                        from: here,
+                        row: add.state.into(),
+                    };
+                    self.submit(what, u64::from(here.len), false);
+                }
+                Ok(true)
+            }
             Kind::End => {
                 let Some(end) = EndHead::decode(head) else { return Ok(true) };
                 if self.shared.index.lock().is_end_needed(self.segment.id, end.target) {
@@ -273,21 +293,31 @@ impl Pass<'_> {
                 return Ok(false);
             }
         };
-        let mut states: Vec<Option<Bytes>> = Vec::new();
+        // Of each row its state, and what it began with where that is in a record of its own.
+        let mut states: Vec<(Option<Bytes>, Option<Bytes>)> = Vec::new();
         for row in message.rows.as_slice() {
-            states.push(match read_state(self.shared, row.change) {
-                Ok(state) => state,
+            let added = {
+                let index = self.shared.index.lock();
+                index.added.get(&(message.birth, row.queue)).copied().unwrap_or(Place::NOWHERE)
+            };
+            let read = |place: Place| match read_state(self.shared, place) {
+                Ok(state) => Ok(state),
                 Err(StateError::Disk(error)) => {
                     self.shared.background_failed("read", &self.segment.path, &error);
-                    return Err(Stop::Failed);
+                    Err(Err(Stop::Failed))
                 }
                 // The row ended or moved meanwhile: the next pass sees how it is then.
-                Err(StateError::Gone) => return Ok(true),
+                Err(StateError::Gone) => Err(Ok(true)),
                 Err(StateError::Damaged(segment)) => {
-                    self.damaged(commit.transaction, &segment, u64::from(row.change.offset));
-                    return Ok(false);
+                    self.damaged(commit.transaction, &segment, u64::from(place.offset));
+                    Err(Ok(false))
                 }
-            });
+            };
+            let both = read(row.change).and_then(|state| Ok((state, read(added)?)));
+            match both {
+                Ok(both) => states.push(both),
+                Err(outcome) => return outcome,
+            }
         }
         let written: Vec<RowRef<'_>> = commit.rows().collect();
         let rows: Vec<RowRef<'_>> = message
@@ -295,11 +325,18 @@ impl Pass<'_> {
             .as_slice()
             .iter()
             .zip(&states)
-            .filter_map(|(row, state)| {
-                let was = written.iter().find(|was| was.queue == row.queue)?;
-                Some(RowRef { state: state.as_deref().unwrap_or(was.state), ..*was })
+            .filter_map(|(row, (state, added))| {
+                let was = match added {
+                    Some(added) => RowRef { queue: row.queue, row: added, state: &[] },
+                    None => *written.iter().find(|was| was.queue == row.queue)?,
+                };
+                Some(RowRef { state: state.as_deref().unwrap_or(was.state), ..was })
             })
             .collect();
+        if rows.len() != message.rows.as_slice().len() {
+            // A row was added or moved since the message was looked up.
+            return Ok(true);
+        }
         let Some(head) = CommitHead::encode(
             commit.transaction,
             commit.birth,
@@ -370,7 +407,7 @@ pub(crate) enum StateError {
     Disk(io::Error),
 }
 
-/// Reads the state in a change record; `None` for nowhere.
+/// Reads the state in a change record, or the row in an addition; `None` for nowhere.
 pub(crate) fn read_state(shared: &Shared, place: Place) -> Result<Option<Bytes>, StateError> {
     if place == Place::NOWHERE {
         return Ok(None);
@@ -388,7 +425,8 @@ pub(crate) fn read_state(shared: &Shared, place: Place) -> Result<Option<Bytes>,
         let header = RecordHeader::decode(header_octets, segment.mark)?;
         let end = RECORD_LEN + header.head_len as usize;
         let head = octets.get(RECORD_LEN..end)?;
-        let is_good = header.kind == Kind::Change && RecordHeader::matches(header_octets, head);
+        let is_kind = matches!(header.kind, Kind::Change | Kind::Add);
+        let is_good = is_kind && RecordHeader::matches(header_octets, head);
         let change = ChangeHead::decode(head).filter(|_| is_good)?;
         Some(end - change.state.len()..end)
     })();

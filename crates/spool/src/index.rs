@@ -60,6 +60,13 @@ impl Rows {
         }
     }
 
+    fn push(&mut self, row: Row) {
+        match self {
+            Self::One(first) => *self = Self::Many(vec![*first, row]),
+            Self::Many(rows) => rows.push(row),
+        }
+    }
+
     fn find(&mut self, queue: QueueId) -> Option<&mut Row> {
         match self {
             Self::One(row) => Some(row).filter(|row| row.queue == queue),
@@ -152,6 +159,9 @@ pub(crate) struct Index {
     pub(crate) files: HashMap<u64, BodyName>,
     /// How many messages, or unconfirmed commit records not yet ended, need a body file.
     file_users: HashMap<BodyName, u32>,
+    /// Rows added after their commit record was written, by birth and number, with the record that
+    /// added them. Moving the commit record folds them in.
+    pub(crate) added: HashMap<(u64, QueueId), Place>,
     pub(crate) segments: BTreeMap<u32, SegmentState>,
     /// A closed segment has lost something: compaction should look.
     pub(crate) is_compaction_due: bool,
@@ -174,6 +184,31 @@ impl Index {
             self.use_file(name);
         }
         self.messages.insert(transaction, message);
+    }
+
+    /// Adds a row to a message. `false` when the message has ended meanwhile.
+    pub(crate) fn add_row(
+        &mut self,
+        transaction: TransactionId,
+        birth: u64,
+        queue: QueueId,
+        place: Place,
+    ) -> bool {
+        let Some(message) = self.messages.get_mut(&transaction) else { return false };
+        if message.birth != birth {
+            return false;
+        }
+        message.rows.push(Row { queue, change: Place::NOWHERE });
+        self.note_added(birth, queue, place);
+        true
+    }
+
+    /// Notes where the record is that added a row.
+    pub(crate) fn note_added(&mut self, birth: u64, queue: QueueId, place: Place) {
+        self.add_live(place);
+        if let Some(old) = self.added.insert((birth, queue), place) {
+            self.drop_live(old);
+        }
     }
 
     /// Notes a row's new state. `false` when the row has ended meanwhile.
@@ -209,10 +244,14 @@ impl Index {
         }
         let mut dropped = Vec::new();
         if queue == ALL_ROWS {
-            dropped.extend(message.rows.as_slice().iter().map(|row| row.change));
+            for row in message.rows.as_slice() {
+                dropped.push(row.change);
+                dropped.extend(self.added.remove(&(birth, row.queue)));
+            }
             message.rows = Rows::Many(Vec::new());
         } else {
             dropped.push(message.rows.remove(queue)?.change);
+            dropped.extend(self.added.remove(&(birth, queue)));
         }
         let mut file = None;
         if message.rows.as_slice().is_empty() {
@@ -276,6 +315,7 @@ impl Index {
         };
         for row in rows {
             dropped.push(std::mem::take(&mut row.change));
+            dropped.extend(self.added.remove(&(from.birth, row.queue)));
         }
         self.add_live(place);
         for place in dropped {

@@ -20,7 +20,7 @@ use crate::index::{Fate, Index, Message, Place, Row, Rows, SegmentState};
 use crate::message::{Recovered, RecoveredRow};
 use crate::platform::{Event, Platform};
 use crate::segment::format::{
-    ALL_ROWS, BodyName, ChangeHead, CommitHead, DATA_START, EndHead, Kind, Segment,
+    ALL_ROWS, BodyName, ChangeHead, CommitHead, DATA_START, EndHead, Kind, RowRef, Segment,
 };
 use crate::segment::reader::{self, Found, Scan};
 use crate::shared::{Dirs, LogFile, parse_log_name};
@@ -79,6 +79,7 @@ pub(crate) fn load(
         wanted: HashSet::new(),
         ended: HashMap::new(),
         changed: HashMap::new(),
+        added: HashMap::new(),
         known: segments.iter().copied().collect(),
         loaded: Loaded {
             index: Index::default(),
@@ -238,6 +239,14 @@ struct Changed {
     state: Box<[u8]>,
 }
 
+/// A row that was added to a message: the newest record of it.
+struct Added {
+    queue: QueueId,
+    seq: u64,
+    place: Place,
+    row: Box<[u8]>,
+}
+
 /// Puts the segments together.
 struct Merge<'a> {
     config: &'a Config,
@@ -251,6 +260,9 @@ struct Merge<'a> {
     /// Ended rows by birth and number, with the segment the end record speaks of.
     ended: HashMap<(u64, QueueId), u32>,
     changed: HashMap<(u64, QueueId), Changed>,
+    /// Added rows by the birth of their message. Those older than its commit record are folded into
+    /// it or have ended.
+    added: HashMap<u64, Vec<Added>>,
     /// All segments there are.
     known: HashSet<u32>,
     loaded: Loaded,
@@ -327,6 +339,7 @@ impl Merge<'_> {
             match found.header.kind {
                 Kind::End => self.end(id, scan.head(found)),
                 Kind::Change => self.change(id, scan.head(found), found),
+                Kind::Add => self.add(id, scan.head(found), found),
                 Kind::Commit | Kind::Seal => {}
             }
         }
@@ -356,6 +369,22 @@ impl Merge<'_> {
         }
     }
 
+    fn add(&mut self, within: u32, head: &[u8], found: &Found) {
+        let Some(add) = ChangeHead::decode(head) else { return };
+        let new = Added {
+            queue: add.queue,
+            seq: found.header.seq,
+            place: Place::new(within, found.offset, found.header.record_len()),
+            row: add.state.into(),
+        };
+        let rows = self.added.entry(add.birth).or_default();
+        match rows.iter_mut().find(|known| known.queue == new.queue) {
+            Some(known) if known.seq < new.seq => *known = new,
+            Some(_) => {}
+            None => rows.push(new),
+        }
+    }
+
     fn commit(&mut self, segment: &Arc<Segment>, scan: &Scan, found: &Found) {
         let Some(commit) = CommitHead::decode(scan.head(found), &found.header) else { return };
         let damaged = |platform: &Platform| {
@@ -376,7 +405,18 @@ impl Merge<'_> {
         let mut index_rows = Vec::new();
         let all = self.ended.get(&(commit.birth, ALL_ROWS)).copied();
         let mut is_copy = all.is_some_and(|target| target != segment.id);
-        for row in commit.rows() {
+        // Rows in the record, then those that were added to it since.
+        let written: Vec<RowRef<'_>> = commit.rows().collect();
+        let later: &[Added] = self.added.get(&commit.birth).map_or(&[], Vec::as_slice);
+        let later: Vec<&Added> = later
+            .iter()
+            .filter(|added| added.seq > found.header.seq)
+            .filter(|added| written.iter().all(|row| row.queue != added.queue))
+            .collect();
+        let added =
+            later.iter().map(|added| RowRef { queue: added.queue, row: &added.row, state: &[] });
+        let mut places = Vec::new();
+        for row in written.iter().copied().chain(added) {
             let ended = all.or_else(|| self.ended.get(&(commit.birth, row.queue)).copied());
             if let Some(target) = ended {
                 // It ended when the message was elsewhere, so this is a copy.
@@ -391,6 +431,8 @@ impl Merge<'_> {
             rows.push(RecoveredRow { queue: row.queue, row: row.row, state });
             let change = change.map_or(Place::NOWHERE, |change| change.place);
             index_rows.push(Row { queue: row.queue, change });
+            let added = later.iter().find(|added| added.queue == row.queue);
+            places.extend(added.map(|added| (added.queue, added.place)));
         }
         if is_copy {
             self.loaded.index.segments.entry(segment.id).and_modify(|s| s.is_superseded = true);
@@ -446,6 +488,9 @@ impl Merge<'_> {
         });
         let file = commit.file.map(|file| file.name);
         self.loaded.index.insert(commit.transaction, message, file);
+        for (queue, place) in places {
+            self.loaded.index.note_added(commit.birth, queue, place);
+        }
         debug_assert!(self.known.contains(&segment.id));
     }
 

@@ -68,6 +68,8 @@ struct ModelMessage {
     metadata: Vec<u8>,
     body: Vec<u8>,
     rows: BTreeMap<u32, ModelRow>,
+    /// The highest number given to a row that was added.
+    last: u32,
 }
 
 struct ModelRow {
@@ -76,6 +78,8 @@ struct ModelRow {
     states: Vec<Vec<u8>>,
     confirmed: usize,
     end: End,
+    /// Whether it must be there: it came with its message, or its addition was confirmed.
+    is_owed: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,6 +91,7 @@ enum End {
 
 enum Waiting {
     Change(Completion, MessageId, usize),
+    Add(Completion, MessageId),
     End(Completion, MessageId),
     EndAll(Completion, TransactionId),
 }
@@ -229,8 +234,8 @@ impl Run {
         for id in ids {
             let Some(message) = self.model.messages.get_mut(&id) else { continue };
             let Some(loaded) = found.remove(&id) else {
-                let is_owed =
-                    message.is_confirmed && message.rows.values().any(|row| row.end == End::No);
+                let is_owed = message.is_confirmed
+                    && message.rows.values().any(|row| row.end == End::No && row.is_owed);
                 if is_owed {
                     return Err(format!("confirmed message {id} is lost"));
                 }
@@ -250,7 +255,7 @@ impl Run {
             }
             for (number, row) in &mut message.rows {
                 match (loaded.rows.get(number), row.end) {
-                    (None, End::No) => {
+                    (None, End::No) if row.is_owed => {
                         return Err(format!("row {id}:{number} is lost"));
                     }
                     (None, _) => row.end = End::Confirmed,
@@ -266,6 +271,7 @@ impl Run {
                             return Err(format!("row {id}:{number} has an old or foreign state"));
                         }
                         row.end = End::No;
+                        row.is_owed = true;
                         row.states = vec![state.clone()];
                         row.confirmed = 0;
                     }
@@ -295,7 +301,8 @@ impl Run {
                 0..=3 => self.commit(&open),
                 4 => self.commit_set(&open),
                 5..=7 => self.change(&open),
-                8..=11 => self.end(&open),
+                8..=10 => self.end(&open),
+                11 => self.add(&open),
                 12 => {
                     let ops = std::mem::take(&mut open.shared.settling.lock().ops);
                     commit::settle(&open.shared, ops);
@@ -345,7 +352,8 @@ impl Run {
         for (transaction, metadata, rows, body) in made.into_iter().rev() {
             let commit = completion.take();
             let set = if commit.is_some() { set.clone() } else { Vec::new() };
-            let message = ModelMessage { is_confirmed: false, commit, set, metadata, body, rows };
+            let message =
+                ModelMessage { is_confirmed: false, commit, set, metadata, body, rows, last: 3 };
             self.model.messages.insert(transaction, message);
         }
     }
@@ -364,6 +372,7 @@ impl Run {
                     states: vec![self.octets(10)],
                     confirmed: 0,
                     end: End::No,
+                    is_owed: true,
                 };
                 (number, row)
             })
@@ -392,7 +401,8 @@ impl Run {
         };
         let commit = open.spool.commit(new_commit(transaction, &metadata, &rows, body));
         let (commit, set) = (Some(commit), Vec::new());
-        let message = ModelMessage { is_confirmed: false, commit, set, metadata, body: all, rows };
+        let message =
+            ModelMessage { is_confirmed: false, commit, set, metadata, body: all, rows, last: 3 };
         self.model.messages.insert(transaction, message);
     }
 
@@ -437,6 +447,46 @@ impl Run {
             let at = row.states.len() - 1;
             let completion = open.spool.change(id, state.into(), durability);
             self.waiting.push(Waiting::Change(completion, id, at));
+        }
+    }
+
+    /// Adds a row to a message, and now and then changes or ends it in the same breath.
+    fn add(&mut self, open: &Open) {
+        let Some(id) = self.pick() else { return };
+        let row = self.octets(30);
+        let durability = self.durability();
+        let Some(message) = self.model.messages.get_mut(&id.transaction) else { return };
+        // The end of all of it may be under way already: nobody adds to what he ends.
+        if message.rows.values().all(|row| row.end != End::No) {
+            return;
+        }
+        let Some(last) = message.rows.keys().next_back() else { return };
+        // A number that ended is not used again, here as in the queue.
+        let number = last.max(&message.last) + 1;
+        message.last = number;
+        let states = vec![Vec::new()];
+        let new = ModelRow { row: row.clone(), states, confirmed: 0, end: End::No, is_owed: false };
+        message.rows.insert(number, new);
+        let id = MessageId::new(id.transaction, QueueId(number));
+        let completion = open.spool.add(id, row.into(), durability);
+        self.waiting.push(Waiting::Add(completion, id));
+        match self.random.below(4) {
+            0 => {
+                let state = self.octets(60);
+                if let Some(row) = self.row(id) {
+                    row.states.push(state.clone());
+                }
+                let completion = open.spool.change(id, state.into(), durability);
+                self.waiting.push(Waiting::Change(completion, id, 1));
+            }
+            1 => {
+                if let Some(row) = self.row(id) {
+                    row.end = End::Asked;
+                }
+                let completion = open.spool.end(id, durability);
+                self.waiting.push(Waiting::End(completion, id));
+            }
+            _ => {}
         }
     }
 
@@ -516,6 +566,18 @@ impl Run {
                         && let Some(row) = self.row(id)
                     {
                         row.confirmed = row.confirmed.max(at);
+                        // What has a state is there.
+                        row.is_owed = true;
+                    }
+                    return false;
+                }
+                Waiting::Add(completion, id) => {
+                    let Some(outcome) = completion.try_take() else { return true };
+                    let id = *id;
+                    if outcome.is_ok()
+                        && let Some(row) = self.row(id)
+                    {
+                        row.is_owed = true;
                     }
                     return false;
                 }

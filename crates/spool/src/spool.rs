@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use crc32fast::Hasher;
 use mta_types::{MessageId, TransactionId};
 use parking_lot::{Condvar, Mutex};
@@ -20,7 +21,7 @@ use crate::disk;
 use crate::draft::{Budget, Draft, DraftRoom};
 use crate::error::{CommitError, DraftError, OpenError, ReadError};
 use crate::hqf;
-use crate::index::Message;
+use crate::index::{Message, Place};
 use crate::keeper::Threads;
 use crate::loader;
 use crate::message::{Commit, Durability, NewRow, Recovered, StoredMessage, StoredRow};
@@ -176,6 +177,23 @@ impl Spool {
         self.submit(What::Change { id, state }, durability)
     }
 
+    /// Adds a row to a message that has rows. `row` is what [`NewRow::row`] is for a new message;
+    /// changes and ends of the row may follow at once.
+    ///
+    /// The completion fails with [`CommitError::Unknown`] when the message has ended or has a row
+    /// of that number.
+    pub fn add(&self, id: MessageId, row: Box<[u8]>, durability: Durability) -> Completion {
+        if id.queue == ALL_ROWS {
+            return Completion::ready(Err(CommitError::Unknown { id }));
+        }
+        let allowed = self.inner.shared.max_record() / 4;
+        if row.len() as u64 > allowed {
+            let len = row.len() as u64;
+            return Completion::ready(Err(CommitError::TooLarge { len, allowed }));
+        }
+        self.submit(What::Add { id, row }, durability)
+    }
+
     /// Ends a row. With the last one the message is gone and its space is given back in time.
     pub fn end(&self, id: MessageId, durability: Durability) -> Completion {
         if id.queue == ALL_ROWS {
@@ -274,25 +292,45 @@ impl Spool {
             };
             let mut rows = Vec::with_capacity(message.rows.as_slice().len());
             for row in message.rows.as_slice() {
-                let Some(was) = commit.rows().find(|was| was.queue == row.queue) else { continue };
-                let state = match read_state(&self.inner.shared, row.change) {
-                    Ok(Some(state)) => state,
-                    Ok(None) => head.slice_ref(was.state),
+                let read = |place: Place| match read_state(&self.inner.shared, place) {
+                    Ok(octets) => Ok(octets),
                     // Compaction was faster: the index says something newer now.
-                    Err(StateError::Gone) => continue 'again,
+                    Err(StateError::Gone) => Err(None),
                     Err(StateError::Disk(source)) => {
-                        let path = record.segment.path.clone();
-                        return Err(ReadError::Disk { path, source });
+                        Err(Some(ReadError::Disk { path: record.segment.path.clone(), source }))
                     }
-                    Err(StateError::Damaged(segment)) => {
-                        return Err(ReadError::Damaged {
-                            transaction,
-                            path: segment.path.clone(),
-                            offset: u64::from(row.change.offset),
-                        });
-                    }
+                    Err(StateError::Damaged(segment)) => Err(Some(ReadError::Damaged {
+                        transaction,
+                        path: segment.path.clone(),
+                        offset: u64::from(place.offset),
+                    })),
                 };
-                rows.push(StoredRow { queue: row.queue, row: head.slice_ref(was.row), state });
+                let added = {
+                    let index = self.inner.shared.index.lock();
+                    index.added.get(&(message.birth, row.queue)).copied()
+                };
+                let both = match read(row.change) {
+                    Ok(state) => read(added.unwrap_or(Place::NOWHERE)).map(|row| (state, row)),
+                    Err(error) => Err(error),
+                };
+                let (state, begun) = match both {
+                    Ok(both) => both,
+                    Err(None) => continue 'again,
+                    Err(Some(error)) => return Err(error),
+                };
+                let was = commit.rows().find(|was| was.queue == row.queue);
+                let (begun, first) = match (begun, was) {
+                    (Some(added), _) => (added, Bytes::new()),
+                    (None, Some(was)) => (head.slice_ref(was.row), head.slice_ref(was.state)),
+                    // Folded in, or ended, since the record was looked up.
+                    (None, None) if self.is_moved(transaction, &message) => continue 'again,
+                    (None, None) => continue,
+                };
+                rows.push(StoredRow {
+                    queue: row.queue,
+                    row: begun,
+                    state: state.unwrap_or(first),
+                });
             }
             let stored = StoredMessage {
                 transaction,
@@ -302,6 +340,11 @@ impl Spool {
             };
             return Ok((stored, message, record));
         }
+    }
+
+    /// Whether the message is no longer as it was looked up.
+    fn is_moved(&self, transaction: TransactionId, message: &Message) -> bool {
+        self.inner.shared.index.lock().messages.get(&transaction) != Some(message)
     }
 
     /// Writes a stored message, with the rows that have not ended, as `.hqf`. Waits for the disk.

@@ -7,7 +7,7 @@ use control::{Message, pb};
 
 use crate::context::Core;
 use crate::control::handlers::{
-    config, policy, process, queue, resolver, script, summary, suspend, transfer,
+    config, connections, policy, process, queue, resolver, script, summary, suspend, transfer,
 };
 
 /// Why a request failed: the text of an `E` answer.
@@ -24,7 +24,7 @@ impl<E: std::fmt::Display> From<E> for ControlError {
 pub(crate) type Answer = Result<Vec<u8>, ControlError>;
 
 /// Letters of the commands that are answered here; a test holds the match below against it.
-pub(crate) const ANSWERED: &[u8] = b"ABCDEFGHIJKLMNOPQRSTghkopqrstuvwxyz";
+pub(crate) const ANSWERED: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXghkopqrstuvwxyz";
 
 /// Answers a request.
 ///
@@ -68,6 +68,10 @@ pub(crate) async fn answer(core: &Arc<Core>, request: &Request) -> Answer {
         b'E' => transfer::import(core, pb::QueueImportRequest::decode(body)?).await,
         b'J' => transfer::unload(core, pb::QueueUnloadRequest::decode(body)?).await,
         b'N' => transfer::export(core, pb::QueueExportRequest::decode(body)?).await,
+        b'U' => connections::list_server(core, pb::ServerConnectionsListRequest::decode(body)?),
+        b'V' => connections::close_server(core, pb::ServerConnectionsCloseRequest::decode(body)?),
+        b'W' => connections::list_queue(core, pb::QueueConnectionsListRequest::decode(body)?),
+        b'X' => connections::close_queue(core, pb::QueueConnectionsCloseRequest::decode(body)?),
         b'F' => queue::list(core, pb::QueueListRequest::decode(body)?).await,
         b'G' => queue::update(core, pb::QueueUpdateRequest::decode(body)?).await,
         b'I' => {

@@ -7,11 +7,13 @@
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hsl::Value;
+use mta_types::{Class, EnhancedCode};
 use smtp::server::{
     AuthAnswer, AuthResponse, CloseReason, Decision, Event, ProxyAnswer, Security, Session, Timer,
     Verdict,
@@ -21,9 +23,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use crate::connections::Registered;
 use crate::context::{Core, Server};
 use crate::hooks;
-use crate::inbound::facts::{AuthFacts, Facts, RecipientFacts, TransactionFacts};
+use crate::inbound::facts::{AuthFacts, Facts, InboundEntry, RecipientFacts, TransactionFacts};
 use crate::inbound::receive::Reception;
 
 /// One incoming connection.
@@ -39,6 +42,8 @@ pub(crate) struct Connection {
     /// The last reply of ours, for the disconnect hook.
     last_failure: Option<io::Error>,
     messages: u64,
+    /// Its place among the open connections.
+    entry: Registered<InboundEntry>,
 }
 
 /// What a finished input asks the socket loop to do.
@@ -65,6 +70,16 @@ impl Connection {
             tls: None,
             auth: None,
         };
+        let entry = core.inbound.enter(InboundEntry {
+            id: facts.id,
+            remote,
+            local,
+            serverid: server.id.clone(),
+            remoteptr: OnceLock::new(),
+            since: Instant::now(),
+            messages: AtomicU64::new(0),
+            farewell: OnceLock::new(),
+        });
         Self {
             core,
             server,
@@ -74,6 +89,7 @@ impl Connection {
             seen: None,
             last_failure: None,
             messages: 0,
+            entry,
         }
     }
 
@@ -275,6 +291,7 @@ impl Connection {
                     };
                     if verdict.decision == Decision::Accept {
                         self.messages += 1;
+                        self.entry.facts.messages.store(self.messages, Ordering::Relaxed);
                     }
                     session.answer(verdict);
                     self.end_transaction();
@@ -340,6 +357,10 @@ impl Connection {
         let resolver = self.core.generation.load().resolver.clone();
         let lookup = resolver.confirmed_name(self.facts.remote.ip().to_canonical());
         if let Ok(Ok(name)) = timeout(REVERSE_PATIENCE, lookup).await {
+            if let Some(name) = &name {
+                // Set once, here.
+                let _ = self.entry.facts.remoteptr.set(name.clone());
+            }
             self.facts.remoteptr = name;
         }
     }
@@ -393,6 +414,10 @@ impl Connection {
             if !stream.is_encrypted() {
                 let ready = tokio::select! {
                     biased;
+                    () = self.entry.close.cancelled() => {
+                        self.dismiss(session);
+                        return Ok(true);
+                    }
                     () = self.core.stop.cancelled(), if self.transaction.is_none() => None,
                     ready = timeout(patience, stream.socket().readable()) => Some(ready),
                 };
@@ -414,6 +439,10 @@ impl Connection {
         let stop = self.core.stop.clone();
         let read = tokio::select! {
             biased;
+            () = self.entry.close.cancelled() => {
+                self.dismiss(session);
+                return Ok(true);
+            }
             () = stop.cancelled(), if self.transaction.is_none() => None,
             read = timeout(patience, stream.read_buf(buffer)) => Some(read),
         };
@@ -423,6 +452,18 @@ impl Connection {
             Some(Ok(read)) => return Ok(read? > 0),
         }
         Ok(true)
+    }
+
+    /// An operator closes the connection.
+    fn dismiss(&self, session: &mut Session) {
+        let usual = || {
+            Verdict::defer()
+                .with_code(421)
+                .with_enhanced(EnhancedCode::new(Class::Transient, 3, 2))
+                .with_text("The connection is closed by the operator")
+        };
+        let verdict = self.entry.facts.farewell.get().cloned().unwrap_or_else(usual);
+        session.dismiss(&verdict);
     }
 
     fn patience(&self, timer: Timer) -> Duration {

@@ -1,6 +1,9 @@
 //! What is known of a connection and of the transaction on it: what hooks see and queue rows keep.
 
 use std::net::SocketAddr;
+use std::sync::OnceLock;
+use std::sync::atomic::AtomicU64;
+use std::time::Instant;
 
 use mta_types::{Address, ServerId, TransactionId, TransportId};
 use smtp::parameters::Parameters;
@@ -18,6 +21,20 @@ pub(crate) struct Facts {
     pub(crate) helo: Option<(HelloVerb, String)>,
     pub(crate) tls: Option<Box<tls_policy::Session>>,
     pub(crate) auth: Option<Box<AuthFacts>>,
+}
+
+/// What operators see of an open connection.
+pub(crate) struct InboundEntry {
+    /// The id of its first transaction.
+    pub(crate) id: TransactionId,
+    pub(crate) remote: SocketAddr,
+    pub(crate) local: SocketAddr,
+    pub(crate) serverid: ServerId,
+    pub(crate) remoteptr: OnceLock<String>,
+    pub(crate) since: Instant,
+    pub(crate) messages: AtomicU64,
+    /// What is said when an operator closes it; set before that.
+    pub(crate) farewell: OnceLock<smtp::server::Verdict>,
 }
 
 /// A successful login.

@@ -88,9 +88,9 @@ async fn attempt(
         let opened = match pooled {
             Some(connection) => Ok(connection),
             None => {
-                let level = core.stats.outbound.enter();
+                let places = (&core.outbound, core.stats.outbound.enter());
                 let config = Arc::clone(&config);
-                OpenConnection::open(target, local, config, settings, tls.as_ref(), level).await
+                OpenConnection::open(target, local, config, settings, tls.as_ref(), places).await
             }
         };
         let mut connection = match opened {
@@ -100,17 +100,21 @@ async fn attempt(
                 continue;
             }
         };
-        let mut result =
-            connection.deliver(envelope_of(settings, row), &content, settings, tls.as_ref()).await;
+        let mut result = connection
+            .deliver(row.id, envelope_of(settings, row), &content, settings, tls.as_ref())
+            .await;
         if from_pool && is_stale(&result) {
             // The peer closed while the connection was idle: that says nothing about the message.
-            let level = core.stats.outbound.enter();
+            let places = (&core.outbound, core.stats.outbound.enter());
             let config = Arc::clone(&config);
-            match OpenConnection::open(target, local, config, settings, tls.as_ref(), level).await {
+            match OpenConnection::open(target, local, config, settings, tls.as_ref(), places).await
+            {
                 Ok(fresh) => {
                     connection = fresh;
                     let envelope = envelope_of(settings, row);
-                    result = connection.deliver(envelope, &content, settings, tls.as_ref()).await;
+                    result = connection
+                        .deliver(row.id, envelope, &content, settings, tls.as_ref())
+                        .await;
                 }
                 Err(error) => {
                     last = Some(connect_failure(target, local, error));

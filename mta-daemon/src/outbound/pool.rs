@@ -109,6 +109,19 @@ impl Pool {
         inner.size
     }
 
+    /// Drops connections that an operator, or the peer, has closed.
+    pub(crate) fn drop_closed(&self) {
+        let mut inner = self.inner.lock();
+        let mut gone = 0;
+        inner.idle.retain(|_, list| {
+            let before = list.len();
+            list.retain(|idle| !idle.connection.is_closed());
+            gone += before - list.len();
+            !list.is_empty()
+        });
+        inner.size -= gone;
+    }
+
     /// Idle connections now.
     pub(crate) fn size(&self) -> usize {
         self.inner.lock().size

@@ -202,8 +202,8 @@ async fn open(
         let local = source_for(settings, target.address.ip());
         let config = Arc::new(client_config(settings, helo_name(generation, settings, local)));
         let tls = client_tls(generation, settings, &target).map_err(Attempt::failed)?;
-        let level = core.stats.outbound.enter();
-        match OpenConnection::open(&target, local, config, settings, tls.as_ref(), level).await {
+        let places = (&core.outbound, core.stats.outbound.enter());
+        match OpenConnection::open(&target, local, config, settings, tls.as_ref(), places).await {
             Ok(connection) => return Ok((connection, tls)),
             Err(error) => {
                 let failed = connect_failure(&target, local, error);

@@ -3,10 +3,12 @@
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use hsl_std::services::FileContent;
+use mta_types::MessageId;
+use parking_lot::Mutex;
 use smtp::client::{
     self, Answer, BodyType, Envelope, Event, Failure, More, Outcome, Purpose, Recipient, Session,
     State,
@@ -17,6 +19,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpSocket;
 use tokio::time::timeout;
 
+use crate::connections::{Registered, Registry};
 use crate::outbound::plan::{Settings, Sni, Target};
 use crate::stats::Level;
 
@@ -29,6 +32,28 @@ pub(crate) struct OpenConnection {
     pub(crate) remote: SocketAddr,
     pub(crate) tls: Option<Box<tls_policy::Session>>,
     _level: Level,
+    entry: Registered<OutboundEntry>,
+}
+
+/// What operators see of an open connection.
+pub(crate) struct OutboundEntry {
+    pub(crate) id: String,
+    pub(crate) local: SocketAddr,
+    pub(crate) remote: SocketAddr,
+    pub(crate) host: Arc<str>,
+    pub(crate) since: Instant,
+    pub(crate) now: Mutex<Progress>,
+}
+
+/// Where an open connection stands.
+#[derive(Clone, Copy)]
+pub(crate) struct Progress {
+    /// Whose message is under way; nobody's while it is idle.
+    pub(crate) row: Option<MessageId>,
+    /// The SMTP state, or `IDLE`.
+    pub(crate) state: &'static str,
+    pub(crate) since: Instant,
+    pub(crate) transactions: u32,
 }
 
 /// A message's octets for one attempt.
@@ -97,7 +122,7 @@ impl OpenConnection {
         config: Arc<client::Config>,
         settings: &Settings,
         tls: Option<&ClientTls>,
-        level: Level,
+        places: (&Registry<OutboundEntry>, Level),
     ) -> Result<Self, ConnectError> {
         let connect = connect(target.address, source);
         let stream = timeout(settings.connect_timeout, connect)
@@ -105,14 +130,26 @@ impl OpenConnection {
             .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "connection timed out"))??;
         // Commands are written whole; waiting for more would only add delay.
         let _ = stream.set_nodelay(true);
+        let local = stream.local_addr()?;
+        let (registry, level) = places;
+        let now = Instant::now();
+        let entry = registry.enter(OutboundEntry {
+            id: uuid::Uuid::new_v4().to_string(),
+            local,
+            remote: target.address,
+            host: Arc::clone(&target.host),
+            since: now,
+            now: Mutex::new(Progress { row: None, state: "BANNER", since: now, transactions: 0 }),
+        });
         let mut open = Self {
-            local: stream.local_addr()?,
+            local,
             remote: target.address,
             host: Arc::clone(&target.host),
             stream: Some(Stream::clear(stream)),
             session: Session::new(config),
             tls: None,
             _level: level,
+            entry,
         };
         match open.next(settings, tls).await {
             Event::Ready => Ok(open),
@@ -128,11 +165,13 @@ impl OpenConnection {
     /// Dropping the future closes the connection; the peer may have taken the message.
     pub(crate) async fn deliver(
         &mut self,
+        row: MessageId,
         envelope: Envelope,
         content: &Content,
         settings: &Settings,
         tls: Option<&ClientTls>,
     ) -> Outcome {
+        self.entry.facts.now.lock().row = Some(row);
         let outcomes = self.transact(envelope, content, settings, tls).await;
         outcomes.into_iter().next().unwrap_or_else(|| failure(State::Rcpt, Failure::ConnectionLost))
     }
@@ -164,7 +203,10 @@ impl OpenConnection {
                         }
                     }
                 }
-                Event::Finished(outcomes) => return outcomes,
+                Event::Finished(outcomes) => {
+                    self.note_idle();
+                    return outcomes;
+                }
                 Event::Closed(outcome) => {
                     let lost = || failure(State::Mail, Failure::ConnectionLost);
                     return vec![outcome.unwrap_or_else(lost)];
@@ -192,6 +234,9 @@ impl OpenConnection {
     /// Tells whether an idle connection was closed, or spoken to, by the peer.
     pub(crate) fn is_closed(&self) -> bool {
         let Some(stream) = &self.stream else { return true };
+        if self.entry.close.is_cancelled() {
+            return true;
+        }
         let mut octet = [0];
         // An idle peer says nothing; whatever can be read is a goodbye.
         !matches!(stream.socket().try_read(&mut octet), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
@@ -219,12 +264,37 @@ impl OpenConnection {
                 }
             }
             let state = self.session.state().unwrap_or(State::Noop);
-            match timeout(settings.timeout(state), self.exchange()).await {
+            self.note(state.as_str());
+            let close = self.entry.close.clone();
+            let exchanged = tokio::select! {
+                biased;
+                () = close.cancelled() => {
+                    self.session.connection_lost();
+                    continue;
+                }
+                exchanged = timeout(settings.timeout(state), self.exchange()) => exchanged,
+            };
+            match exchanged {
                 Ok(Ok(())) => {}
                 Ok(Err(_)) => self.session.connection_lost(),
                 Err(_) => self.session.timed_out(),
             }
         }
+    }
+
+    /// Notes where the session stands, for operators.
+    fn note(&self, state: &'static str) {
+        let mut now = self.entry.facts.now.lock();
+        if now.state != state {
+            now.state = state;
+            now.since = Instant::now();
+        }
+        now.transactions = self.session.transactions();
+    }
+
+    fn note_idle(&self) {
+        self.note("IDLE");
+        self.entry.facts.now.lock().row = None;
     }
 
     /// Writes what is due, then reads once.

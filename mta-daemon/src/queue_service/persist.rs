@@ -24,8 +24,10 @@ pub(crate) fn write(
         let id = change.id();
         completions.push(match change {
             QueueChange::Ended { .. } => core.spool.end(id, durability),
-            // Copies are refused before they reach the queue.
-            QueueChange::Copied { .. } => continue,
+            QueueChange::Copied { .. } => match queue.view(id) {
+                Some(row) => core.spool.add(id, codec::encode_state(&row.to_message()), durability),
+                None => continue,
+            },
             QueueChange::Placed { .. } | QueueChange::Rewritten { .. } => match queue.view(id) {
                 Some(row) => {
                     core.spool.change(id, codec::encode_state(&row.to_message()), durability)

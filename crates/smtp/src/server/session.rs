@@ -386,6 +386,17 @@ impl Session {
         }
     }
 
+    /// Somebody closes this connection from outside: `verdict` as the reply, and the end.
+    /// [`Event::Closing`] follows from `receive(&[])`.
+    pub fn dismiss(&mut self, verdict: &Verdict) {
+        if self.closing.is_none() {
+            if self.state != State::Tls {
+                self.reply_verdict(Phase::Connect, verdict);
+            }
+            self.close(CloseReason::Shutdown);
+        }
+    }
+
     /// Where the session stands.
     #[must_use]
     pub const fn state(&self) -> State {

@@ -97,6 +97,8 @@ pub(crate) enum Kind {
     End,
     /// Last record of a sealed segment.
     Seal,
+    /// A further row of a message.
+    Add,
 }
 
 impl Kind {
@@ -106,6 +108,7 @@ impl Kind {
             Self::Change => 2,
             Self::End => 3,
             Self::Seal => 4,
+            Self::Add => 5,
         }
     }
 
@@ -115,6 +118,7 @@ impl Kind {
             2 => Self::Change,
             3 => Self::End,
             4 => Self::Seal,
+            5 => Self::Add,
             _ => return None,
         })
     }
@@ -325,10 +329,10 @@ impl<'a> CommitHead<'a> {
     }
 }
 
-/// Octets before the state in the head of a change.
+/// Octets before the state in the head of a change, or before the row in that of an addition.
 pub(crate) const CHANGE_HEAD_LEN: usize = 28;
 
-/// The head of a change record.
+/// The head of a change record, and of an addition, where `state` is what the row begins with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ChangeHead<'a> {
     pub(crate) transaction: TransactionId,

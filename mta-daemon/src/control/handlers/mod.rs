@@ -2,6 +2,7 @@
 
 pub(crate) mod condition;
 pub(crate) mod config;
+pub(crate) mod connections;
 pub(crate) mod policy;
 pub(crate) mod process;
 pub(crate) mod queue;

@@ -43,9 +43,6 @@ pub(crate) async fn list(core: &Arc<Core>, request: pb::QueueListRequest) -> Ans
 
 /// Changes rows; answers when the changes are on disk.
 pub(crate) async fn update(core: &Arc<Core>, request: pb::QueueUpdateRequest) -> Answer {
-    if request.duplicate {
-        return Err(ControlError("duplicating messages is not available yet".into()));
-    }
     let request = update_request(request)?;
     let removal = match &request.task {
         Some(Task::Remove(removal)) => Some(removal.clone()),
@@ -116,7 +113,7 @@ fn update_request(request: pb::QueueUpdateRequest) -> Result<UpdateRequest, Cont
         transportid: request.transportid.map(|value| value.value.into()),
         metadata: request.metadata.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect(),
         freeze: request.freeze,
-        duplicate: false,
+        duplicate: request.duplicate,
         sender: halves(request.sender),
         recipient: halves(request.recipient),
         retrycount: request
