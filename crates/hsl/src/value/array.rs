@@ -361,6 +361,25 @@ impl Array {
         }
     }
 
+    /// Returns the element of a list with this key.
+    #[inline(always)]
+    pub(crate) fn list_item(&self, key: f64) -> Option<&Value> {
+        let at = key as u32;
+        match &*self.0 {
+            ArrayData::List(items) if f64::from(at) == key => items.get(at as usize),
+            _ => None,
+        }
+    }
+
+    /// Returns the elements of a list that nobody else holds and that may grow.
+    #[inline(always)]
+    pub(crate) fn growable_list(&mut self) -> Option<&mut Vec<Value>> {
+        match Arc::get_mut(&mut self.0)? {
+            ArrayData::List(items) if items.len() < i32::MAX as usize => Some(items),
+            _ => None,
+        }
+    }
+
     /// Returns the element with this text key; text that holds an integer finds the number.
     #[inline]
     pub fn get_text(&self, key: impl AsRef<[u8]>) -> Option<&Value> {

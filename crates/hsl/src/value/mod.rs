@@ -6,6 +6,7 @@
 
 mod array;
 mod function;
+mod layout;
 pub(crate) mod number;
 mod object;
 mod string;
@@ -17,6 +18,7 @@ pub use string::Str;
 
 pub(crate) use array::ValueSet;
 pub(crate) use function::{Closure, Globals};
+pub(crate) use layout::{Layout, MAX_SLOTS};
 pub(crate) use object::{
     ClassKind, GeneratorState, IteratorKind, IteratorState, Member, NativeClass, UserClass,
     WeakObject, iterator_class, method_value,
@@ -249,11 +251,21 @@ impl Value {
     /// registers mostly hold numbers and booleans.
     #[inline(always)]
     pub(crate) fn put(&mut self, new: Self) {
-        let old = std::mem::replace(self, new);
-        if old.needs_drop() {
-            drop_slowly(old);
+        if self.needs_drop() {
+            replace_slowly(self, new);
         } else {
-            std::mem::forget(old);
+            std::mem::forget(std::mem::replace(self, new));
+        }
+    }
+
+    /// Returns a copy, quick for what owns no memory.
+    #[inline(always)]
+    pub(crate) fn copied(&self) -> Self {
+        match self {
+            Self::Number(value) => Self::Number(*value),
+            Self::Bool(value) => Self::Bool(*value),
+            Self::None => Self::None,
+            other => clone_slowly(other),
         }
     }
 
@@ -276,8 +288,13 @@ impl Value {
 }
 
 #[inline(never)]
-fn drop_slowly(value: Value) {
-    drop(value);
+fn replace_slowly(place: &mut Value, new: Value) {
+    *place = new;
+}
+
+#[inline(never)]
+fn clone_slowly(value: &Value) -> Value {
+    value.clone()
 }
 
 /// Drops values without recursion: what a uniquely owned container holds joins the work list before
