@@ -103,7 +103,7 @@ impl Layout {
 }
 
 /// A word that holds a value, or says that it is elsewhere.
-pub(super) struct Slot(AtomicU64);
+pub(crate) struct Slot(AtomicU64);
 
 // Doubles that are no numbers and that no computation leaves here: `encode` has one for all of them.
 const ELSEWHERE: u64 = 0xfff8_0000_0000_0001;
@@ -116,9 +116,16 @@ impl Slot {
         Self(AtomicU64::new(ELSEWHERE))
     }
 
+    /// Returns the value, if it is here and a number.
+    #[inline(always)]
+    pub(crate) fn number(&self) -> Option<f64> {
+        let bits = self.0.load(Ordering::Relaxed);
+        (bits < ELSEWHERE).then(|| f64::from_bits(bits))
+    }
+
     /// Returns the value, if it is here.
     #[inline(always)]
-    pub(super) fn get(&self) -> Option<Value> {
+    pub(crate) fn get(&self) -> Option<Value> {
         let bits = self.0.load(Ordering::Relaxed);
         if bits < ELSEWHERE {
             return Some(Value::Number(f64::from_bits(bits)));
@@ -146,7 +153,7 @@ impl Slot {
 
     /// Puts the value here if it fits and the one before it is here.
     #[inline(always)]
-    pub(super) fn replace(&self, value: &Value) -> bool {
+    pub(crate) fn replace(&self, value: &Value) -> bool {
         if let Some(bits) = encode(value)
             && self.0.load(Ordering::Relaxed) != ELSEWHERE
         {
@@ -158,7 +165,7 @@ impl Slot {
 
     /// Adds to the number that is here.
     #[inline(always)]
-    pub(super) fn add(&self, by: f64) -> bool {
+    pub(crate) fn add(&self, by: f64) -> bool {
         let bits = self.0.load(Ordering::Relaxed);
         if bits >= ELSEWHERE {
             return false;

@@ -313,36 +313,12 @@ impl Object {
 
     /// Returns the slot of a property that functions of class `scope` of `program` may use.
     #[inline(always)]
-    fn quick_slot(&self, program: &Program, scope: u16, name: u16) -> Option<&Slot> {
+    pub(crate) fn slot_at(&self, program: &Program, scope: u16, name: u16) -> Option<&Slot> {
         let layout = self.0.layout.as_deref()?;
         if layout.program != program.number || (layout.is_restricted && layout.scope != scope) {
             return None;
         }
         self.0.slots.get(usize::from(layout.find(name)?.slot))
-    }
-
-    /// Returns a property by the number of its name, if there is a short way to it.
-    #[inline(always)]
-    pub(crate) fn quick(&self, program: &Program, scope: u16, name: u16) -> Option<Value> {
-        self.quick_slot(program, scope, name)?.get()
-    }
-
-    /// Sets a property by the number of its name, if there is a short way to it.
-    #[inline(always)]
-    pub(crate) fn set_quick(
-        &self,
-        program: &Program,
-        scope: u16,
-        name: u16,
-        value: &Value,
-    ) -> bool {
-        self.quick_slot(program, scope, name).is_some_and(|slot| slot.replace(value))
-    }
-
-    /// Adds to a property by the number of its name, if there is a short way to it.
-    #[inline(always)]
-    pub(crate) fn add_quick(&self, program: &Program, scope: u16, name: u16, by: f64) -> bool {
-        self.quick_slot(program, scope, name).is_some_and(|slot| slot.add(by))
     }
 
     /// Returns the function of a method that runs in `unit`, by the number of its name.

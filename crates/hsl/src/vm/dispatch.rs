@@ -901,13 +901,14 @@ fn set_or_none(value: Value) -> Value {
 pub(super) fn clear(values: &mut [Value]) {
     for value in values {
         if value.needs_drop() {
-            *value = Value::None;
+            value.put(Value::None);
         }
     }
 }
 
 /// Puts texts together.
-fn concat(parts: &mut [Value]) -> Result<Str, Thrown> {
+#[inline(never)]
+pub(super) fn concat(parts: &mut [Value]) -> Result<Str, Thrown> {
     let mut size = 0;
     for part in &*parts {
         match part {

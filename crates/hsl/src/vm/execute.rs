@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use super::dispatch::WINDOW;
+use super::dispatch::{WINDOW, clear, concat};
 use super::frame::{Back, Frame};
 use super::{Step, Vm};
 use crate::bytecode::{Op, Register};
@@ -56,7 +56,11 @@ impl Vm {
                 }
                 macro_rules! jump {
                     ($distance:expr) => {
-                        pc = pc.wrapping_add_signed($distance as isize)
+                        pc = pc.wrapping_add_signed($distance as isize);
+                        // Looking here keeps the jump a branch, which the processor predicts.
+                        if pc >= code.len() {
+                            return Err(Thrown::new("the code ended"));
+                        }
                     };
                 }
                 macro_rules! number {
@@ -65,6 +69,20 @@ impl Vm {
                         r!($d).put(Value::Number(value));
                         continue;
                     }};
+                }
+                // Numbers are moved field by field: a value that was just written in parts cannot
+                // be read as a whole without waiting for the memory.
+                macro_rules! copy {
+                    ($d:expr, $value:expr) => {
+                        match $value {
+                            &Value::Number(value) => number!($d, value),
+                            value => {
+                                let value = value.copied();
+                                r!($d).put(value);
+                                continue;
+                            }
+                        }
+                    };
                 }
                 macro_rules! arithmetic {
                     ($d:expr, $a:expr, $b:expr, |$x:ident, $y:ident| $value:expr) => {
@@ -126,11 +144,12 @@ impl Vm {
                     pc += 1;
                     match op {
                         Op::Move { d, a } => {
-                            let value = r!(a).copied();
-                            r!(d).put(value);
-                            continue;
+                            copy!(d, &r!(a));
                         }
                         Op::Take { d, a } => {
+                            if let &Value::Number(value) = &r!(a) {
+                                number!(d, value);
+                            }
                             let value = std::mem::take(&mut r!(a));
                             r!(d).put(value);
                             continue;
@@ -145,9 +164,7 @@ impl Vm {
                         }
                         Op::Const { d, k } => {
                             if let Some(value) = constants.get(k as usize) {
-                                let value = value.copied();
-                                r!(d).put(value);
-                                continue;
+                                copy!(d, value);
                             }
                         }
                         Op::CheckSet { a } => {
@@ -212,24 +229,25 @@ impl Vm {
                             }
                         }
                         Op::CountIfLess { a, b, to } => {
-                            if let (&Value::Number(x), &Value::Number(y)) = (&r!(a), &r!(b))
-                                && x + 1.0 < y
+                            if let &Value::Number(y) = &r!(b)
+                                && let Value::Number(x) = &mut r!(a)
+                                && *x + 1.0 < y
                                 && has_fuel!()
                             {
                                 self.environment.fuel -= 1;
-                                r!(a).put(Value::Number(x + 1.0));
+                                *x += 1.0;
                                 jump!(to);
                             }
                             continue;
                         }
                         Op::CountIfLessK { a, k, to } => {
-                            if let (&Value::Number(x), Some(&Value::Number(y))) =
-                                (&r!(a), constants.get(k as usize))
-                                && x + 1.0 < y
+                            if let Some(&Value::Number(y)) = constants.get(k as usize)
+                                && let Value::Number(x) = &mut r!(a)
+                                && *x + 1.0 < y
                                 && has_fuel!()
                             {
                                 self.environment.fuel -= 1;
-                                r!(a).put(Value::Number(x + 1.0));
+                                *x += 1.0;
                                 jump!(to);
                             }
                             continue;
@@ -273,44 +291,76 @@ impl Vm {
                         Op::JumpIfSameK { a, k, to } => jump_if_k!(a, k, ==, true, to),
                         Op::JumpUnlessSameK { a, k, to } => jump_if_k!(a, k, ==, false, to),
 
+                        Op::Concat { d, base: from, count } => {
+                            let from = from as usize;
+                            if let Some(parts) = regs.get_mut(from..from + count as usize) {
+                                match concat(parts) {
+                                    Ok(text) => {
+                                        self.environment.budget.charge(48 + text.len());
+                                        r!(d).put(Value::String(text));
+                                        continue;
+                                    }
+                                    Err(thrown) => {
+                                        if let Some(frame) = self.frames.last_mut() {
+                                            frame.pc = pc as u32;
+                                        }
+                                        return Err(thrown);
+                                    }
+                                }
+                            }
+                        }
+                        Op::Append { a, b } => {
+                            if let Ok([Value::String(left), Value::String(right)]) =
+                                regs.get_disjoint_mut([a as usize, b as usize])
+                            {
+                                left.push_bytes(right);
+                                self.environment.budget.charge(8 + right.len());
+                                continue;
+                            }
+                        }
                         Op::Index { d, a, b } => {
                             if let (Value::Array(array), &Value::Number(at)) = (&r!(a), &r!(b))
                                 && let Some(value) = array.list_item(at)
                             {
-                                let value = value.copied();
-                                r!(d).put(value);
-                                continue;
+                                copy!(d, value);
                             }
                         }
                         Op::Push { a, b } => {
-                            let value = std::mem::take(&mut r!(b));
-                            if let Value::Array(array) = &mut r!(a)
-                                && let Some(list) = array.growable_list()
-                            {
-                                self.environment.budget.charge(16);
-                                list.push(value);
-                                continue;
+                            if let &Value::Number(number) = &r!(b) {
+                                if let Value::Array(array) = &mut r!(a)
+                                    && let Some(list) = array.growable_list()
+                                {
+                                    self.environment.budget.charge(16);
+                                    list.push(Value::Number(number));
+                                    continue;
+                                }
                             }
-                            r!(b).put(value);
                         }
                         Op::Property { d, a, name } => {
                             if let Value::Object(object) = &r!(a)
-                                && let Some(value) = object.quick(program, function.scope, name)
+                                && let Some(slot) = object.slot_at(program, function.scope, name)
                             {
-                                r!(d).put(value);
-                                continue;
+                                if let Some(value) = slot.number() {
+                                    number!(d, value);
+                                }
+                                if let Some(value) = slot.get() {
+                                    r!(d).put(value);
+                                    continue;
+                                }
                             }
                         }
                         Op::SetProperty { a, b, name } => {
                             if let Value::Object(object) = &r!(a)
-                                && object.set_quick(program, function.scope, name, &r!(b))
+                                && let Some(slot) = object.slot_at(program, function.scope, name)
+                                && slot.replace(&r!(b))
                             {
                                 continue;
                             }
                         }
                         Op::AddProperty { a, b, name } => {
                             if let (Value::Object(object), &Value::Number(by)) = (&r!(a), &r!(b))
-                                && object.add_quick(program, function.scope, name, by)
+                                && let Some(slot) = object.slot_at(program, function.scope, name)
+                                && slot.add(by)
                             {
                                 continue;
                             }
@@ -372,12 +422,22 @@ impl Vm {
                             {
                                 let place = frame.result as usize;
                                 (base, pc) = (caller.base as usize, caller.pc as usize);
-                                let value = std::mem::take(&mut r!(a));
-                                for register in regs.iter_mut().take(function.registers as usize) {
-                                    register.put(Value::None);
-                                }
-                                if let Some(place) = self.stack.get_mut(place) {
-                                    place.put(value);
+                                let used = function.registers as usize;
+                                if let &Value::Number(value) = &r!(a) {
+                                    if let Some(used) = regs.get_mut(..used) {
+                                        clear(used);
+                                    }
+                                    if let Some(place) = self.stack.get_mut(place) {
+                                        place.put(Value::Number(value));
+                                    }
+                                } else {
+                                    let value = std::mem::take(&mut r!(a));
+                                    if let Some(used) = regs.get_mut(..used) {
+                                        clear(used);
+                                    }
+                                    if let Some(place) = self.stack.get_mut(place) {
+                                        place.put(value);
+                                    }
                                 }
                                 self.frames.pop();
                                 function = below;
@@ -389,7 +449,11 @@ impl Vm {
                                 (&r!(at), &r!(at + 1))
                                 && let Some(item) = array.list_item(position)
                             {
-                                let item = item.copied();
+                                if let &Value::Number(item) = item {
+                                    r!(at + 1).put(Value::Number(position + 1.0));
+                                    number!(value, item);
+                                }
+                                let item = item.clone();
                                 r!(at + 1).put(Value::Number(position + 1.0));
                                 r!(value).put(item);
                                 continue;
