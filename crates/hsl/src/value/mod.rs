@@ -252,10 +252,10 @@ impl Value {
     #[inline(always)]
     pub(crate) fn put(&mut self, new: Self) {
         if self.needs_drop() {
-            replace_slowly(self, new);
-        } else {
-            std::mem::forget(std::mem::replace(self, new));
+            clear_slowly(self);
         }
+        // Nothing to drop is left; and `new` is written where it belongs, not somewhere else first.
+        std::mem::forget(std::mem::replace(self, new));
     }
 
     /// Returns a copy, quick for what owns no memory.
@@ -288,8 +288,8 @@ impl Value {
 }
 
 #[inline(never)]
-fn replace_slowly(place: &mut Value, new: Value) {
-    *place = new;
+fn clear_slowly(place: &mut Value) {
+    *place = Value::None;
 }
 
 #[inline(never)]

@@ -66,7 +66,12 @@ impl Vm {
                 macro_rules! number {
                     ($d:expr, $value:expr) => {{
                         let value = $value;
-                        r!($d).put(Value::Number(value));
+                        let place = &mut r!($d);
+                        if let Value::Number(place) = place {
+                            *place = value;
+                        } else {
+                            place.put(Value::Number(value));
+                        }
                         continue;
                     }};
                 }
