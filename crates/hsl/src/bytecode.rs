@@ -48,7 +48,7 @@
 //! | `IndexPath d a b` | d = a[...b] |
 //! | `HasIndex d a b` | d = whether a has an element b |
 //! | `SetIndex a b *c`, `SetProperty a n *b` | element of a local variable or object |
-//! | `AddProperty a n *b` | a->n += b |
+//! | `AddProperty a n b` | a->n += b |
 //! | `Slice d a base` | d = a[base:base+1:base+2] |
 //! | `Path p base v` | changes a nested place; see [`Path`] |
 //! | `Call… d base n …` | d = call with n arguments from base on |

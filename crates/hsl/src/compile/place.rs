@@ -221,7 +221,7 @@ impl<'a> Builder<'a> {
             return Ok(false);
         };
         let Variable::Local(a) = self.variable(*base_name, base.span)? else { return Ok(false) };
-        let b = self.temporary(value)?;
+        let b = self.operand(value)?;
         self.may_be_unset(a);
         let text = self.text(*name);
         let number = self.member(text, span)?;

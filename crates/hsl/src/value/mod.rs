@@ -258,14 +258,27 @@ impl Value {
         std::mem::forget(std::mem::replace(self, new));
     }
 
-    /// Returns a copy, quick for what owns no memory.
+    /// Puts a copy of `source` into this place, if it owns no memory. Field by field: a value that was
+    /// just written in parts cannot be read as a whole without waiting for the memory.
     #[inline(always)]
-    pub(crate) fn copied(&self) -> Self {
-        match self {
-            Self::Number(value) => Self::Number(*value),
-            Self::Bool(value) => Self::Bool(*value),
-            Self::None => Self::None,
-            other => clone_slowly(other),
+    pub(crate) fn put_plain(&mut self, source: &Self) -> bool {
+        match source {
+            Self::Number(number) => match self {
+                Self::Number(place) => *place = *number,
+                place => place.put(Self::Number(*number)),
+            },
+            Self::Bool(value) => self.put(Self::Bool(*value)),
+            Self::None => self.put(Self::None),
+            _ => return false,
+        }
+        true
+    }
+
+    /// Puts a copy of `source` into this place.
+    #[inline(always)]
+    pub(crate) fn put_copy(&mut self, source: &Self) {
+        if !self.put_plain(source) {
+            copy_slowly(self, source);
         }
     }
 
@@ -293,8 +306,14 @@ fn clear_slowly(place: &mut Value) {
 }
 
 #[inline(never)]
-fn clone_slowly(value: &Value) -> Value {
-    value.clone()
+fn copy_slowly(place: &mut Value, source: &Value) {
+    match source {
+        Value::String(text) => place.put(Value::String(text.clone())),
+        Value::Array(array) => place.put(Value::Array(array.clone())),
+        Value::Object(object) => place.put(Value::Object(object.clone())),
+        Value::Function(function) => place.put(Value::Function(function.clone())),
+        other => place.put(other.clone()),
+    }
 }
 
 /// Drops values without recursion: what a uniquely owned container holds joins the work list before

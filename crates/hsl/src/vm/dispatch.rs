@@ -496,7 +496,7 @@ impl Vm {
                 }
             }
             Op::AddProperty { a, b, name } => {
-                let right = std::mem::take(&mut r!(b));
+                let right = r!(b).clone();
                 self.environment.budget.charge(64 + right.shallow_size());
                 let around = Surroundings {
                     caller,

@@ -82,8 +82,7 @@ impl Vm {
                         match $value {
                             &Value::Number(value) => number!($d, value),
                             value => {
-                                let value = value.copied();
-                                r!($d).put(value);
+                                r!($d).put_copy(value);
                                 continue;
                             }
                         }
@@ -149,7 +148,11 @@ impl Vm {
                     pc += 1;
                     match op {
                         Op::Move { d, a } => {
-                            copy!(d, &r!(a));
+                            if let &Value::Number(value) = &r!(a) {
+                                number!(d, value);
+                            }
+                            copy_register(regs, d, a);
+                            continue;
                         }
                         Op::Take { d, a } => {
                             if let &Value::Number(value) = &r!(a) {
@@ -327,7 +330,21 @@ impl Vm {
                             if let (Value::Array(array), &Value::Number(at)) = (&r!(a), &r!(b))
                                 && let Some(value) = array.list_item(at)
                             {
-                                copy!(d, value);
+                                if let &Value::Number(value) = value {
+                                    number!(d, value);
+                                }
+                                let value = value.clone();
+                                r!(d).put(value);
+                                continue;
+                            }
+                        }
+                        Op::SetIndex { a, b, c } => {
+                            if let (&Value::Number(at), &Value::Number(value)) = (&r!(b), &r!(c))
+                                && let Value::Array(array) = &mut r!(a)
+                                && let Some(place) = array.list_place(at)
+                            {
+                                place.put(Value::Number(value));
+                                continue;
                             }
                         }
                         Op::Push { a, b } => {
@@ -435,6 +452,13 @@ impl Vm {
                                     if let Some(place) = self.stack.get_mut(place) {
                                         place.put(Value::Number(value));
                                     }
+                                } else if let Value::None = &r!(a) {
+                                    if let Some(used) = regs.get_mut(..used) {
+                                        clear(used);
+                                    }
+                                    if let Some(place) = self.stack.get_mut(place) {
+                                        place.put(Value::None);
+                                    }
                                 } else {
                                     let value = std::mem::take(&mut r!(a));
                                     if let Some(used) = regs.get_mut(..used) {
@@ -459,8 +483,8 @@ impl Vm {
                                     number!(value, item);
                                 }
                                 let item = item.clone();
-                                r!(at + 1).put(Value::Number(position + 1.0));
                                 r!(value).put(item);
+                                r!(at + 1).put(Value::Number(position + 1.0));
                                 continue;
                             }
                         }
@@ -497,4 +521,11 @@ pub(super) fn modulo(a: f64, b: f64) -> f64 {
 #[inline(never)]
 fn float_modulo(a: f64, b: f64) -> f64 {
     a % b
+}
+
+#[inline(never)]
+fn copy_register(regs: &mut [Value; WINDOW], d: Register, a: Register) {
+    if let Ok([place, source]) = regs.get_disjoint_mut([d as usize, a as usize]) {
+        place.put_copy(source);
+    }
 }
