@@ -24,6 +24,7 @@
 //! | `Move d a` | d = a |
 //! | `Take d *a` | d = a, a = none |
 //! | `None d`, `Bool d v`, `Const d k` | d = the constant |
+//! | `Release d` | d = none, if it owns memory; nobody reads it again |
 //! | `CheckSet a` | throws if variable a is unset |
 //! | `MoveQuiet d a` | d = a, none if a is unset; looks into shared variables |
 //! | `IsSet d a`, `IsSetGlobal d g` | d = whether the variable has a value |
@@ -82,6 +83,9 @@ pub(crate) enum Op {
         a: Register,
     },
     None {
+        d: Register,
+    },
+    Release {
         d: Register,
     },
     Bool {

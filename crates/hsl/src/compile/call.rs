@@ -45,6 +45,16 @@ impl<'a> Builder<'a> {
             Some(Suffix { kind: SuffixKind::Property(_), .. }) if suffixes.len() == 1 => {
                 self.operand(base)?
             }
+            // The object is copied to where `$this` will be before the arguments are computed.
+            Some(Suffix { kind: SuffixKind::Property(_), .. })
+                if matches!(
+                    suffixes.get(1),
+                    Some(Suffix { kind: SuffixKind::Call(arguments), .. })
+                        if in_registers(arguments)
+                ) =>
+            {
+                self.operand(base)?
+            }
             _ => self.temporary(base)?,
         };
         self.suffixes(start, suffixes, d, false)?;

@@ -63,7 +63,7 @@ impl<'a> Builder<'a> {
                 self.expr_to(expr, d)?;
                 // Nothing shall keep what nobody uses.
                 if !matches!(expr.kind, ExprKind::Unset(_)) {
-                    self.f().emit(expr.span, Op::None { d });
+                    self.f().emit(expr.span, Op::Release { d });
                 }
             }
         }

@@ -258,17 +258,49 @@ impl Value {
         std::mem::forget(std::mem::replace(self, new));
     }
 
+    /// Puts a number into this place, with nothing but the number being written where one was before.
+    #[inline(always)]
+    pub(crate) fn put_number(&mut self, number: f64) {
+        if let Self::Number(place) = self {
+            *place = number;
+        } else if self.needs_drop() {
+            put_number_slowly(self, number);
+        } else {
+            *self = Self::Number(number);
+        }
+    }
+
+    /// Puts a boolean into this place.
+    #[inline(always)]
+    pub(crate) fn put_bool(&mut self, value: bool) {
+        if self.needs_drop() {
+            clear_slowly(self);
+        }
+        if let Self::Bool(place) = self {
+            *place = value;
+        } else if !self.needs_drop() {
+            *self = Self::Bool(value);
+        }
+    }
+
+    /// Puts none into this place.
+    #[inline(always)]
+    pub(crate) fn put_none(&mut self) {
+        if self.needs_drop() {
+            clear_slowly(self);
+        } else {
+            *self = Self::None;
+        }
+    }
+
     /// Puts a copy of `source` into this place, if it owns no memory. Field by field: a value that was
     /// just written in parts cannot be read as a whole without waiting for the memory.
     #[inline(always)]
     pub(crate) fn put_plain(&mut self, source: &Self) -> bool {
         match source {
-            Self::Number(number) => match self {
-                Self::Number(place) => *place = *number,
-                place => place.put(Self::Number(*number)),
-            },
-            Self::Bool(value) => self.put(Self::Bool(*value)),
-            Self::None => self.put(Self::None),
+            Self::Number(number) => self.put_number(*number),
+            Self::Bool(value) => self.put_bool(*value),
+            Self::None => self.put_none(),
             _ => return false,
         }
         true
@@ -303,6 +335,11 @@ impl Value {
 #[inline(never)]
 fn clear_slowly(place: &mut Value) {
     *place = Value::None;
+}
+
+#[inline(never)]
+fn put_number_slowly(place: &mut Value, number: f64) {
+    *place = Value::Number(number);
 }
 
 #[inline(never)]

@@ -175,7 +175,7 @@ impl Vm {
                 let value = std::mem::take(&mut r!(a));
                 r!(d).put(value);
             }
-            Op::None { d } => r!(d).put(Value::None),
+            Op::None { d } | Op::Release { d } => r!(d).put(Value::None),
             Op::Bool { d, value } => r!(d).put(Value::Bool(value)),
             Op::Const { d, k } => {
                 let value = match k!(k) {

@@ -66,12 +66,7 @@ impl Vm {
                 macro_rules! number {
                     ($d:expr, $value:expr) => {{
                         let value = $value;
-                        let place = &mut r!($d);
-                        if let Value::Number(place) = place {
-                            *place = value;
-                        } else {
-                            place.put(Value::Number(value));
-                        }
+                        r!($d).put_number(value);
                         continue;
                     }};
                 }
@@ -107,7 +102,7 @@ impl Vm {
                 macro_rules! compare {
                     ($d:expr, $a:expr, $b:expr, $op:tt) => {
                         if let (&Value::Number(x), &Value::Number(y)) = (&r!($a), &r!($b)) {
-                            r!($d).put(Value::Bool(x $op y));
+                            r!($d).put_bool(x $op y);
                             continue;
                         }
                     };
@@ -163,11 +158,17 @@ impl Vm {
                             continue;
                         }
                         Op::None { d } => {
-                            r!(d).put(Value::None);
+                            r!(d).put_none();
+                            continue;
+                        }
+                        Op::Release { d } => {
+                            if r!(d).needs_drop() {
+                                r!(d).put_none();
+                            }
                             continue;
                         }
                         Op::Bool { d, value } => {
-                            r!(d).put(Value::Bool(value));
+                            r!(d).put_bool(value);
                             continue;
                         }
                         Op::Const { d, k } => {
@@ -209,7 +210,7 @@ impl Vm {
                         Op::NotSame { d, a, b } => compare!(d, a, b, !=),
                         Op::Not { d, a } => {
                             let value = !r!(a).is_truthy();
-                            r!(d).put(Value::Bool(value));
+                            r!(d).put_bool(value);
                             continue;
                         }
                         Op::Increment { a } => {
@@ -343,7 +344,7 @@ impl Vm {
                                 && let Value::Array(array) = &mut r!(a)
                                 && let Some(place) = array.list_place(at)
                             {
-                                place.put(Value::Number(value));
+                                place.put_number(value);
                                 continue;
                             }
                         }
@@ -450,14 +451,14 @@ impl Vm {
                                         clear(used);
                                     }
                                     if let Some(place) = self.stack.get_mut(place) {
-                                        place.put(Value::Number(value));
+                                        place.put_number(value);
                                     }
                                 } else if let Value::None = &r!(a) {
                                     if let Some(used) = regs.get_mut(..used) {
                                         clear(used);
                                     }
                                     if let Some(place) = self.stack.get_mut(place) {
-                                        place.put(Value::None);
+                                        place.put_none();
                                     }
                                 } else {
                                     let value = std::mem::take(&mut r!(a));
@@ -479,12 +480,12 @@ impl Vm {
                                 && let Some(item) = array.list_item(position)
                             {
                                 if let &Value::Number(item) = item {
-                                    r!(at + 1).put(Value::Number(position + 1.0));
+                                    r!(at + 1).put_number(position + 1.0);
                                     number!(value, item);
                                 }
                                 let item = item.clone();
                                 r!(value).put(item);
-                                r!(at + 1).put(Value::Number(position + 1.0));
+                                r!(at + 1).put_number(position + 1.0);
                                 continue;
                             }
                         }
