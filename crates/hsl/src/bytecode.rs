@@ -42,6 +42,7 @@
 //! | `JumpLess`… `a b expect j`; `JumpIfLessK`, `JumpUnlessLessK`… `a k j` | compare and jump |
 //! | `JumpIfSome a j` | jumps if a is not none |
 //! | `Concat d base n` | d = text of n registers from base on; they become none |
+//! | `Text d t` | d = text of the parts of t, some of which are constants and variables; see [`TextPart`] |
 //! | `Append a b` | a .= b in place |
 //! | `NewArray d n` | d = empty array with room for n |
 //! | `Push a *b`, `Put a b *c`, `Spread a b` | fills array a: behind, under key b, with all of b |
@@ -368,6 +369,10 @@ pub(crate) enum Op {
         base: Register,
         count: u8,
     },
+    Text {
+        d: Register,
+        text: u16,
+    },
     Append {
         a: Register,
         b: Register,
@@ -551,6 +556,16 @@ pub(crate) struct Path {
     pub(crate) wants_result: bool,
 }
 
+/// One part of a text that is put together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TextPart {
+    /// A register that becomes none.
+    Temporary(Register),
+    /// A register that stays as it is.
+    Variable(Register),
+    Constant(u16),
+}
+
 /// Where a variable lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Variable {
@@ -644,6 +659,7 @@ pub(crate) struct FunctionCode {
     /// The class whose private members the code may use.
     pub(crate) class: Option<std::sync::Arc<crate::value::UserClass>>,
     pub(crate) paths: Vec<Path>,
+    pub(crate) texts: Vec<Box<[TextPart]>>,
     /// Inner ranges before outer ones.
     pub(crate) handlers: Vec<Handler>,
     /// Where barriers find their values.

@@ -127,6 +127,7 @@ impl FunctionState {
                 cells: Vec::new(),
                 class: user_class,
                 paths: Vec::new(),
+                texts: Vec::new(),
                 handlers: Vec::new(),
                 barriers: Vec::new(),
                 names: Vec::new(),

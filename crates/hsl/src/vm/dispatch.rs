@@ -11,7 +11,7 @@ use super::frame::{Back, Frame, Target};
 use super::path::{Surroundings, change, set_element, set_property};
 use super::{Step, Vm, call, iterate};
 use crate::ast::BinaryOp;
-use crate::bytecode::{Op, PathAction, PathStep, Register, Variable};
+use crate::bytecode::{Op, PathAction, PathStep, Register, TextPart, Variable};
 use crate::host::{CallContext, NativeStep, Thrown};
 use crate::ops;
 use crate::value::{Array, CellData, Function, Globals, Key, Object, Str, Value};
@@ -386,6 +386,14 @@ impl Vm {
                     throw!(Thrown::new("registers are missing"));
                 };
                 let value = check!(concat(parts));
+                self.environment.budget.charge(48 + value.len());
+                r!(d).put(Value::String(value));
+            }
+            Op::Text { d, text } => {
+                let Some(parts) = function.texts.get(usize::from(text)) else {
+                    throw!(Thrown::new("a text is missing"));
+                };
+                let value = join(regs, constants, parts)?;
                 self.environment.budget.charge(48 + value.len());
                 r!(d).put(Value::String(value));
             }
@@ -906,9 +914,59 @@ pub(super) fn clear(values: &mut [Value]) {
     }
 }
 
-/// Puts texts together.
+/// Puts the parts of a text together.
 #[inline(never)]
-pub(super) fn concat(parts: &mut [Value]) -> Result<Str, Thrown> {
+pub(super) fn join(
+    regs: &mut [Value; WINDOW],
+    constants: &[Value],
+    parts: &[TextPart],
+) -> Result<Str, Thrown> {
+    let mut size = 0;
+    for part in parts {
+        match part_value(regs, constants, *part) {
+            Value::String(text) => size += text.len(),
+            Value::None => return Err(no_text(regs, constants, parts)),
+            _ => size += 8,
+        }
+    }
+    let mut text = Str::builder(size);
+    for &part in parts {
+        match part_value(regs, constants, part) {
+            Value::String(part) => text.extend_from_slice(part),
+            Value::Number(number) => match crate::value::number::short_integer(*number) {
+                Some((digits, start)) => {
+                    text.extend_from_slice(digits.get(start..).unwrap_or_default());
+                }
+                None => text.extend_from_slice(&ops::to_text(&Value::Number(*number))),
+            },
+            other => text.extend_from_slice(&ops::to_text(other)),
+        }
+        if let TextPart::Temporary(register) = part {
+            regs[register as usize].put_none();
+        }
+    }
+    Ok(Str::from_builder(text))
+}
+
+#[inline(always)]
+fn part_value<'a>(regs: &'a [Value; WINDOW], constants: &'a [Value], part: TextPart) -> &'a Value {
+    match part {
+        TextPart::Temporary(register) | TextPart::Variable(register) => &regs[register as usize],
+        TextPart::Constant(k) => constants.get(k as usize).unwrap_or(&Value::None),
+    }
+}
+
+#[cold]
+fn no_text(regs: &[Value; WINDOW], constants: &[Value], parts: &[TextPart]) -> Thrown {
+    if let &[a, b] = parts {
+        let (a, b) = (part_value(regs, constants, a), part_value(regs, constants, b));
+        return ops::unsupported(".", a, b);
+    }
+    Thrown::new("none cannot be made a string")
+}
+
+/// Puts texts together.
+fn concat(parts: &mut [Value]) -> Result<Str, Thrown> {
     let mut size = 0;
     for part in &*parts {
         match part {

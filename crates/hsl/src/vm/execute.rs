@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use super::dispatch::{WINDOW, clear, concat};
+use super::dispatch::{WINDOW, clear, join};
 use super::frame::{Back, Frame};
 use super::{Step, Vm};
 use crate::bytecode::{Op, Register};
@@ -300,10 +300,9 @@ impl Vm {
                         Op::JumpIfSameK { a, k, to } => jump_if_k!(a, k, ==, true, to),
                         Op::JumpUnlessSameK { a, k, to } => jump_if_k!(a, k, ==, false, to),
 
-                        Op::Concat { d, base: from, count } => {
-                            let from = from as usize;
-                            if let Some(parts) = regs.get_mut(from..from + count as usize) {
-                                match concat(parts) {
+                        Op::Text { d, text } => {
+                            if let Some(parts) = function.texts.get(text as usize) {
+                                match join(regs, constants, parts) {
                                     Ok(text) => {
                                         self.environment.budget.charge(48 + text.len());
                                         r!(d).put(Value::String(text));
