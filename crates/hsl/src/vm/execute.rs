@@ -176,11 +176,7 @@ impl Vm {
                                 copy!(d, value);
                             }
                         }
-                        Op::CheckSet { a } => {
-                            if !matches!(r!(a), Value::Unset) {
-                                continue;
-                            }
-                        }
+                        Op::CheckSet { a } if !matches!(r!(a), Value::Unset) => continue,
 
                         Op::Add { d, a, b } => arithmetic!(d, a, b, |x, y| x + y),
                         Op::Subtract { d, a, b } => arithmetic!(d, a, b, |x, y| x - y),
@@ -348,14 +344,13 @@ impl Vm {
                             }
                         }
                         Op::Push { a, b } => {
-                            if let &Value::Number(number) = &r!(b) {
-                                if let Value::Array(array) = &mut r!(a)
-                                    && let Some(list) = array.growable_list()
-                                {
-                                    self.environment.budget.charge(16);
-                                    list.push(Value::Number(number));
-                                    continue;
-                                }
+                            if let &Value::Number(number) = &r!(b)
+                                && let Value::Array(array) = &mut r!(a)
+                                && let Some(list) = array.growable_list()
+                            {
+                                self.environment.budget.charge(16);
+                                list.push(Value::Number(number));
+                                continue;
                             }
                         }
                         Op::Property { d, a, name } => {
