@@ -4,12 +4,14 @@
 //! A broken promise panics.
 
 use hsl::diagnostic::{Diagnostic, Style};
+use hsl::host::{Limits as RunLimits, NativeStep, Registry};
 use hsl::lexer::Lexer;
 use hsl::parser::{Limits, parse};
 use hsl::print::{self, Grouping};
 use hsl::source::{FileId, SourceFile, SourceMap};
 use hsl::symbol::Interner;
 use hsl::token::TokenKind;
+use hsl::{Compiler, Setup, Step, Value, Vm};
 
 /// Tokens follow one another without overlap, lie within the text and come to an end.
 pub(crate) fn lexer(text: &[u8]) {
@@ -60,6 +62,46 @@ pub(crate) fn parser(text: &[u8]) {
         print::script(&again, &interner, Grouping::Explicit),
         "printing changed the meaning"
     );
+}
+
+/// Whatever compiles runs in small slices and small limits, ends or is given up half-way, and nothing
+/// of it panics; an error can be shown.
+pub(crate) fn machine(text: &[u8]) {
+    let mut registry = Registry::new();
+    registry
+        .function("wait(any value) -> any", "waits, then gives its argument", |_, args| {
+            let value = args[0].take();
+            NativeStep::suspend(async move { Ok(value) })
+        })
+        .function("apply(function f, any ...values) -> any", "calls f", |_, args| {
+            let function = args[0].clone();
+            NativeStep::call(function, args[1..].to_vec(), |_, value| NativeStep::Return(value))
+        });
+    let host = registry.freeze();
+    let program = match Compiler::new(&host).compile("fuzz", "fuzz", text) {
+        Ok(program) => program,
+        Err(error) => {
+            for diagnostic in &error.diagnostics {
+                let rendered = diagnostic.render(&error.sources, Style::Plain);
+                assert!(rendered.contains(diagnostic.message()), "the message is not shown");
+            }
+            return;
+        }
+    };
+    let limits = RunLimits { depth: 16, memory: 1 << 20 };
+    let mut vm = Vm::new(&program, Setup { limits, ..Setup::default() });
+    for slice in 0..100 {
+        match vm.run(1 + slice % 7 * 10) {
+            Step::OutOfFuel => {}
+            Step::Suspended(_) => vm.resume(Ok(Value::from("waited"))),
+            Step::Done(_) | Step::Exited(_) => return,
+            Step::Threw(error) => {
+                let rendered = error.diagnostic().render(error.sources(), Style::Plain);
+                assert!(!rendered.is_empty(), "an error without text");
+                return;
+            }
+        }
+    }
 }
 
 fn check_place(error: &Diagnostic, length: usize) {

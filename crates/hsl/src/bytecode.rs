@@ -1,7 +1,7 @@
 //! The instruction set: a register machine.
 //!
 //! A function has up to 256 registers: parameters first, then variables, then temporaries. Registers
-//! are named `a b c d`, `k` is an index of the function's constants, jumps are relative to the next
+//! are named `a b c d`, `k` is an index of the function's constants, `n` one of the program's names, jumps are relative to the next
 //! instruction.
 //!
 //! ```text
@@ -24,6 +24,7 @@
 //! | `Move d a` | d = a |
 //! | `Take d *a` | d = a, a = none |
 //! | `None d`, `Bool d v`, `Const d k` | d = the constant |
+//! | `Release d` | d = none, if it owns memory; nobody reads it again |
 //! | `CheckSet a` | throws if variable a is unset |
 //! | `MoveQuiet d a` | d = a, none if a is unset; looks into shared variables |
 //! | `IsSet d a`, `IsSetGlobal d g` | d = whether the variable has a value |
@@ -36,17 +37,20 @@
 //! | `Not Negate Plus BitNot d a` | unary operators |
 //! | `Increment a`, `Decrement a` | counts a local variable |
 //! | `Jump j`, `Loop j` | jumps; `Loop` goes back and takes fuel |
+//! | `CountIfLess a b j`, `CountIfLessK a k j` | if a + 1 < b: counts a, takes fuel and jumps; else nothing, and what follows does it in full |
 //! | `JumpIf a expect j` | jumps if the truth of a is `expect` |
 //! | `JumpLess`… `a b expect j`; `JumpIfLessK`, `JumpUnlessLessK`… `a k j` | compare and jump |
 //! | `JumpIfSome a j` | jumps if a is not none |
 //! | `Concat d base n` | d = text of n registers from base on; they become none |
+//! | `Text d t` | d = text of the parts of t, some of which are constants and variables; see [`TextPart`] |
 //! | `Append a b` | a .= b in place |
 //! | `NewArray d n` | d = empty array with room for n |
 //! | `Push a *b`, `Put a b *c`, `Spread a b` | fills array a: behind, under key b, with all of b |
-//! | `Index d a b`, `IndexK d a k`, `Property d a k` | d = a[b]; quiet forms read nothing as none |
+//! | `Index d a b`, `IndexK d a k`, `Property d a n` | d = a[b]; quiet forms read nothing as none |
 //! | `IndexPath d a b` | d = a[...b] |
 //! | `HasIndex d a b` | d = whether a has an element b |
-//! | `SetIndex a b *c`, `SetProperty a k *b` | element of a local variable or object |
+//! | `SetIndex a b *c`, `SetProperty a n *b` | element of a local variable or object |
+//! | `AddProperty a n b` | a->n += b |
 //! | `Slice d a base` | d = a[base:base+1:base+2] |
 //! | `Path p base v` | changes a nested place; see [`Path`] |
 //! | `Call… d base n …` | d = call with n arguments from base on |
@@ -80,6 +84,9 @@ pub(crate) enum Op {
         a: Register,
     },
     None {
+        d: Register,
+    },
+    Release {
         d: Register,
     },
     Bool {
@@ -253,6 +260,16 @@ pub(crate) enum Op {
     Loop {
         to: i32,
     },
+    CountIfLess {
+        a: Register,
+        b: Register,
+        to: i32,
+    },
+    CountIfLessK {
+        a: Register,
+        k: u16,
+        to: i32,
+    },
     JumpIf {
         a: Register,
         expect: bool,
@@ -352,6 +369,10 @@ pub(crate) enum Op {
         base: Register,
         count: u8,
     },
+    Text {
+        d: Register,
+        text: u16,
+    },
     Append {
         a: Register,
         b: Register,
@@ -391,7 +412,7 @@ pub(crate) enum Op {
     Property {
         d: Register,
         a: Register,
-        k: u16,
+        name: u16,
     },
     IndexPath {
         d: Register,
@@ -411,7 +432,12 @@ pub(crate) enum Op {
     SetProperty {
         a: Register,
         b: Register,
-        k: u16,
+        name: u16,
+    },
+    AddProperty {
+        a: Register,
+        b: Register,
+        name: u16,
     },
     Slice {
         d: Register,
@@ -451,7 +477,7 @@ pub(crate) enum Op {
         d: Register,
         base: Register,
         argc: u8,
-        k: u16,
+        name: u16,
     },
     CallValue {
         d: Register,
@@ -530,6 +556,16 @@ pub(crate) struct Path {
     pub(crate) wants_result: bool,
 }
 
+/// One part of a text that is put together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TextPart {
+    /// A register that becomes none.
+    Temporary(Register),
+    /// A register that stays as it is.
+    Variable(Register),
+    Constant(u16),
+}
+
 /// Where a variable lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Variable {
@@ -585,6 +621,9 @@ pub(crate) enum HandlerKind {
     Barrier { a: Register, slot: u16 },
 }
 
+/// The `scope` of functions that belong to no class.
+pub(crate) const NO_CLASS: u16 = u16::MAX;
+
 /// The code of one function.
 pub(crate) struct FunctionCode {
     /// Empty for anonymous functions.
@@ -603,6 +642,10 @@ pub(crate) struct FunctionCode {
     pub(crate) is_generator: bool,
     /// Whether a call with exactly `fixed` arguments needs no preparation of the frame.
     pub(crate) is_plain: bool,
+    /// `fixed` if calls are plain, else a number that no call gives.
+    pub(crate) plain_arguments: u16,
+    /// The number of the class in the program, for its own functions; else [`NO_CLASS`].
+    pub(crate) scope: u16,
     /// Values of the parameters with defaults, the first of them being parameter `min`.
     pub(crate) defaults: Vec<crate::value::Value>,
     /// Where the frame that makes the function value finds the captured variables.
@@ -616,6 +659,7 @@ pub(crate) struct FunctionCode {
     /// The class whose private members the code may use.
     pub(crate) class: Option<std::sync::Arc<crate::value::UserClass>>,
     pub(crate) paths: Vec<Path>,
+    pub(crate) texts: Vec<Box<[TextPart]>>,
     /// Inner ranges before outer ones.
     pub(crate) handlers: Vec<Handler>,
     /// Where barriers find their values.
@@ -645,6 +689,7 @@ impl FunctionCode {
             && self.cells.is_empty()
             && self.unset.is_empty()
             && self.captures.is_empty();
+        self.plain_arguments = if self.is_plain { self.fixed } else { u16::MAX };
     }
 
     /// Returns the most arguments.

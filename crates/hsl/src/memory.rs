@@ -25,7 +25,8 @@ impl Budget {
     /// Takes octets; the machine looks at the budget at calls and loops.
     #[inline]
     pub(crate) fn charge(&mut self, octets: usize) {
-        self.left = self.left.saturating_sub(octets as i64);
+        // Far from the ends of 64 bits: a walk is due long before.
+        self.left = self.left.wrapping_sub(octets as i64);
     }
 
     /// Takes octets for one large value that is about to be made.
@@ -92,7 +93,7 @@ impl Tracker {
     /// Empties everything that still lives.
     pub(crate) fn release(&mut self) {
         for object in self.objects.drain(..).filter_map(|object| object.upgrade()) {
-            let properties = std::mem::take(&mut *object.properties().lock());
+            let properties = std::mem::take(&mut *object.properties());
             drop(properties);
         }
         for cell in self.cells.drain(..).filter_map(|cell| cell.upgrade()) {
@@ -157,7 +158,7 @@ pub(crate) fn holds_references(value: &Value) -> bool {
 fn each_child(value: &Value, mut visit: impl FnMut(&Value)) {
     match value {
         Value::Array(array) => array.values().for_each(visit),
-        Value::Object(object) => object.properties().lock().values().for_each(visit),
+        Value::Object(object) => object.properties().values().for_each(visit),
         Value::Cell(cell) => visit(&cell.0.0.lock()),
         Value::Function(function) => match function.kind() {
             FunctionKind::Script(script) => {

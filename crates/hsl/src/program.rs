@@ -5,16 +5,20 @@ use std::sync::Arc;
 use crate::bytecode::FunctionCode;
 use crate::host::{HostSet, NativeFunction};
 use crate::source::SourceMap;
-use crate::value::{Class, Value};
+use crate::value::{Class, Str, Value};
 
 /// A script with its includes and imports, ready to run.
 pub struct Program {
+    /// No other program of the process has it.
+    pub(crate) number: u64,
     pub(crate) sources: SourceMap,
     pub(crate) host: Arc<HostSet>,
     /// The first one is the entry: it runs the modules, then the script.
     pub(crate) functions: Vec<FunctionCode>,
     pub(crate) natives: Vec<NativeCall>,
     pub(crate) classes: Vec<Class>,
+    /// The names behind `->`.
+    pub(crate) names: Vec<Str>,
     /// The variables that live outside of registers; context variables first.
     pub(crate) globals: Vec<Global>,
 }

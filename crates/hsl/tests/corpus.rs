@@ -32,3 +32,8 @@ fn the_parser_keeps_its_promises_on_all_seeds() {
     run("../../fuzz/corpus/hsl_parser", targets::parser);
     run("tests/syntax", targets::parser);
 }
+
+#[test]
+fn the_machine_keeps_its_promises_on_all_seeds() {
+    run("../../fuzz/corpus/hsl_machine", targets::machine);
+}

@@ -1,7 +1,8 @@
 //! From parsed files to a program: modules, hoisting, functions and classes.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use super::ContextVariable;
 use super::constant;
@@ -17,7 +18,7 @@ use crate::host::{HostSet, NativeFunction};
 use crate::program::{Global, NativeCall, Program};
 use crate::source::{FileId, Span};
 use crate::symbol::Symbol;
-use crate::value::{Class, ClassKind, Member, Str, UserClass, Value};
+use crate::value::{Class, ClassKind, Layout, MAX_SLOTS, Member, Str, UserClass, Value};
 
 /// Compiles all files of a program.
 pub(super) struct Builder<'a> {
@@ -40,6 +41,9 @@ pub(super) struct Builder<'a> {
     stack: Vec<FunctionState>,
     /// Every text constant and member name once, so that equal names are one allocation.
     texts: HashMap<Vec<u8>, Str>,
+    /// The names behind `->`, and their numbers.
+    names: Vec<Str>,
+    name_numbers: HashMap<Str, u16>,
     /// The classes of static functions of the host, by address of the function.
     pub(super) static_classes: HashMap<usize, Class>,
     /// The class whose constructor comes next.
@@ -68,6 +72,8 @@ impl<'a> Builder<'a> {
             included: HashSet::new(),
             stack: Vec::new(),
             texts: HashMap::new(),
+            names: Vec::new(),
+            name_numbers: HashMap::new(),
             static_classes: HashMap::new(),
             instance_of: None,
         };
@@ -104,8 +110,15 @@ impl<'a> Builder<'a> {
         }
         self.f().emit(start, Op::Return { a: base });
         self.finish(entry);
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        for class in 0..self.classes.len() {
+            self.lay_out(class, number);
+        }
         let functions = self.functions.into_iter().flatten().collect();
         Ok(Program {
+            number,
+            names: self.names,
             sources: self.files.sources.clone(),
             host: Arc::clone(self.host),
             functions,
@@ -143,6 +156,64 @@ impl<'a> Builder<'a> {
     /// Returns the one allocation of a name.
     fn name(&mut self, text: &str) -> Str {
         self.texts.entry(text.as_bytes().to_vec()).or_insert_with(|| Str::from(text)).clone()
+    }
+
+    /// Returns the number of a name behind `->`.
+    pub(super) fn member(&mut self, text: &str, span: Span) -> Compiled<u16> {
+        let name = self.name(text);
+        if let Some(number) = self.name_numbers.get(&name) {
+            return Ok(*number);
+        }
+        // The last number stands for no name.
+        let Some(number) = u16::try_from(self.names.len()).ok().filter(|at| *at < u16::MAX) else {
+            return error(span, "the program names too many members");
+        };
+        self.names.push(name.clone());
+        self.name_numbers.insert(name, number);
+        Ok(number)
+    }
+
+    /// Notes that a function of the class sets this property on `$this`.
+    pub(super) fn add_slot(&mut self, variable: Symbol, name: u16) {
+        if self.text(variable) == "this"
+            && let Some(number) = self.f().class
+        {
+            self.add_slot_of(number, name);
+        }
+    }
+
+    /// Notes that every instance of a class has this property.
+    pub(super) fn add_slot_of(&mut self, class: usize, name: u16) {
+        if let Some(class) = self.classes.get_mut(class)
+            && class.slots.len() < MAX_SLOTS
+            && !class.slots.contains(&name)
+        {
+            class.slots.push(name);
+        }
+    }
+
+    /// Writes down where the members of a class are.
+    fn lay_out(&self, number: usize, program: u64) {
+        let Some(class) = self.classes.get(number) else { return };
+        let slots = class
+            .slots
+            .iter()
+            .filter_map(|&at| Some((at, self.names.get(usize::from(at))?.clone())))
+            .collect();
+        // A method that nobody calls needs no place.
+        let methods: Vec<(u16, u32, bool)> = class
+            .user
+            .methods
+            .iter()
+            .filter_map(|method| {
+                let name = *self.name_numbers.get(&method.name)?;
+                Some((name, method.function, method.is_private))
+            })
+            .collect();
+        let is_restricted = !class.user.restricted.is_empty();
+        let layout = Layout::new(program, number as u16, is_restricted, slots, &methods);
+        // A class is laid out once.
+        let _ = class.user.layout.set(Arc::new(layout));
     }
 
     /// Makes room for a function that is compiled later.
@@ -720,13 +791,19 @@ impl<'a> Builder<'a> {
             Some(number) => number,
             None => self.reserve(class_name, 0, 0, class.name.span)?,
         };
-        let user = Arc::new(UserClass { name: Str::from(class_name), methods, restricted });
+        let user = Arc::new(UserClass {
+            name: Str::from(class_name),
+            methods,
+            restricted,
+            layout: OnceLock::new(),
+        });
         let number = self.classes.len();
         self.classes.push(ClassInfo {
             class: Class::new(ClassKind::Script(Arc::clone(&user))),
             user,
             constructor,
             statics,
+            slots: Vec::new(),
         });
         Ok(number)
     }

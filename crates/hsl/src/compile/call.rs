@@ -45,6 +45,16 @@ impl<'a> Builder<'a> {
             Some(Suffix { kind: SuffixKind::Property(_), .. }) if suffixes.len() == 1 => {
                 self.operand(base)?
             }
+            // The object is copied to where `$this` will be before the arguments are computed.
+            Some(Suffix { kind: SuffixKind::Property(_), .. })
+                if matches!(
+                    suffixes.get(1),
+                    Some(Suffix { kind: SuffixKind::Call(arguments), .. })
+                        if in_registers(arguments)
+                ) =>
+            {
+                self.operand(base)?
+            }
             _ => self.temporary(base)?,
         };
         self.suffixes(start, suffixes, d, false)?;
@@ -99,8 +109,8 @@ impl<'a> Builder<'a> {
                         self.f().load(span, b, Value::from(text))?;
                         self.f().emit(span, Op::IndexQuiet { d: t, a, b });
                     } else {
-                        let k = self.f().constant(span, Value::from(text))?;
-                        self.f().emit(span, Op::Property { d: t, a, k });
+                        let name = self.member(text, span)?;
+                        self.f().emit(span, Op::Property { d: t, a, name });
                     }
                 }
                 SuffixKind::Index(key) => match &key.kind {
@@ -290,10 +300,10 @@ impl<'a> Builder<'a> {
         span: Span,
     ) -> Compiled<()> {
         let text = self.text(name);
-        let k = self.f().constant(span, Value::from(text))?;
+        let name = self.member(text, span)?;
         let base = self.f().temporary(span)?;
         if !in_registers(arguments) {
-            self.f().emit(span, Op::Property { d: base, a: object, k });
+            self.f().emit(span, Op::Property { d: base, a: object, name });
             return self.call_value(base, arguments, d, span);
         }
         self.copy(base, object, span);
@@ -303,7 +313,7 @@ impl<'a> Builder<'a> {
             }
         }
         let argc = arguments.len() as u8; // at most MAX_ARGUMENTS
-        self.f().emit(span, Op::CallMethod { d, base, argc, k });
+        self.f().emit(span, Op::CallMethod { d, base, argc, name });
         Ok(())
     }
 

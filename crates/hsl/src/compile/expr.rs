@@ -8,7 +8,7 @@ use crate::ast::{
     ArrayItem, BinaryOp, BinaryStep, Expr, ExprKind, LogicalOp, Match, StringPart, SuffixKind,
     UnaryOp,
 };
-use crate::bytecode::{Op, Register, Variable};
+use crate::bytecode::{Op, Register, TextPart, Variable};
 use crate::source::Span;
 use crate::symbol::Symbol;
 use crate::value::{Str, Value};
@@ -63,7 +63,7 @@ impl<'a> Builder<'a> {
                 self.expr_to(expr, d)?;
                 // Nothing shall keep what nobody uses.
                 if !matches!(expr.kind, ExprKind::Unset(_)) {
-                    self.f().emit(expr.span, Op::None { d });
+                    self.f().emit(expr.span, Op::Release { d });
                 }
             }
         }
@@ -311,7 +311,9 @@ impl<'a> Builder<'a> {
         let mut at = 0;
         // Texts in a row are put together at once.
         let texts = steps.iter().take_while(|step| step.op == BinaryOp::Concat).count();
-        let mut left = if texts >= 2 {
+        let mut left = if texts >= 1 && texts == steps.len() && self.text_of(first, steps, d)? {
+            return Ok(());
+        } else if texts >= 2 {
             let count = texts.min(MAX_CONCAT - 1);
             let operands = std::iter::once(first).chain(steps.iter().map(|step| &step.operand));
             let target = if count == steps.len() { d } else { self.f().temporary(first.span)? };
@@ -384,6 +386,45 @@ impl<'a> Builder<'a> {
         Ok(())
     }
 
+    /// Puts texts together by one instruction that reads constants and variables where they are.
+    /// Returns whether it could: not if a part changes what another one reads, or there are too many.
+    fn text_of(&mut self, first: &'a Expr, steps: &'a [BinaryStep], d: Register) -> Compiled<bool> {
+        let operands = || std::iter::once(first).chain(steps.iter().map(|step| &step.operand));
+        if steps.len() >= MAX_CONCAT || operands().any(assigns) {
+            return Ok(false);
+        }
+        let mut parts = Vec::with_capacity(steps.len() + 1);
+        for operand in operands() {
+            let part = match &operand.kind {
+                ExprKind::String(text) => {
+                    TextPart::Constant(self.f().constant(operand.span, Value::string(text))?)
+                }
+                _ => {
+                    let register = self.operand(operand)?;
+                    if self.f().is_local(register) {
+                        TextPart::Variable(register)
+                    } else {
+                        TextPart::Temporary(register)
+                    }
+                }
+            };
+            parts.push(part);
+        }
+        let span = steps.last().map_or(first.span, |step| first.span.to(step.operand.span));
+        self.emit_text(parts, d, span)?;
+        Ok(true)
+    }
+
+    fn emit_text(&mut self, parts: Vec<TextPart>, d: Register, span: Span) -> Compiled<()> {
+        let texts = &mut self.f().code.texts;
+        let Ok(text) = u16::try_from(texts.len()) else {
+            return error(span, "this function is too long");
+        };
+        texts.push(parts.into());
+        self.f().emit(span, Op::Text { d, text });
+        Ok(())
+    }
+
     fn regex_operator(
         &mut self,
         op: BinaryOp,
@@ -435,6 +476,28 @@ impl<'a> Builder<'a> {
 
     /// Puts the parts together, a round of them at a time; each round starts with the text so far.
     fn interpolated(&mut self, parts: &'a [StringPart], d: Register, span: Span) -> Compiled<()> {
+        if parts.len() < MAX_CONCAT {
+            let mut texts = Vec::with_capacity(parts.len());
+            for part in parts {
+                texts.push(match part {
+                    StringPart::Text(text) => {
+                        TextPart::Constant(self.f().constant(span, Value::string(text))?)
+                    }
+                    StringPart::Variable(ident) => match self.variable(ident.name, ident.span)? {
+                        Variable::Local(register) => {
+                            self.check_set(register, ident.span);
+                            TextPart::Variable(register)
+                        }
+                        variable => {
+                            let t = self.f().temporary(span)?;
+                            self.read_variable(variable, t, ident.span);
+                            TextPart::Temporary(t)
+                        }
+                    },
+                });
+            }
+            return self.emit_text(texts, d, span);
+        }
         let start = self.f().next as Register; // below the limit of registers
         let mut rounds = parts.chunks(MAX_CONCAT - 1).peekable();
         while let Some(round) = rounds.next() {

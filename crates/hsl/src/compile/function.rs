@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::scope::Callee;
-use crate::bytecode::{FunctionCode, Op, Register, Variable};
+use crate::bytecode::{FunctionCode, NO_CLASS, Op, Register, Variable};
 use crate::diagnostic::Diagnostic;
 use crate::source::Span;
 use crate::symbol::Symbol;
@@ -118,6 +118,8 @@ impl FunctionState {
                 receiver: 0,
                 is_generator: false,
                 is_plain: false,
+                plain_arguments: u16::MAX,
+                scope: class.map_or(NO_CLASS, |number| number as u16), // fewer classes than functions
                 defaults: Vec::new(),
                 captures: Vec::new(),
                 first_capture: 0,
@@ -125,6 +127,7 @@ impl FunctionState {
                 cells: Vec::new(),
                 class: user_class,
                 paths: Vec::new(),
+                texts: Vec::new(),
                 handlers: Vec::new(),
                 barriers: Vec::new(),
                 names: Vec::new(),
@@ -189,6 +192,8 @@ impl FunctionState {
         if let Some(
             Op::Jump { to }
             | Op::Loop { to }
+            | Op::CountIfLess { to, .. }
+            | Op::CountIfLessK { to, .. }
             | Op::JumpIf { to, .. }
             | Op::JumpIfSome { to, .. }
             | Op::JumpLess { to, .. }

@@ -132,6 +132,12 @@ impl<'a> Builder<'a> {
         if op.is_none() && self.assign_element(place, value, result, span)? {
             return Ok(());
         }
+        if op == Some(AssignOp::Binary(BinaryOp::Add))
+            && result.is_none()
+            && self.add_to_property(place, value, span)?
+        {
+            return Ok(());
+        }
         let located = self.locate(place)?;
         match op {
             None => {
@@ -168,10 +174,10 @@ impl<'a> Builder<'a> {
         span: Span,
     ) -> Compiled<bool> {
         let ExprKind::Postfix { base, suffixes } = &place.kind else { return Ok(false) };
-        let ([suffix], ExprKind::Variable(name)) = (suffixes.as_slice(), &base.kind) else {
+        let ([suffix], ExprKind::Variable(base_name)) = (suffixes.as_slice(), &base.kind) else {
             return Ok(false);
         };
-        let Variable::Local(a) = self.variable(*name, base.span)? else { return Ok(false) };
+        let Variable::Local(a) = self.variable(*base_name, base.span)? else { return Ok(false) };
         let keep = |builder: &mut Self, value: Register| {
             if let Some(d) = result {
                 builder.f().emit(span, Op::Move { d, a: value });
@@ -196,11 +202,31 @@ impl<'a> Builder<'a> {
                 keep(self, b);
                 self.may_be_unset(a);
                 let text = self.text(*name);
-                let k = self.f().constant(span, Value::from(text))?;
-                self.f().emit(span, Op::SetProperty { a, b, k });
+                let number = self.member(text, span)?;
+                self.add_slot(*base_name, number);
+                self.f().emit(span, Op::SetProperty { a, b, name: number });
             }
             _ => return Ok(false),
         }
+        self.set(a);
+        Ok(true)
+    }
+
+    /// Compiles `$a->p += v` on a variable in a register.
+    fn add_to_property(&mut self, place: &'a Expr, value: &'a Expr, span: Span) -> Compiled<bool> {
+        let ExprKind::Postfix { base, suffixes } = &place.kind else { return Ok(false) };
+        let ([Suffix { kind: SuffixKind::Property(name), .. }], ExprKind::Variable(base_name)) =
+            (suffixes.as_slice(), &base.kind)
+        else {
+            return Ok(false);
+        };
+        let Variable::Local(a) = self.variable(*base_name, base.span)? else { return Ok(false) };
+        let b = self.operand(value)?;
+        self.may_be_unset(a);
+        let text = self.text(*name);
+        let number = self.member(text, span)?;
+        self.add_slot(*base_name, number);
+        self.f().emit(span, Op::AddProperty { a, b, name: number });
         self.set(a);
         Ok(true)
     }

@@ -44,6 +44,8 @@ pub(super) struct ClassInfo {
     /// The function that makes instances.
     pub(super) constructor: u16,
     pub(super) statics: HashMap<Symbol, StaticMember>,
+    /// The numbers of the names that its functions set on `$this`.
+    pub(super) slots: Vec<u16>,
 }
 
 /// A static member.

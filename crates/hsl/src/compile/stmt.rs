@@ -3,7 +3,10 @@
 use super::builder::Builder;
 use super::function::{Compiled, Kind, Loop, RegisterSet, error};
 use super::load::Link;
-use crate::ast::{Block, Case, Expr, For, Foreach, Ident, MemberKind, Stmt, StmtKind};
+use crate::ast::{
+    AssignOp, BinaryOp, BinaryStep, Block, Case, Expr, ExprKind, For, Foreach, Ident, MemberKind,
+    StepOp, Stmt, StmtKind, Target,
+};
 use crate::bytecode::{Handler, HandlerKind, Op, Register, Variable};
 use crate::source::Span;
 use crate::value::Value;
@@ -191,6 +194,50 @@ impl<'a> Builder<'a> {
         Ok(())
     }
 
+    /// Puts a short way in front of a step: for `$i += 1` or `$i++` under the condition `$i < …`.
+    fn count_if_less(
+        &mut self,
+        step: &Expr,
+        condition: &Expr,
+        start: usize,
+        span: Span,
+    ) -> Compiled<()> {
+        let counted = match &step.kind {
+            ExprKind::Step { target, op: StepOp::Increment, .. } => &target.kind,
+            ExprKind::Assign { target, op: Some(AssignOp::Binary(BinaryOp::Add)), value }
+                if matches!(value.kind, ExprKind::Number(1.0)) =>
+            {
+                let Target::Place(target) = &**target else { return Ok(()) };
+                &target.kind
+            }
+            _ => return Ok(()),
+        };
+        let ExprKind::Binary { first, steps } = &condition.kind else { return Ok(()) };
+        let ([BinaryStep { op: BinaryOp::Less, operand, .. }], ExprKind::Variable(name)) =
+            (steps.as_slice(), &first.kind)
+        else {
+            return Ok(());
+        };
+        if !matches!(counted, ExprKind::Variable(counted) if counted == name) {
+            return Ok(());
+        }
+        let Variable::Local(a) = self.variable(*name, first.span)? else { return Ok(()) };
+        let op = match &operand.kind {
+            ExprKind::Number(number) => {
+                let k = self.f().constant(operand.span, Value::Number(*number))?;
+                Op::CountIfLessK { a, k, to: 0 }
+            }
+            ExprKind::Variable(name) => match self.variable(*name, operand.span)? {
+                Variable::Local(b) => Op::CountIfLess { a, b, to: 0 },
+                _ => return Ok(()),
+            },
+            _ => return Ok(()),
+        };
+        let back = self.f().emit(span, op);
+        self.f().patch_to(back, start);
+        Ok(())
+    }
+
     fn for_statement(&mut self, part: &'a For, span: Span) -> Compiled<()> {
         if let Some(init) = &part.init {
             self.discard(init)?;
@@ -201,12 +248,16 @@ impl<'a> Builder<'a> {
         if let Some(condition) = &part.condition {
             self.condition(condition, false, &mut exits)?;
         }
+        let body_start = self.f().here();
         let before = self.f().assigned;
         self.statement(&part.body)?;
         // A `continue` may have skipped what the body assigns.
         self.f().assigned = before;
         self.continue_here();
         if let Some(step) = &part.step {
+            if let Some(condition) = &part.condition {
+                self.count_if_less(step, condition, body_start, span)?;
+            }
             self.discard(step)?;
         }
         let back = self.f().emit(span, Op::Loop { to: 0 });
@@ -454,8 +505,9 @@ impl<'a> Builder<'a> {
             let mark = self.f().next;
             let b = self.temporary(value)?;
             let text = self.text(name.name);
-            let k = self.f().constant(name.span, Value::from(text))?;
-            self.f().emit(name.span, Op::SetProperty { a: this, b, k });
+            let name_number = self.member(text, name.span)?;
+            self.add_slot_of(number, name_number);
+            self.f().emit(name.span, Op::SetProperty { a: this, b, name: name_number });
             self.f().next = mark;
         }
         Ok(())

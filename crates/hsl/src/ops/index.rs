@@ -21,7 +21,7 @@ pub(crate) fn element(
         Value::String(text) => Ok(octet(text, key)),
         Value::Object(object) => match key {
             Value::String(name) => member(object, name, caller),
-            _ => Ok(object.properties().lock().get_value(key).cloned().unwrap_or_default()),
+            _ => Ok(object.properties().get_value(key).cloned().unwrap_or_default()),
         },
         _ => Err(no_elements(base)),
     }
@@ -63,7 +63,7 @@ pub(crate) fn member(
     {
         return Err(is_private(name));
     }
-    let found = object.properties().lock().get_name(name).cloned();
+    let found = object.get(name);
     match found {
         Some(value) => Ok(value),
         None => {
@@ -117,13 +117,13 @@ pub(crate) fn contains(base: &Value, key: &Value, caller: Option<&UserClass>) ->
         Value::String(text) => !octet(text, key).is_none(),
         Value::Object(object) => match key {
             Value::String(name) => {
-                if object.properties().lock().get_name(name).is_some() {
+                if object.has(name) {
                     class_allows(object, name, caller)
                 } else {
                     member(object, name, caller).is_ok_and(|value| !value.is_none())
                 }
             }
-            _ => object.properties().lock().get_value(key).is_some(),
+            _ => object.properties().get_value(key).is_some(),
         },
         _ => false,
     }

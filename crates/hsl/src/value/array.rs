@@ -7,9 +7,10 @@
 
 use std::borrow::Cow;
 use std::hash::{BuildHasher, Hash, Hasher};
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 
 use hashbrown::HashTable;
+use triomphe::Arc;
 
 use super::{Str, Value, number, release};
 use crate::ops::strict_equal;
@@ -358,6 +359,35 @@ impl Array {
         match &*self.0 {
             ArrayData::List(items) => usize::try_from(key).ok().and_then(|at| items.get(at)),
             ArrayData::Map(_) => self.probe(Probe::Int(key)),
+        }
+    }
+
+    /// Returns the element of a list with this key.
+    #[inline(always)]
+    pub(crate) fn list_item(&self, key: f64) -> Option<&Value> {
+        let at = key as u32;
+        match &*self.0 {
+            ArrayData::List(items) if f64::from(at) == key => items.get(at as usize),
+            _ => None,
+        }
+    }
+
+    /// Returns the place of an element of a list that nobody else holds.
+    #[inline(always)]
+    pub(crate) fn list_place(&mut self, key: f64) -> Option<&mut Value> {
+        let at = key as u32;
+        match Arc::get_mut(&mut self.0)? {
+            ArrayData::List(items) if f64::from(at) == key => items.get_mut(at as usize),
+            _ => None,
+        }
+    }
+
+    /// Returns the elements of a list that nobody else holds and that may grow.
+    #[inline(always)]
+    pub(crate) fn growable_list(&mut self) -> Option<&mut Vec<Value>> {
+        match Arc::get_mut(&mut self.0)? {
+            ArrayData::List(items) if items.len() < i32::MAX as usize => Some(items),
+            _ => None,
         }
     }
 

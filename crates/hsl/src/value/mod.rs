@@ -6,6 +6,7 @@
 
 mod array;
 mod function;
+mod layout;
 pub(crate) mod number;
 mod object;
 mod string;
@@ -17,6 +18,7 @@ pub use string::Str;
 
 pub(crate) use array::ValueSet;
 pub(crate) use function::{Closure, Globals};
+pub(crate) use layout::{Layout, MAX_SLOTS};
 pub(crate) use object::{
     ClassKind, GeneratorState, IteratorKind, IteratorState, Member, NativeClass, UserClass,
     WeakObject, iterator_class, method_value,
@@ -249,11 +251,66 @@ impl Value {
     /// registers mostly hold numbers and booleans.
     #[inline(always)]
     pub(crate) fn put(&mut self, new: Self) {
-        let old = std::mem::replace(self, new);
-        if old.needs_drop() {
-            drop_slowly(old);
+        if self.needs_drop() {
+            clear_slowly(self);
+        }
+        // Nothing to drop is left; and `new` is written where it belongs, not somewhere else first.
+        std::mem::forget(std::mem::replace(self, new));
+    }
+
+    /// Puts a number into this place, with nothing but the number being written where one was before.
+    #[inline(always)]
+    pub(crate) fn put_number(&mut self, number: f64) {
+        if let Self::Number(place) = self {
+            *place = number;
+        } else if self.needs_drop() {
+            put_number_slowly(self, number);
         } else {
-            std::mem::forget(old);
+            *self = Self::Number(number);
+        }
+    }
+
+    /// Puts a boolean into this place.
+    #[inline(always)]
+    pub(crate) fn put_bool(&mut self, value: bool) {
+        if self.needs_drop() {
+            clear_slowly(self);
+        }
+        if let Self::Bool(place) = self {
+            *place = value;
+        } else if !self.needs_drop() {
+            *self = Self::Bool(value);
+        }
+    }
+
+    /// Puts none into this place.
+    #[inline(always)]
+    pub(crate) fn put_none(&mut self) {
+        if self.needs_drop() {
+            clear_slowly(self);
+        } else {
+            *self = Self::None;
+        }
+    }
+
+    /// Puts a copy of `source` into this place, if it owns no memory. Field by field: a value that was
+    /// just written in parts cannot be read as a whole without waiting for the memory.
+    #[inline(always)]
+    pub(crate) fn put_plain(&mut self, source: &Self) -> bool {
+        match source {
+            Self::Number(number) => self.put_number(*number),
+            Self::Bool(value) => self.put_bool(*value),
+            Self::None => self.put_none(),
+            _ => return false,
+        }
+        true
+    }
+
+    /// Puts a copy of `source` into this place.
+    #[inline(always)]
+    pub(crate) fn put_copy(&mut self, source: &Self) {
+        if !self.put_plain(source) {
+            copy_slowly(self, source);
         }
     }
 
@@ -276,8 +333,24 @@ impl Value {
 }
 
 #[inline(never)]
-fn drop_slowly(value: Value) {
-    drop(value);
+fn clear_slowly(place: &mut Value) {
+    *place = Value::None;
+}
+
+#[inline(never)]
+fn put_number_slowly(place: &mut Value, number: f64) {
+    *place = Value::Number(number);
+}
+
+#[inline(never)]
+fn copy_slowly(place: &mut Value, source: &Value) {
+    match source {
+        Value::String(text) => place.put(Value::String(text.clone())),
+        Value::Array(array) => place.put(Value::Array(array.clone())),
+        Value::Object(object) => place.put(Value::Object(object.clone())),
+        Value::Function(function) => place.put(Value::Function(function.clone())),
+        other => place.put(other.clone()),
+    }
 }
 
 /// Drops values without recursion: what a uniquely owned container holds joins the work list before

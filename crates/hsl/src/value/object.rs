@@ -5,12 +5,15 @@
 
 use std::any::Any;
 use std::collections::HashMap;
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
+use smallvec::SmallVec;
 
-use super::{Array, Function, Globals, Str, Value};
+use super::layout::{Layout, Slot};
+use super::{Array, Function, Globals, Key, Str, Value};
 use crate::host::{ClassBuilder, NativeFunction};
+use crate::program::Program;
 
 /// A reference to an instance. Clones share it; equality is identity.
 #[derive(Clone)]
@@ -22,6 +25,11 @@ struct ObjectData {
     unit: Option<Arc<Globals>>,
     /// The state of a host class.
     state: Option<Arc<dyn Any + Send + Sync>>,
+    /// What `slots` are for.
+    layout: Option<Arc<Layout>>,
+    /// Values of properties; those that are here are out of date in `properties`.
+    slots: SmallVec<[Slot; 4]>,
+    /// All properties, in order. Slots change from and to "elsewhere" under this lock.
     properties: Mutex<Array>,
 }
 
@@ -54,6 +62,8 @@ pub(crate) struct UserClass {
     pub(crate) methods: Vec<Member>,
     /// The properties with a modifier.
     pub(crate) restricted: Vec<Member>,
+    /// Set when the program is complete.
+    pub(crate) layout: OnceLock<Arc<Layout>>,
 }
 
 /// A member of a script class.
@@ -178,6 +188,8 @@ impl Object {
             class: class.clone(),
             unit: None,
             state: Some(state),
+            layout: None,
+            slots: SmallVec::new(),
             properties: Mutex::default(),
         }))
     }
@@ -193,10 +205,17 @@ impl Object {
     }
 
     pub(crate) fn instance(class: &Class, unit: &Arc<Globals>) -> Self {
+        let layout = match class.kind() {
+            ClassKind::Script(class) => class.layout.get().cloned(),
+            ClassKind::Native(_) => None,
+        };
+        let count = layout.as_ref().map_or(0, |layout| layout.names.len());
         Self(Arc::new(ObjectData {
             class: class.clone(),
             unit: Some(Arc::clone(unit)),
             state: None,
+            layout,
+            slots: std::iter::repeat_with(Slot::new).take(count).collect(),
             properties: Mutex::default(),
         }))
     }
@@ -226,17 +245,90 @@ impl Object {
 
     /// Returns a property, or none.
     pub fn property(&self, name: &[u8]) -> Option<Value> {
-        self.0.properties.lock().get_text(name).cloned()
+        self.get(&Str::new(name))
     }
 
     /// Sets a property, whatever its modifiers.
     pub fn set_property(&self, name: &str, value: Value) {
-        self.0.properties.lock().insert(name.into(), value);
+        self.set(&Str::from(name), value);
     }
 
-    #[inline]
-    pub(crate) fn properties(&self) -> &Mutex<Array> {
-        &self.0.properties
+    /// Returns a property, or none.
+    pub(crate) fn get(&self, name: &Str) -> Option<Value> {
+        let Some(slot) = self.slot(name) else {
+            return self.0.properties.lock().get_name(name).cloned();
+        };
+        let properties = self.0.properties.lock();
+        let value = match slot.get() {
+            Some(value) => value,
+            None => properties.get_name(name)?.clone(),
+        };
+        slot.set(&value);
+        Some(value)
+    }
+
+    /// Returns whether there is such a property.
+    pub(crate) fn has(&self, name: &Str) -> bool {
+        self.0.properties.lock().get_name(name).is_some()
+    }
+
+    /// Sets a property and returns what it replaces in memory.
+    pub(crate) fn set(&self, name: &Str, value: Value) -> Option<Value> {
+        let slot = self.slot(name);
+        let mut properties = self.0.properties.lock();
+        if let Some(slot) = slot {
+            slot.set(&value);
+        }
+        match properties.get_name_mut(name) {
+            Some(place) => Some(std::mem::replace(place, value)),
+            None => properties.insert(Key::from(name.clone()), value),
+        }
+    }
+
+    fn slot(&self, name: &Str) -> Option<&Slot> {
+        let at = self.0.layout.as_deref()?.slot_of(name)?;
+        self.0.slots.get(at)
+    }
+
+    /// Locks the properties, all of them up to date.
+    pub(crate) fn properties(&self) -> MutexGuard<'_, Array> {
+        let mut properties = self.0.properties.lock();
+        if let Some(layout) = &self.0.layout {
+            for (slot, name) in self.0.slots.iter().zip(&layout.names) {
+                move_back(slot, name, &mut properties);
+            }
+        }
+        properties
+    }
+
+    /// Locks the properties for a look at one of them; others may be out of date.
+    pub(crate) fn properties_for(&self, name: &Str) -> MutexGuard<'_, Array> {
+        let slot = self.slot(name);
+        let mut properties = self.0.properties.lock();
+        if let Some(slot) = slot {
+            move_back(slot, name, &mut properties);
+        }
+        properties
+    }
+
+    /// Returns the slot of a property that functions of class `scope` of `program` may use.
+    #[inline(always)]
+    pub(crate) fn slot_at(&self, program: &Program, scope: u16, name: u16) -> Option<&Slot> {
+        let layout = self.0.layout.as_deref()?;
+        if layout.program != program.number || (layout.is_restricted && layout.scope != scope) {
+            return None;
+        }
+        self.0.slots.get(usize::from(layout.find(name)?.slot))
+    }
+
+    /// Returns the function of a method that runs in `unit`, by the number of its name.
+    #[inline(always)]
+    pub(crate) fn method(&self, unit: &Arc<Globals>, scope: u16, name: u16) -> Option<u32> {
+        let layout = self.0.layout.as_deref()?;
+        let entry = layout.find(name)?;
+        let may_call = entry.function != 0 && (!entry.is_private || layout.scope == scope);
+        let is_home = self.0.unit.as_ref().is_some_and(|home| Arc::ptr_eq(home, unit));
+        (may_call && is_home).then_some(entry.function)
     }
 
     /// Returns whether both are the same instance.
@@ -259,8 +351,19 @@ impl Object {
     pub(super) fn unlink(&self, work: &mut Vec<Value>) {
         // The tracker's weak reference rules `Arc::get_mut` out; nobody else can reach the lock.
         if Arc::strong_count(&self.0) == 1 {
-            work.push(Value::Array(std::mem::take(&mut *self.0.properties.lock())));
+            work.push(Value::Array(std::mem::take(&mut *self.properties())));
         }
+    }
+}
+
+/// Brings a property up to date in the array, where it can be changed.
+fn move_back(slot: &Slot, name: &Str, properties: &mut Array) {
+    if let Some(value) = slot.get() {
+        // What has a slot that holds something has an entry.
+        if let Some(place) = properties.get_name_mut(name) {
+            *place = value;
+        }
+        slot.clear();
     }
 }
 

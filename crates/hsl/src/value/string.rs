@@ -6,7 +6,7 @@
 use std::borrow::Borrow;
 use std::hash::{Hash, Hasher};
 use std::ops::Deref;
-use std::sync::Arc;
+use triomphe::Arc;
 
 use smallvec::SmallVec;
 

@@ -1,917 +1,897 @@
-//! The loop: fetches instructions and does what they say.
+//! What every instruction does, in full.
 //!
-//! Each arm is a few lines; what is longer is a named function. The registers of a frame are one
-//! array of 256 values, so a register number is never out of range.
+//! [`super::execute`] has short ways for the usual operands and comes here for all else. Each arm is
+//! a few lines; what is longer is a named function. The registers of a frame are one array of 256
+//! values, so a register number is never out of range.
 
 use std::sync::Arc;
 
+use super::execute::modulo;
 use super::frame::{Back, Frame, Target};
 use super::path::{Surroundings, change, set_element, set_property};
 use super::{Step, Vm, call, iterate};
-use crate::bytecode::{Op, Register, Variable};
+use crate::ast::BinaryOp;
+use crate::bytecode::{Op, PathAction, PathStep, Register, TextPart, Variable};
 use crate::host::{CallContext, NativeStep, Thrown};
 use crate::ops;
-use crate::value::{Array, CellData, Function, Key, Object, Str, Value};
+use crate::value::{Array, CellData, Function, Globals, Key, Object, Str, Value};
 
 /// Registers of a frame.
 pub(super) const WINDOW: usize = 256;
 
 impl Vm {
-    /// Runs until something happens that the host must know.
-    pub(super) fn execute(&mut self) -> Result<Step, Thrown> {
-        let Some(frame) = self.frames.last() else { return Ok(Step::Done(Value::None)) };
-        let mut unit_number = frame.unit;
-        let Some(unit) = self.environment.units.get(unit_number as usize) else {
-            return Err(Thrown::new("a program is missing"));
+    /// Does one instruction in full: what [`Self::execute`] has no short way for. The frame has the
+    /// position behind the instruction, and whatever happens is noted there.
+    #[inline(never)]
+    pub(super) fn rare(&mut self, op: Op, unit: &Arc<Globals>) -> Result<Option<Step>, Thrown> {
+        let Some(frame) = self.frames.last() else { return Ok(Some(Step::Done(Value::None))) };
+        let (unit_number, function_number) = (frame.unit, frame.function);
+        let base = frame.base as usize;
+        let pc = frame.pc;
+        let program = &*unit.program;
+        let Some(function) = program.functions.get(function_number as usize) else {
+            return Err(Thrown::new("a function is missing"));
         };
-        let mut unit = Arc::clone(unit);
-        'frame: loop {
-            let Some(frame) = self.frames.last() else { return Ok(Step::Done(Value::None)) };
-            if frame.unit != unit_number {
-                unit_number = frame.unit;
-                if let Some(other) = self.environment.units.get(unit_number as usize) {
-                    unit = Arc::clone(other);
-                }
-            }
-            let program = &*unit.program;
-            let function_number = frame.function;
-            let Some(function) = program.functions.get(function_number as usize) else {
-                return Err(Thrown::new("a function is missing"));
-            };
-            let base = frame.base as usize;
-            let mut pc = frame.pc as usize;
-            let code = function.code.as_slice();
-            let constants = function.constants.as_slice();
-            let caller = function.class.as_deref();
-            if self.stack.len() < base + WINDOW {
-                self.stack.resize(base + 2 * WINDOW, Value::None);
-            }
-            let Some(regs) = self.stack.get_mut(base..).and_then(|s| s.first_chunk_mut::<WINDOW>())
-            else {
-                return Err(Thrown::new("the stack is missing"));
-            };
+        let constants = function.constants.as_slice();
+        let caller = function.class.as_deref();
+        let Some(regs) = self.stack.get_mut(base..).and_then(|s| s.first_chunk_mut::<WINDOW>())
+        else {
+            return Err(Thrown::new("the stack is missing"));
+        };
 
-            macro_rules! save {
-                () => {
+        macro_rules! throw {
+            ($thrown:expr) => {
+                return Err($thrown)
+            };
+        }
+        macro_rules! check {
+            ($result:expr) => {
+                $result?
+            };
+        }
+        macro_rules! r {
+            ($register:expr) => {
+                regs[$register as usize]
+            };
+        }
+        macro_rules! k {
+            ($number:expr) => {
+                // The compiler numbers constants as it adds them.
+                match constants.get($number as usize) {
+                    Some(value) => value,
+                    None => throw!(Thrown::new("a constant is missing")),
+                }
+            };
+        }
+        macro_rules! name {
+            ($number:expr) => {
+                match program.names.get($number as usize) {
+                    Some(name) => name,
+                    None => throw!(Thrown::new("a name is missing")),
+                }
+            };
+        }
+        macro_rules! jump {
+            ($distance:expr) => {
+                if let Some(frame) = self.frames.last_mut() {
+                    frame.pc = pc.wrapping_add_signed($distance);
+                }
+            };
+        }
+        // Takes fuel; at the end of the slice the instruction is tried again later.
+        macro_rules! tick {
+            () => {
+                self.environment.fuel -= 1;
+                if self.environment.fuel < 0 || self.environment.budget.left() < 0 {
                     if let Some(frame) = self.frames.last_mut() {
-                        frame.pc = pc as u32;
+                        frame.pc = pc - 1;
+                    }
+                    return Ok(self.pause()?.then_some(Step::OutOfFuel));
+                }
+            };
+        }
+        macro_rules! charge {
+            ($value:expr) => {
+                match $value {
+                    Value::String(text) => self.environment.budget.charge(48 + text.len()),
+                    Value::Array(array) => self.environment.budget.charge(array.shallow_size()),
+                    _ => {}
+                }
+            };
+        }
+        macro_rules! arithmetic {
+            ($d:expr, $a:expr, $b:expr, |$x:ident, $y:ident| $fast:expr, $slow:expr) => {
+                if let (Value::Number($x), Value::Number($y)) = (&r!($a), $b) {
+                    let value = $fast;
+                    r!($d) = Value::Number(value);
+                } else {
+                    let value = check!($slow(&r!($a), $b));
+                    charge!(&value);
+                    r!($d) = value;
+                }
+            };
+        }
+        macro_rules! compare {
+            ($a:expr, $b:expr, $op:tt, $slow:expr) => {
+                match ($a, $b) {
+                    (Value::Number(x), Value::Number(y)) => x $op y,
+                    (a, b) => check!($slow(a, b)),
+                }
+            };
+        }
+        macro_rules! less {
+            ($a:expr, $b:expr) => {
+                compare!($a, $b, <, |a, b| ops::less("<", a, b))
+            };
+        }
+        macro_rules! less_equal {
+            ($a:expr, $b:expr) => {
+                compare!($a, $b, <=, |a, b| ops::less_equal("<=", a, b))
+            };
+        }
+        macro_rules! greater {
+            ($a:expr, $b:expr) => {
+                compare!($a, $b, >, |a, b| ops::less(">", b, a))
+            };
+        }
+        macro_rules! greater_equal {
+            ($a:expr, $b:expr) => {
+                compare!($a, $b, >=, |a, b| ops::less_equal(">=", b, a))
+            };
+        }
+        macro_rules! equal {
+            ($a:expr, $b:expr) => {
+                match ($a, $b) {
+                    (Value::Number(x), Value::Number(y)) => x == y,
+                    (a, b) => ops::loose_equal(a, b),
+                }
+            };
+        }
+        macro_rules! same {
+            ($a:expr, $b:expr) => {
+                match ($a, $b) {
+                    (Value::Number(x), Value::Number(y)) => x == y,
+                    (a, b) => ops::strict_equal(a, b),
+                }
+            };
+        }
+        macro_rules! jump_if {
+            ($condition:expr, $to:expr) => {
+                if $condition {
+                    jump!($to);
+                }
+            };
+        }
+
+        match op {
+            Op::Move { d, a } => {
+                let value = match &r!(a) {
+                    Value::Number(value) => Value::Number(*value),
+                    value => value.clone(),
+                };
+                r!(d).put(value);
+            }
+            Op::Take { d, a } => {
+                let value = std::mem::take(&mut r!(a));
+                r!(d).put(value);
+            }
+            Op::None { d } | Op::Release { d } => r!(d).put(Value::None),
+            Op::Bool { d, value } => r!(d).put(Value::Bool(value)),
+            Op::Const { d, k } => {
+                let value = match k!(k) {
+                    Value::Number(value) => Value::Number(*value),
+                    value => value.clone(),
+                };
+                r!(d).put(value);
+            }
+            Op::CheckSet { a } => {
+                if matches!(r!(a), Value::Unset) {
+                    throw!(unset(function.variable(a)));
+                }
+            }
+            Op::MoveQuiet { d, a } => {
+                let value = match &r!(a) {
+                    Value::Unset => Value::None,
+                    Value::Cell(cell) => set_or_none(cell.0.0.lock().clone()),
+                    value => value.clone(),
+                };
+                r!(d).put(value);
+            }
+            Op::IsSet { d, a } => {
+                let is_set = match &r!(a) {
+                    Value::Unset => false,
+                    Value::Cell(cell) => !matches!(*cell.0.0.lock(), Value::Unset),
+                    _ => true,
+                };
+                r!(d).put(Value::Bool(is_set));
+            }
+            Op::IsSetGlobal { d, global } => {
+                let is_set = unit
+                    .values
+                    .get(global as usize)
+                    .is_some_and(|value| !matches!(*value.lock(), Value::Unset));
+                r!(d).put(Value::Bool(is_set));
+            }
+            Op::UnsetLocal { d, a } => {
+                let old = match &mut r!(a) {
+                    Value::Cell(cell) => std::mem::replace(&mut *cell.0.0.lock(), Value::Unset),
+                    value => std::mem::replace(value, Value::Unset),
+                };
+                r!(d).put(Value::Bool(!matches!(old, Value::Unset)));
+            }
+            Op::UnsetGlobal { d, global } => {
+                let old = match unit.values.get(global as usize) {
+                    Some(value) => std::mem::replace(&mut *value.lock(), Value::Unset),
+                    None => Value::Unset,
+                };
+                r!(d).put(Value::Bool(!matches!(old, Value::Unset)));
+            }
+            Op::CellGet { d, a } => {
+                let value = match &r!(a) {
+                    Value::Cell(cell) => cell.0.0.lock().clone(),
+                    value => value.clone(),
+                };
+                if matches!(value, Value::Unset) {
+                    throw!(unset(function.variable(a)));
+                }
+                r!(d).put(value);
+            }
+            Op::CellSet { a, b } => {
+                let value = std::mem::take(&mut r!(b));
+                let old = match &mut r!(a) {
+                    Value::Cell(cell) => std::mem::replace(&mut *cell.0.0.lock(), value),
+                    place => std::mem::replace(place, value),
+                };
+                drop(old); // outside of the lock
+            }
+            Op::GlobalGet { d, global } => {
+                let value = match unit.values.get(global as usize) {
+                    Some(value) => value.lock().clone(),
+                    None => Value::Unset,
+                };
+                if matches!(value, Value::Unset) {
+                    let name = program.globals.get(global as usize);
+                    throw!(unset(name.map_or("", |global| &*global.name)));
+                }
+                r!(d).put(value);
+            }
+            Op::GlobalQuiet { d, global } => {
+                let value = match unit.values.get(global as usize) {
+                    Some(value) => set_or_none(value.lock().clone()),
+                    None => Value::None,
+                };
+                r!(d).put(value);
+            }
+            Op::GlobalSet { a, global } => {
+                let value = std::mem::take(&mut r!(a));
+                if let Some(place) = unit.values.get(global as usize) {
+                    let old = std::mem::replace(&mut *place.lock(), value);
+                    drop(old); // outside of the lock
+                }
+            }
+
+            Op::Add { d, a, b } => arithmetic!(d, a, &r!(b), |x, y| x + y, ops::add),
+            Op::Subtract { d, a, b } => {
+                arithmetic!(d, a, &r!(b), |x, y| x - y, ops::subtract);
+            }
+            Op::Multiply { d, a, b } => {
+                let max = self.environment.limits.memory;
+                arithmetic!(d, a, &r!(b), |x, y| x * y, |a, b| ops::multiply(a, b, max));
+            }
+            Op::Divide { d, a, b } => arithmetic!(d, a, &r!(b), |x, y| x / y, ops::divide),
+            Op::Remainder { d, a, b } => {
+                arithmetic!(d, a, &r!(b), |x, y| modulo(*x, *y), ops::remainder);
+            }
+            Op::AddK { d, a, k } => {
+                if let (Value::Number(x), Value::Number(y)) = (&r!(a), k!(k)) {
+                    let value = x + y;
+                    r!(d).put(Value::Number(value));
+                } else if d == a {
+                    // `$a += 1`: an array that nobody else holds grows where it is.
+                    self.environment.budget.charge(16);
+                    check!(ops::add_assign(&mut r!(a), k!(k).clone()));
+                } else {
+                    let value = check!(ops::add(&r!(a), k!(k)));
+                    charge!(&value);
+                    r!(d).put(value);
+                }
+            }
+            Op::SubtractK { d, a, k } => {
+                arithmetic!(d, a, k!(k), |x, y| x - y, ops::subtract);
+            }
+            Op::MultiplyK { d, a, k } => {
+                let max = self.environment.limits.memory;
+                arithmetic!(d, a, k!(k), |x, y| x * y, |a, b| ops::multiply(a, b, max));
+            }
+            Op::DivideK { d, a, k } => arithmetic!(d, a, k!(k), |x, y| x / y, ops::divide),
+            Op::RemainderK { d, a, k } => {
+                arithmetic!(d, a, k!(k), |x, y| modulo(*x, *y), ops::remainder);
+            }
+            Op::AddAssign { a, b } => {
+                if let (&Value::Number(x), &Value::Number(y)) = (&r!(a), &r!(b)) {
+                    r!(a).put(Value::Number(x + y));
+                } else {
+                    let right = r!(b).clone();
+                    self.environment.budget.charge(16 + right.shallow_size());
+                    check!(ops::add_assign(&mut r!(a), right));
+                }
+            }
+            Op::Less { d, a, b } => r!(d).put(Value::Bool(less!(&r!(a), &r!(b)))),
+            Op::LessEqual { d, a, b } => {
+                r!(d).put(Value::Bool(less_equal!(&r!(a), &r!(b))));
+            }
+            Op::Equal { d, a, b } => r!(d).put(Value::Bool(equal!(&r!(a), &r!(b)))),
+            Op::NotEqual { d, a, b } => r!(d).put(Value::Bool(!equal!(&r!(a), &r!(b)))),
+            Op::Same { d, a, b } => r!(d).put(Value::Bool(same!(&r!(a), &r!(b)))),
+            Op::NotSame { d, a, b } => r!(d).put(Value::Bool(!same!(&r!(a), &r!(b)))),
+            Op::Binary { op, d, a, b } => {
+                let Some(operator) = ops::binary(op) else {
+                    throw!(Thrown::new("this operator belongs to the host"));
+                };
+                let max = self.environment.limits.memory;
+                let value = check!(operator(&r!(a), &r!(b), max));
+                charge!(&value);
+                r!(d).put(value);
+            }
+            Op::Not { d, a } => r!(d).put(Value::Bool(!r!(a).is_truthy())),
+            Op::Negate { d, a } => r!(d).put(check!(ops::negate(&r!(a)))),
+            Op::Plus { d, a } => r!(d).put(check!(ops::plus(&r!(a)))),
+            Op::BitNot { d, a } => r!(d).put(check!(ops::bit_not(&r!(a)))),
+            Op::Increment { a } => check!(ops::step(&mut r!(a), 1.0)),
+            Op::Decrement { a } => check!(ops::step(&mut r!(a), -1.0)),
+
+            // Short ways alone: what follows them does the work in full.
+            Op::CountIfLess { .. } | Op::CountIfLessK { .. } => {}
+            Op::Jump { to } => jump!(to),
+            Op::Loop { to } => {
+                tick!();
+                jump!(to);
+            }
+            Op::JumpIf { a, expect, to } => jump_if!(r!(a).is_truthy() == expect, to),
+            Op::JumpIfSome { a, to } => jump_if!(!r!(a).is_none(), to),
+            Op::JumpLess { a, b, expect, to } => {
+                jump_if!(less!(&r!(a), &r!(b)) == expect, to);
+            }
+            Op::JumpLessEqual { a, b, expect, to } => {
+                jump_if!(less_equal!(&r!(a), &r!(b)) == expect, to);
+            }
+            Op::JumpEqual { a, b, expect, to } => {
+                jump_if!(equal!(&r!(a), &r!(b)) == expect, to);
+            }
+            Op::JumpSame { a, b, expect, to } => {
+                jump_if!(same!(&r!(a), &r!(b)) == expect, to);
+            }
+            Op::JumpIfLessK { a, k, to } => jump_if!(less!(&r!(a), k!(k)), to),
+            Op::JumpUnlessLessK { a, k, to } => jump_if!(!less!(&r!(a), k!(k)), to),
+            Op::JumpIfLessEqualK { a, k, to } => jump_if!(less_equal!(&r!(a), k!(k)), to),
+            Op::JumpUnlessLessEqualK { a, k, to } => {
+                jump_if!(!less_equal!(&r!(a), k!(k)), to);
+            }
+            Op::JumpIfGreaterK { a, k, to } => jump_if!(greater!(&r!(a), k!(k)), to),
+            Op::JumpUnlessGreaterK { a, k, to } => jump_if!(!greater!(&r!(a), k!(k)), to),
+            Op::JumpIfGreaterEqualK { a, k, to } => {
+                jump_if!(greater_equal!(&r!(a), k!(k)), to);
+            }
+            Op::JumpUnlessGreaterEqualK { a, k, to } => {
+                jump_if!(!greater_equal!(&r!(a), k!(k)), to);
+            }
+            Op::JumpIfEqualK { a, k, to } => jump_if!(equal!(&r!(a), k!(k)), to),
+            Op::JumpUnlessEqualK { a, k, to } => jump_if!(!equal!(&r!(a), k!(k)), to),
+            Op::JumpIfSameK { a, k, to } => jump_if!(same!(&r!(a), k!(k)), to),
+            Op::JumpUnlessSameK { a, k, to } => jump_if!(!same!(&r!(a), k!(k)), to),
+
+            Op::Concat { d, base, count } => {
+                let from = usize::from(base);
+                let Some(parts) = regs.get_mut(from..from + usize::from(count)) else {
+                    throw!(Thrown::new("registers are missing"));
+                };
+                let value = check!(concat(parts));
+                self.environment.budget.charge(48 + value.len());
+                r!(d).put(Value::String(value));
+            }
+            Op::Text { d, text } => {
+                let Some(parts) = function.texts.get(usize::from(text)) else {
+                    throw!(Thrown::new("a text is missing"));
+                };
+                let value = join(regs, constants, parts)?;
+                self.environment.budget.charge(48 + value.len());
+                r!(d).put(Value::String(value));
+            }
+            Op::Append { a, b } => {
+                let Ok([left, right]) = regs.get_disjoint_mut([usize::from(a), usize::from(b)])
+                else {
+                    // `$s .= $s`
+                    let right = r!(b).clone();
+                    self.environment.budget.charge(8 + 2 * right.shallow_size());
+                    check!(ops::concat_assign(&mut r!(a), &right));
+                    return Ok(None);
+                };
+                check!(ops::concat_assign(left, right));
+                self.environment.budget.charge(8 + right.shallow_size());
+            }
+            Op::NewArray { d, room } => {
+                self.environment.budget.charge(64 + 16 * usize::from(room));
+                r!(d).put(Value::Array(Array::with_capacity(usize::from(room))));
+            }
+            Op::Push { a, b } => {
+                let value = std::mem::take(&mut r!(b));
+                self.environment.budget.charge(16);
+                if let Value::Array(array) = &mut r!(a) {
+                    if !array.push(value) {
+                        throw!(Thrown::new("array has no free numeric index"));
+                    }
+                } else if matches!(r!(a), Value::Object(_)) {
+                    throw!(Thrown::new("an object is no list"));
+                } else {
+                    r!(a).put(Value::list([value]));
+                }
+            }
+            Op::Put { a, b, c } => {
+                let value = std::mem::take(&mut r!(c));
+                let key = Key::from_value(&r!(b));
+                self.environment.budget.charge(48);
+                if let Value::Array(array) = &mut r!(a) {
+                    array.insert(key, value);
+                }
+            }
+            Op::Spread { a, b } => {
+                let Value::Array(items) = r!(b).clone() else {
+                    throw!(Thrown::new(format!(
+                        "... needs an array, {} given",
+                        r!(b).type_of().name()
+                    )));
+                };
+                self.environment.budget.charge(items.shallow_size());
+                let mut target = std::mem::take(&mut r!(a));
+                let result = ops::add_assign(&mut target, Value::Array(items));
+                r!(a).put(target);
+                check!(result);
+            }
+            Op::Index { d, a, b } => {
+                let value = check!(ops::element(&r!(a), &r!(b), caller));
+                r!(d).put(value);
+            }
+            Op::IndexK { d, a, k } => {
+                let value = check!(ops::element(&r!(a), k!(k), caller));
+                r!(d).put(value);
+            }
+            Op::IndexQuiet { d, a, b } => {
+                let value = ops::element(&r!(a), &r!(b), caller).unwrap_or_default();
+                r!(d).put(value);
+            }
+            Op::Property { d, a, name } => {
+                let key = name!(name);
+                let value = match &r!(a) {
+                    Value::Object(object) => ops::member(object, key, caller)?,
+                    Value::Array(array) => array.get_name(key).cloned().unwrap_or_default(),
+                    value => ops::element(value, &Value::String(key.clone()), caller)?,
+                };
+                r!(d).put(value);
+            }
+            Op::IndexPath { d, a, b } => {
+                let Value::Array(keys) = r!(b).clone() else {
+                    throw!(Thrown::new("[...path] needs an array of keys"));
+                };
+                let mut value = r!(a).clone();
+                for key in keys.values() {
+                    value = check!(ops::element(&value, key, caller));
+                }
+                r!(d).put(value);
+            }
+            Op::HasIndex { d, a, b } => {
+                let found = ops::contains(&r!(a), &r!(b), caller);
+                r!(d).put(Value::Bool(found));
+            }
+            Op::SetIndex { a, b, c } => {
+                let value = std::mem::take(&mut r!(c));
+                self.environment.budget.charge(48);
+                let result = match regs.get_disjoint_mut([usize::from(a), usize::from(b)]) {
+                    Ok([target, key]) => set_element(target, key, value, caller),
+                    Err(_) => {
+                        let key = r!(b).clone();
+                        set_element(&mut r!(a), &key, value, caller)
                     }
                 };
+                check!(result);
             }
-            macro_rules! throw {
-                ($thrown:expr) => {{
-                    let thrown = $thrown;
-                    save!();
-                    return Err(thrown);
-                }};
+            Op::SetProperty { a, b, name } => {
+                let value = std::mem::take(&mut r!(b));
+                self.environment.budget.charge(48);
+                let key = name!(name);
+                match &mut r!(a) {
+                    Value::Object(object) => set_property(object, key, value, caller)?,
+                    target => set_element(target, &Value::String(key.clone()), value, caller)?,
+                }
             }
-            macro_rules! check {
-                ($result:expr) => {
-                    match $result {
-                        Ok(value) => value,
-                        Err(thrown) => throw!(thrown),
+            Op::AddProperty { a, b, name } => {
+                let right = r!(b).clone();
+                self.environment.budget.charge(64 + right.shallow_size());
+                let around = Surroundings {
+                    caller,
+                    max: self.environment.limits.memory,
+                    wants_result: false,
+                };
+                let mut target = std::mem::take(&mut r!(a));
+                let result = change(
+                    &mut target,
+                    &[PathStep::Key],
+                    &[Value::String(name!(name).clone())],
+                    PathAction::Update(BinaryOp::Add),
+                    right,
+                    &around,
+                );
+                r!(a).put(target);
+                result?;
+            }
+            Op::Slice { d, a, base } => {
+                let from = usize::from(base);
+                let parts = regs.get(from..from + 3).unwrap_or_default();
+                let bounds = check!(ops::Bounds::from_values(parts));
+                let value = check!(ops::slice(&r!(a), bounds));
+                charge!(&value);
+                r!(d).put(value);
+            }
+            Op::Path { base, value, path } => {
+                let Some(path) = function.paths.get(usize::from(path)) else {
+                    throw!(Thrown::new("a path is missing"));
+                };
+                self.environment.budget.charge(64 + r!(value).shallow_size());
+                let around = Surroundings {
+                    caller,
+                    max: self.environment.limits.memory,
+                    wants_result: path.wants_result,
+                };
+                let new = std::mem::take(&mut r!(value));
+                let run = |target: &mut Value, keys: &[Value]| {
+                    change(target, &path.steps, keys, path.action, new, &around)
+                };
+                let result = match path.root {
+                    Variable::Local(root) => {
+                        let mut target = std::mem::take(&mut r!(root));
+                        let keys = regs.get(usize::from(base)..).unwrap_or_default();
+                        let result = run(&mut target, keys);
+                        r!(root).put(target);
+                        result
                     }
-                };
-            }
-            macro_rules! r {
-                ($register:expr) => {
-                    regs[$register as usize]
-                };
-            }
-            macro_rules! k {
-                ($number:expr) => {
-                    // The compiler numbers constants as it adds them.
-                    match constants.get($number as usize) {
-                        Some(value) => value,
-                        None => throw!(Thrown::new("a constant is missing")),
-                    }
-                };
-            }
-            macro_rules! jump {
-                ($distance:expr) => {
-                    pc = pc.wrapping_add_signed($distance as isize)
-                };
-            }
-            // Takes fuel; at the end of the slice the instruction is tried again later.
-            macro_rules! tick {
-                () => {
-                    self.environment.fuel -= 1;
-                    if self.environment.fuel < 0 || self.environment.budget.left() < 0 {
-                        pc -= 1;
-                        save!();
-                        if self.pause()? {
-                            return Ok(Step::OutOfFuel);
+                    Variable::Cell(root) => {
+                        let keys = regs.get(usize::from(base)..).unwrap_or_default();
+                        match &r!(root) {
+                            Value::Cell(cell) => run(&mut cell.0.0.lock(), keys),
+                            _ => Ok(Value::None),
                         }
-                        continue 'frame;
+                    }
+                    Variable::Global(root) => {
+                        let keys = regs.get(usize::from(base)..).unwrap_or_default();
+                        match unit.values.get(usize::from(root)) {
+                            Some(place) => run(&mut place.lock(), keys),
+                            None => Ok(Value::None),
+                        }
                     }
                 };
+                let result = check!(result);
+                if path.wants_result {
+                    r!(value).put(result);
+                }
             }
-            macro_rules! charge {
-                ($value:expr) => {
-                    match $value {
-                        Value::String(text) => self.environment.budget.charge(48 + text.len()),
-                        Value::Array(array) => self.environment.budget.charge(array.shallow_size()),
-                        _ => {}
-                    }
+            Op::Item { d, a, b, to } => {
+                let found = match &r!(a) {
+                    Value::Array(array) => array.get_value(&r!(b)).cloned(),
+                    _ => None,
                 };
+                if let Some(value) = found {
+                    r!(d).put(value);
+                    jump!(to);
+                }
             }
-            macro_rules! arithmetic {
-                ($d:expr, $a:expr, $b:expr, |$x:ident, $y:ident| $fast:expr, $slow:expr) => {
-                    if let (Value::Number($x), Value::Number($y)) = (&r!($a), $b) {
-                        let value = $fast;
-                        r!($d) = Value::Number(value);
-                    } else {
-                        let value = check!($slow(&r!($a), $b));
+            Op::Rest { d, a, from } => {
+                let items: Array = match &r!(a) {
+                    Value::Array(array) if from == u16::MAX => array.values().cloned().collect(),
+                    Value::Array(array) => {
+                        array.values().skip(usize::from(from)).cloned().collect()
+                    }
+                    other if from == u16::MAX => {
+                        let kind = other.type_of().name();
+                        throw!(Thrown::new(format!("... needs an array, {kind} given")));
+                    }
+                    _ => Array::new(),
+                };
+                self.environment.budget.charge(items.shallow_size());
+                r!(d).put(Value::Array(items));
+            }
+
+            Op::CallFunction { d, base: at, argc, function: callee } => {
+                tick!();
+                let start = base + usize::from(at);
+                let frame = Frame {
+                    unit: unit_number,
+                    function: u32::from(callee),
+                    pc: 0,
+                    base: start as u32,
+                    result: (base + usize::from(d)) as u32,
+                    back: Back::Caller,
+                };
+                let Some(callee) = program.functions.get(usize::from(callee)) else {
+                    throw!(Thrown::new("a function is missing"));
+                };
+                if self.frames.len() > self.depth {
+                    throw!(call::too_deep(&self.environment));
+                }
+                if callee.is_plain && argc == callee.fixed as u8 {
+                    self.frames.push(frame);
+                    return Ok(None);
+                }
+                self.enter(callee, usize::from(argc), frame, unit, None)?;
+                return Ok(None);
+            }
+            Op::CallNative { d, base: at, argc, native } => {
+                tick!();
+                let Some(target) = program.natives.get(usize::from(native)) else {
+                    throw!(Thrown::new("a function of the host is missing"));
+                };
+                self.environment.at = (unit_number, function_number, pc - 1);
+                let first = usize::from(at);
+                let given = usize::from(argc);
+                let count = given.max(target.function.fixed());
+                let Some(arguments) = regs.get_mut(first..first + count) else {
+                    throw!(Thrown::new("this is too complex for one expression"));
+                };
+                check!(call::complete(&target.function, arguments, given));
+                let mut context = CallContext {
+                    environment: &mut self.environment,
+                    function: Some(&target.function),
+                    this: None,
+                    class: target.class.as_ref(),
+                    given,
+                };
+                let step = target.function.invoke(&mut context, arguments);
+                clear(arguments);
+                match step {
+                    NativeStep::Return(value) => {
                         charge!(&value);
-                        r!($d) = value;
-                    }
-                };
-            }
-            macro_rules! compare {
-                ($a:expr, $b:expr, $op:tt, $slow:expr) => {
-                    match ($a, $b) {
-                        (Value::Number(x), Value::Number(y)) => x $op y,
-                        (a, b) => check!($slow(a, b)),
-                    }
-                };
-            }
-            macro_rules! less {
-                ($a:expr, $b:expr) => {
-                    compare!($a, $b, <, |a, b| ops::less("<", a, b))
-                };
-            }
-            macro_rules! less_equal {
-                ($a:expr, $b:expr) => {
-                    compare!($a, $b, <=, |a, b| ops::less_equal("<=", a, b))
-                };
-            }
-            macro_rules! greater {
-                ($a:expr, $b:expr) => {
-                    compare!($a, $b, >, |a, b| ops::less(">", b, a))
-                };
-            }
-            macro_rules! greater_equal {
-                ($a:expr, $b:expr) => {
-                    compare!($a, $b, >=, |a, b| ops::less_equal(">=", b, a))
-                };
-            }
-            macro_rules! equal {
-                ($a:expr, $b:expr) => {
-                    match ($a, $b) {
-                        (Value::Number(x), Value::Number(y)) => x == y,
-                        (a, b) => ops::loose_equal(a, b),
-                    }
-                };
-            }
-            macro_rules! same {
-                ($a:expr, $b:expr) => {
-                    match ($a, $b) {
-                        (Value::Number(x), Value::Number(y)) => x == y,
-                        (a, b) => ops::strict_equal(a, b),
-                    }
-                };
-            }
-            macro_rules! jump_if {
-                ($condition:expr, $to:expr) => {
-                    if $condition {
-                        jump!($to);
-                    }
-                };
-            }
-
-            loop {
-                // Every function ends with `Return`, and jumps lead to instructions.
-                let Some(&op) = code.get(pc) else {
-                    throw!(Thrown::new("the code ended"));
-                };
-                pc += 1;
-                match op {
-                    Op::Move { d, a } => {
-                        let value = match &r!(a) {
-                            Value::Number(value) => Value::Number(*value),
-                            value => value.clone(),
-                        };
                         r!(d).put(value);
                     }
-                    Op::Take { d, a } => {
-                        let value = std::mem::take(&mut r!(a));
-                        r!(d).put(value);
-                    }
-                    Op::None { d } => r!(d).put(Value::None),
-                    Op::Bool { d, value } => r!(d).put(Value::Bool(value)),
-                    Op::Const { d, k } => {
-                        let value = match k!(k) {
-                            Value::Number(value) => Value::Number(*value),
-                            value => value.clone(),
-                        };
-                        r!(d).put(value);
-                    }
-                    Op::CheckSet { a } => {
-                        if matches!(r!(a), Value::Unset) {
-                            throw!(unset(function.variable(a)));
+                    NativeStep::Throw(thrown) => throw!(thrown),
+                    step => {
+                        let class = target.class.clone();
+                        let place = Target::Stack(base + usize::from(d));
+                        match self.drive(step, place, None, class)? {
+                            Some(step) => return Ok(Some(step)),
+                            None => return Ok(None),
                         }
-                    }
-                    Op::MoveQuiet { d, a } => {
-                        let value = match &r!(a) {
-                            Value::Unset => Value::None,
-                            Value::Cell(cell) => set_or_none(cell.0.0.lock().clone()),
-                            value => value.clone(),
-                        };
-                        r!(d).put(value);
-                    }
-                    Op::IsSet { d, a } => {
-                        let is_set = match &r!(a) {
-                            Value::Unset => false,
-                            Value::Cell(cell) => !matches!(*cell.0.0.lock(), Value::Unset),
-                            _ => true,
-                        };
-                        r!(d).put(Value::Bool(is_set));
-                    }
-                    Op::IsSetGlobal { d, global } => {
-                        let is_set = unit
-                            .values
-                            .get(global as usize)
-                            .is_some_and(|value| !matches!(*value.lock(), Value::Unset));
-                        r!(d).put(Value::Bool(is_set));
-                    }
-                    Op::UnsetLocal { d, a } => {
-                        let old = match &mut r!(a) {
-                            Value::Cell(cell) => {
-                                std::mem::replace(&mut *cell.0.0.lock(), Value::Unset)
-                            }
-                            value => std::mem::replace(value, Value::Unset),
-                        };
-                        r!(d).put(Value::Bool(!matches!(old, Value::Unset)));
-                    }
-                    Op::UnsetGlobal { d, global } => {
-                        let old = match unit.values.get(global as usize) {
-                            Some(value) => std::mem::replace(&mut *value.lock(), Value::Unset),
-                            None => Value::Unset,
-                        };
-                        r!(d).put(Value::Bool(!matches!(old, Value::Unset)));
-                    }
-                    Op::CellGet { d, a } => {
-                        let value = match &r!(a) {
-                            Value::Cell(cell) => cell.0.0.lock().clone(),
-                            value => value.clone(),
-                        };
-                        if matches!(value, Value::Unset) {
-                            throw!(unset(function.variable(a)));
-                        }
-                        r!(d).put(value);
-                    }
-                    Op::CellSet { a, b } => {
-                        let value = std::mem::take(&mut r!(b));
-                        let old = match &mut r!(a) {
-                            Value::Cell(cell) => std::mem::replace(&mut *cell.0.0.lock(), value),
-                            place => std::mem::replace(place, value),
-                        };
-                        drop(old); // outside of the lock
-                    }
-                    Op::GlobalGet { d, global } => {
-                        let value = match unit.values.get(global as usize) {
-                            Some(value) => value.lock().clone(),
-                            None => Value::Unset,
-                        };
-                        if matches!(value, Value::Unset) {
-                            let name = program.globals.get(global as usize);
-                            throw!(unset(name.map_or("", |global| &*global.name)));
-                        }
-                        r!(d).put(value);
-                    }
-                    Op::GlobalQuiet { d, global } => {
-                        let value = match unit.values.get(global as usize) {
-                            Some(value) => set_or_none(value.lock().clone()),
-                            None => Value::None,
-                        };
-                        r!(d).put(value);
-                    }
-                    Op::GlobalSet { a, global } => {
-                        let value = std::mem::take(&mut r!(a));
-                        if let Some(place) = unit.values.get(global as usize) {
-                            let old = std::mem::replace(&mut *place.lock(), value);
-                            drop(old); // outside of the lock
-                        }
-                    }
-
-                    Op::Add { d, a, b } => arithmetic!(d, a, &r!(b), |x, y| x + y, ops::add),
-                    Op::Subtract { d, a, b } => {
-                        arithmetic!(d, a, &r!(b), |x, y| x - y, ops::subtract);
-                    }
-                    Op::Multiply { d, a, b } => {
-                        let max = self.environment.limits.memory;
-                        arithmetic!(d, a, &r!(b), |x, y| x * y, |a, b| ops::multiply(a, b, max));
-                    }
-                    Op::Divide { d, a, b } => arithmetic!(d, a, &r!(b), |x, y| x / y, ops::divide),
-                    Op::Remainder { d, a, b } => {
-                        arithmetic!(d, a, &r!(b), |x, y| modulo(*x, *y), ops::remainder);
-                    }
-                    Op::AddK { d, a, k } => {
-                        if let (Value::Number(x), Value::Number(y)) = (&r!(a), k!(k)) {
-                            let value = x + y;
-                            r!(d).put(Value::Number(value));
-                        } else if d == a {
-                            // `$a += 1`: an array that nobody else holds grows where it is.
-                            self.environment.budget.charge(16);
-                            check!(ops::add_assign(&mut r!(a), k!(k).clone()));
-                        } else {
-                            let value = check!(ops::add(&r!(a), k!(k)));
-                            charge!(&value);
-                            r!(d).put(value);
-                        }
-                    }
-                    Op::SubtractK { d, a, k } => {
-                        arithmetic!(d, a, k!(k), |x, y| x - y, ops::subtract);
-                    }
-                    Op::MultiplyK { d, a, k } => {
-                        let max = self.environment.limits.memory;
-                        arithmetic!(d, a, k!(k), |x, y| x * y, |a, b| ops::multiply(a, b, max));
-                    }
-                    Op::DivideK { d, a, k } => arithmetic!(d, a, k!(k), |x, y| x / y, ops::divide),
-                    Op::RemainderK { d, a, k } => {
-                        arithmetic!(d, a, k!(k), |x, y| modulo(*x, *y), ops::remainder);
-                    }
-                    Op::AddAssign { a, b } => {
-                        if let (&Value::Number(x), &Value::Number(y)) = (&r!(a), &r!(b)) {
-                            r!(a).put(Value::Number(x + y));
-                        } else {
-                            let right = r!(b).clone();
-                            self.environment.budget.charge(16 + right.shallow_size());
-                            check!(ops::add_assign(&mut r!(a), right));
-                        }
-                    }
-                    Op::Less { d, a, b } => r!(d).put(Value::Bool(less!(&r!(a), &r!(b)))),
-                    Op::LessEqual { d, a, b } => {
-                        r!(d).put(Value::Bool(less_equal!(&r!(a), &r!(b))));
-                    }
-                    Op::Equal { d, a, b } => r!(d).put(Value::Bool(equal!(&r!(a), &r!(b)))),
-                    Op::NotEqual { d, a, b } => r!(d).put(Value::Bool(!equal!(&r!(a), &r!(b)))),
-                    Op::Same { d, a, b } => r!(d).put(Value::Bool(same!(&r!(a), &r!(b)))),
-                    Op::NotSame { d, a, b } => r!(d).put(Value::Bool(!same!(&r!(a), &r!(b)))),
-                    Op::Binary { op, d, a, b } => {
-                        let Some(operator) = ops::binary(op) else {
-                            throw!(Thrown::new("this operator belongs to the host"));
-                        };
-                        let max = self.environment.limits.memory;
-                        let value = check!(operator(&r!(a), &r!(b), max));
-                        charge!(&value);
-                        r!(d).put(value);
-                    }
-                    Op::Not { d, a } => r!(d).put(Value::Bool(!r!(a).is_truthy())),
-                    Op::Negate { d, a } => r!(d).put(check!(ops::negate(&r!(a)))),
-                    Op::Plus { d, a } => r!(d).put(check!(ops::plus(&r!(a)))),
-                    Op::BitNot { d, a } => r!(d).put(check!(ops::bit_not(&r!(a)))),
-                    Op::Increment { a } => check!(ops::step(&mut r!(a), 1.0)),
-                    Op::Decrement { a } => check!(ops::step(&mut r!(a), -1.0)),
-
-                    Op::Jump { to } => jump!(to),
-                    Op::Loop { to } => {
-                        tick!();
-                        jump!(to);
-                    }
-                    Op::JumpIf { a, expect, to } => jump_if!(r!(a).is_truthy() == expect, to),
-                    Op::JumpIfSome { a, to } => jump_if!(!r!(a).is_none(), to),
-                    Op::JumpLess { a, b, expect, to } => {
-                        jump_if!(less!(&r!(a), &r!(b)) == expect, to);
-                    }
-                    Op::JumpLessEqual { a, b, expect, to } => {
-                        jump_if!(less_equal!(&r!(a), &r!(b)) == expect, to);
-                    }
-                    Op::JumpEqual { a, b, expect, to } => {
-                        jump_if!(equal!(&r!(a), &r!(b)) == expect, to);
-                    }
-                    Op::JumpSame { a, b, expect, to } => {
-                        jump_if!(same!(&r!(a), &r!(b)) == expect, to);
-                    }
-                    Op::JumpIfLessK { a, k, to } => jump_if!(less!(&r!(a), k!(k)), to),
-                    Op::JumpUnlessLessK { a, k, to } => jump_if!(!less!(&r!(a), k!(k)), to),
-                    Op::JumpIfLessEqualK { a, k, to } => jump_if!(less_equal!(&r!(a), k!(k)), to),
-                    Op::JumpUnlessLessEqualK { a, k, to } => {
-                        jump_if!(!less_equal!(&r!(a), k!(k)), to);
-                    }
-                    Op::JumpIfGreaterK { a, k, to } => jump_if!(greater!(&r!(a), k!(k)), to),
-                    Op::JumpUnlessGreaterK { a, k, to } => jump_if!(!greater!(&r!(a), k!(k)), to),
-                    Op::JumpIfGreaterEqualK { a, k, to } => {
-                        jump_if!(greater_equal!(&r!(a), k!(k)), to);
-                    }
-                    Op::JumpUnlessGreaterEqualK { a, k, to } => {
-                        jump_if!(!greater_equal!(&r!(a), k!(k)), to);
-                    }
-                    Op::JumpIfEqualK { a, k, to } => jump_if!(equal!(&r!(a), k!(k)), to),
-                    Op::JumpUnlessEqualK { a, k, to } => jump_if!(!equal!(&r!(a), k!(k)), to),
-                    Op::JumpIfSameK { a, k, to } => jump_if!(same!(&r!(a), k!(k)), to),
-                    Op::JumpUnlessSameK { a, k, to } => jump_if!(!same!(&r!(a), k!(k)), to),
-
-                    Op::Concat { d, base, count } => {
-                        let from = usize::from(base);
-                        let Some(parts) = regs.get_mut(from..from + usize::from(count)) else {
-                            throw!(Thrown::new("registers are missing"));
-                        };
-                        let value = check!(concat(parts));
-                        self.environment.budget.charge(48 + value.len());
-                        r!(d).put(Value::String(value));
-                    }
-                    Op::Append { a, b } => {
-                        let Ok([left, right]) =
-                            regs.get_disjoint_mut([usize::from(a), usize::from(b)])
-                        else {
-                            // `$s .= $s`
-                            let right = r!(b).clone();
-                            self.environment.budget.charge(8 + 2 * right.shallow_size());
-                            check!(ops::concat_assign(&mut r!(a), &right));
-                            continue;
-                        };
-                        check!(ops::concat_assign(left, right));
-                        self.environment.budget.charge(8 + right.shallow_size());
-                    }
-                    Op::NewArray { d, room } => {
-                        self.environment.budget.charge(64 + 16 * usize::from(room));
-                        r!(d).put(Value::Array(Array::with_capacity(usize::from(room))));
-                    }
-                    Op::Push { a, b } => {
-                        let value = std::mem::take(&mut r!(b));
-                        self.environment.budget.charge(16);
-                        if let Value::Array(array) = &mut r!(a) {
-                            if !array.push(value) {
-                                throw!(Thrown::new("array has no free numeric index"));
-                            }
-                        } else if matches!(r!(a), Value::Object(_)) {
-                            throw!(Thrown::new("an object is no list"));
-                        } else {
-                            r!(a).put(Value::list([value]));
-                        }
-                    }
-                    Op::Put { a, b, c } => {
-                        let value = std::mem::take(&mut r!(c));
-                        let key = Key::from_value(&r!(b));
-                        self.environment.budget.charge(48);
-                        if let Value::Array(array) = &mut r!(a) {
-                            array.insert(key, value);
-                        }
-                    }
-                    Op::Spread { a, b } => {
-                        let Value::Array(items) = r!(b).clone() else {
-                            throw!(Thrown::new(format!(
-                                "... needs an array, {} given",
-                                r!(b).type_of().name()
-                            )));
-                        };
-                        self.environment.budget.charge(items.shallow_size());
-                        let mut target = std::mem::take(&mut r!(a));
-                        let result = ops::add_assign(&mut target, Value::Array(items));
-                        r!(a).put(target);
-                        check!(result);
-                    }
-                    Op::Index { d, a, b } => {
-                        let value = check!(ops::element(&r!(a), &r!(b), caller));
-                        r!(d).put(value);
-                    }
-                    Op::IndexK { d, a, k } => {
-                        let value = check!(ops::element(&r!(a), k!(k), caller));
-                        r!(d).put(value);
-                    }
-                    Op::IndexQuiet { d, a, b } => {
-                        let value = ops::element(&r!(a), &r!(b), caller).unwrap_or_default();
-                        r!(d).put(value);
-                    }
-                    Op::Property { d, a, k } => {
-                        let value = match (&r!(a), k!(k)) {
-                            (Value::Object(object), Value::String(name)) => {
-                                check!(ops::member(object, name, caller))
-                            }
-                            (value, key) => check!(ops::element(value, key, caller)),
-                        };
-                        r!(d).put(value);
-                    }
-                    Op::IndexPath { d, a, b } => {
-                        let Value::Array(keys) = r!(b).clone() else {
-                            throw!(Thrown::new("[...path] needs an array of keys"));
-                        };
-                        let mut value = r!(a).clone();
-                        for key in keys.values() {
-                            value = check!(ops::element(&value, key, caller));
-                        }
-                        r!(d).put(value);
-                    }
-                    Op::HasIndex { d, a, b } => {
-                        let found = ops::contains(&r!(a), &r!(b), caller);
-                        r!(d).put(Value::Bool(found));
-                    }
-                    Op::SetIndex { a, b, c } => {
-                        let value = std::mem::take(&mut r!(c));
-                        self.environment.budget.charge(48);
-                        let result = match regs.get_disjoint_mut([usize::from(a), usize::from(b)]) {
-                            Ok([target, key]) => set_element(target, key, value, caller),
-                            Err(_) => {
-                                let key = r!(b).clone();
-                                set_element(&mut r!(a), &key, value, caller)
-                            }
-                        };
-                        check!(result);
-                    }
-                    Op::SetProperty { a, b, k } => {
-                        let value = std::mem::take(&mut r!(b));
-                        self.environment.budget.charge(48);
-                        let result = match (&mut r!(a), k!(k)) {
-                            (Value::Object(object), Value::String(name)) => {
-                                set_property(object, name, value, caller)
-                            }
-                            (target, key) => set_element(target, key, value, caller),
-                        };
-                        check!(result);
-                    }
-                    Op::Slice { d, a, base } => {
-                        let from = usize::from(base);
-                        let parts = regs.get(from..from + 3).unwrap_or_default();
-                        let bounds = check!(ops::Bounds::from_values(parts));
-                        let value = check!(ops::slice(&r!(a), bounds));
-                        charge!(&value);
-                        r!(d).put(value);
-                    }
-                    Op::Path { base, value, path } => {
-                        let Some(path) = function.paths.get(usize::from(path)) else {
-                            throw!(Thrown::new("a path is missing"));
-                        };
-                        self.environment.budget.charge(64 + r!(value).shallow_size());
-                        let around = Surroundings {
-                            caller,
-                            max: self.environment.limits.memory,
-                            wants_result: path.wants_result,
-                        };
-                        let new = std::mem::take(&mut r!(value));
-                        let run = |target: &mut Value, keys: &[Value]| {
-                            change(target, &path.steps, keys, path.action, new, &around)
-                        };
-                        let result = match path.root {
-                            Variable::Local(root) => {
-                                let mut target = std::mem::take(&mut r!(root));
-                                let keys = regs.get(usize::from(base)..).unwrap_or_default();
-                                let result = run(&mut target, keys);
-                                r!(root).put(target);
-                                result
-                            }
-                            Variable::Cell(root) => {
-                                let keys = regs.get(usize::from(base)..).unwrap_or_default();
-                                match &r!(root) {
-                                    Value::Cell(cell) => run(&mut cell.0.0.lock(), keys),
-                                    _ => Ok(Value::None),
-                                }
-                            }
-                            Variable::Global(root) => {
-                                let keys = regs.get(usize::from(base)..).unwrap_or_default();
-                                match unit.values.get(usize::from(root)) {
-                                    Some(place) => run(&mut place.lock(), keys),
-                                    None => Ok(Value::None),
-                                }
-                            }
-                        };
-                        let result = check!(result);
-                        if path.wants_result {
-                            r!(value).put(result);
-                        }
-                    }
-                    Op::Item { d, a, b, to } => {
-                        let found = match &r!(a) {
-                            Value::Array(array) => array.get_value(&r!(b)).cloned(),
-                            _ => None,
-                        };
-                        if let Some(value) = found {
-                            r!(d).put(value);
-                            jump!(to);
-                        }
-                    }
-                    Op::Rest { d, a, from } => {
-                        let items: Array = match &r!(a) {
-                            Value::Array(array) if from == u16::MAX => {
-                                array.values().cloned().collect()
-                            }
-                            Value::Array(array) => {
-                                array.values().skip(usize::from(from)).cloned().collect()
-                            }
-                            other if from == u16::MAX => {
-                                let kind = other.type_of().name();
-                                throw!(Thrown::new(format!("... needs an array, {kind} given")));
-                            }
-                            _ => Array::new(),
-                        };
-                        self.environment.budget.charge(items.shallow_size());
-                        r!(d).put(Value::Array(items));
-                    }
-
-                    Op::CallFunction { d, base: at, argc, function: callee } => {
-                        tick!();
-                        save!();
-                        let start = base + usize::from(at);
-                        let frame = Frame {
-                            unit: unit_number,
-                            function: u32::from(callee),
-                            pc: 0,
-                            base: start as u32,
-                            result: (base + usize::from(d)) as u32,
-                            back: Back::Caller,
-                        };
-                        let Some(callee) = program.functions.get(usize::from(callee)) else {
-                            throw!(Thrown::new("a function is missing"));
-                        };
-                        if self.frames.len() > self.depth {
-                            throw!(call::too_deep(&self.environment));
-                        }
-                        if callee.is_plain && argc == callee.fixed as u8 {
-                            self.frames.push(frame);
-                            continue 'frame;
-                        }
-                        self.enter(callee, usize::from(argc), frame, &unit, None)?;
-                        continue 'frame;
-                    }
-                    Op::CallNative { d, base: at, argc, native } => {
-                        tick!();
-                        let Some(target) = program.natives.get(usize::from(native)) else {
-                            throw!(Thrown::new("a function of the host is missing"));
-                        };
-                        self.environment.at = (unit_number, function_number, pc as u32 - 1);
-                        let first = usize::from(at);
-                        let given = usize::from(argc);
-                        let count = given.max(target.function.fixed());
-                        let Some(arguments) = regs.get_mut(first..first + count) else {
-                            throw!(Thrown::new("this is too complex for one expression"));
-                        };
-                        check!(call::complete(&target.function, arguments, given));
-                        let mut context = CallContext {
-                            environment: &mut self.environment,
-                            function: Some(&target.function),
-                            this: None,
-                            class: target.class.as_ref(),
-                            given,
-                        };
-                        let step = target.function.invoke(&mut context, arguments);
-                        clear(arguments);
-                        match step {
-                            NativeStep::Return(value) => {
-                                charge!(&value);
-                                r!(d).put(value);
-                            }
-                            NativeStep::Throw(thrown) => throw!(thrown),
-                            step => {
-                                save!();
-                                let class = target.class.clone();
-                                let place = Target::Stack(base + usize::from(d));
-                                match self.drive(step, place, None, class)? {
-                                    Some(step) => return Ok(step),
-                                    None => continue 'frame,
-                                }
-                            }
-                        }
-                    }
-                    Op::CallMethod { d, base: at, argc, k } => {
-                        tick!();
-                        let Value::String(name) = k!(k) else {
-                            throw!(Thrown::new("a name is missing"));
-                        };
-                        // The common case first: a method of a class of this very program.
-                        if let Value::Object(object) = &r!(at)
-                            && let Some(class) = object.user_class()
-                            && let Some(method) = class.method(name)
-                            && (!method.is_private || ops::is_own_class(object, caller))
-                            && object.unit().is_some_and(|home| Arc::ptr_eq(home, &unit))
-                            && let Some(callee) = program.functions.get(method.function as usize)
-                        {
-                            let frame = Frame {
-                                unit: unit_number,
-                                function: method.function,
-                                pc: 0,
-                                base: (base + usize::from(at)) as u32,
-                                result: (base + usize::from(d)) as u32,
-                                back: Back::Caller,
-                            };
-                            save!();
-                            if self.frames.len() > self.depth {
-                                throw!(call::too_deep(&self.environment));
-                            }
-                            if callee.is_plain && argc == callee.fixed as u8 {
-                                self.frames.push(frame);
-                                continue 'frame;
-                            }
-                            self.enter(callee, usize::from(argc), frame, &unit, None)?;
-                            continue 'frame;
-                        }
-                        save!();
-                        self.environment.at = (unit_number, function_number, pc as u32 - 1);
-                        let start = base + usize::from(at);
-                        let target = Target::Stack(base + usize::from(d));
-                        match self.call_method(start, usize::from(argc), name, caller, target)? {
-                            Some(step) => return Ok(step),
-                            None => continue 'frame,
-                        }
-                    }
-                    Op::CallValue { d, base: at, argc } => {
-                        tick!();
-                        save!();
-                        self.environment.at = (unit_number, function_number, pc as u32 - 1);
-                        let start = base + usize::from(at);
-                        let target = Target::Stack(base + usize::from(d));
-                        match self.call_value(start, usize::from(argc), target)? {
-                            Some(step) => return Ok(step),
-                            None => continue 'frame,
-                        }
-                    }
-                    Op::CallSpread { d, base: at } => {
-                        tick!();
-                        let callee = std::mem::take(&mut r!(at));
-                        let list = std::mem::take(&mut r!(at + 1));
-                        let Value::Array(list) = list else {
-                            throw!(Thrown::new("... needs an array"));
-                        };
-                        save!();
-                        self.environment.at = (unit_number, function_number, pc as u32 - 1);
-                        let arguments = list.values().cloned().collect();
-                        let target = Target::Stack(base + usize::from(d));
-                        let start = base + usize::from(at);
-                        match self.call_with(&callee, arguments, start, target)? {
-                            Some(step) => return Ok(step),
-                            None => continue 'frame,
-                        }
-                    }
-                    Op::Cache { d, base: at, .. } => {
-                        tick!();
-                        let options = std::mem::take(&mut r!(at));
-                        let callee = std::mem::take(&mut r!(at + 1));
-                        let arguments = std::mem::take(&mut r!(at + 2));
-                        save!();
-                        self.environment.at = (unit_number, function_number, pc as u32 - 1);
-                        let target = Target::Stack(base + usize::from(d));
-                        match self.cached(&options, callee, arguments, target)? {
-                            Some(step) => return Ok(step),
-                            None => continue 'frame,
-                        }
-                    }
-                    Op::Return { a } => {
-                        let value = std::mem::take(&mut r!(a));
-                        for register in regs.iter_mut().take(usize::from(function.registers)) {
-                            if register.needs_drop() {
-                                *register = Value::None;
-                            }
-                        }
-                        let Some(frame) = self.frames.pop() else { return Ok(Step::Done(value)) };
-                        match frame.back {
-                            Back::Caller => {
-                                if let Some(place) = self.stack.get_mut(frame.result as usize) {
-                                    *place = value;
-                                }
-                                continue 'frame;
-                            }
-                            Back::Entry => return Ok(Step::Done(value)),
-                            Back::Generator => {
-                                self.end_generator();
-                                continue 'frame;
-                            }
-                            Back::Native => {
-                                match self.drive(
-                                    NativeStep::Return(value),
-                                    Target::Native,
-                                    None,
-                                    None,
-                                )? {
-                                    Some(step) => return Ok(step),
-                                    None => continue 'frame,
-                                }
-                            }
-                        }
-                    }
-                    Op::Function { d, function: number } => {
-                        let Some(target) = program.functions.get(usize::from(number)) else {
-                            throw!(Thrown::new("a function is missing"));
-                        };
-                        let captures = target
-                            .captures
-                            .iter()
-                            .map(|&register| match &r!(register) {
-                                Value::Cell(cell) => Arc::clone(&cell.0),
-                                value => CellData::new(value.clone()),
-                            })
-                            .collect();
-                        self.environment.budget.charge(128);
-                        r!(d) = Value::Function(Function::script(crate::value::Closure {
-                            unit: Arc::clone(&unit),
-                            function: u32::from(number),
-                            captures,
-                            this: None,
-                        }));
-                    }
-                    Op::Instance { d, class } => {
-                        let Some(class) = program.classes.get(usize::from(class)) else {
-                            throw!(Thrown::new("a class is missing"));
-                        };
-                        let object = Object::instance(class, &unit);
-                        self.environment.tracker.object(&object);
-                        self.environment.budget.charge(160);
-                        r!(d).put(Value::Object(object));
-                    }
-
-                    Op::Yield { a } => {
-                        let value = std::mem::take(&mut r!(a));
-                        save!();
-                        if !self.yield_value(value) {
-                            return Err(Thrown::new("yield outside of a generator"));
-                        }
-                        continue 'frame;
-                    }
-                    Op::IterStart { base: at } => {
-                        let source = std::mem::take(&mut r!(at));
-                        r!(at).put(check!(iterate::start(source, caller)));
-                        r!(at + 1).put(Value::Number(0.0));
-                    }
-                    Op::IterNext { base: at, value, key, to } => {
-                        let position = match &r!(at + 1) {
-                            Value::Number(position) => *position as usize,
-                            _ => 0,
-                        };
-                        match &r!(at) {
-                            Value::Array(array) => match array.walk(position) {
-                                Some((next, found, item)) => {
-                                    let item = item.clone();
-                                    let found = (key != Register::MAX).then(|| found.to_value());
-                                    r!(at + 1).put(Value::Number(next as f64));
-                                    if let Some(found) = found {
-                                        r!(key).put(found);
-                                    }
-                                    r!(value).put(item);
-                                }
-                                None => jump!(to),
-                            },
-                            Value::Object(iterator) => {
-                                let iterator = iterator.clone();
-                                match iterate::next(&iterator) {
-                                    iterate::Next::Pair(found, item) => {
-                                        if key != Register::MAX {
-                                            r!(key).put(found);
-                                        }
-                                        r!(value).put(item);
-                                    }
-                                    iterate::Next::End => jump!(to),
-                                    iterate::Next::Resume(state) => {
-                                        save!();
-                                        let top = base + usize::from(function.registers);
-                                        self.resume_generator(*state, top)?;
-                                        continue 'frame;
-                                    }
-                                    iterate::Next::Busy => {
-                                        throw!(Thrown::new("this generator is running already"));
-                                    }
-                                }
-                            }
-                            _ => jump!(to),
-                        }
-                    }
-
-                    Op::Throw { a } => {
-                        let value = std::mem::take(&mut r!(a));
-                        throw!(Thrown::value(value));
-                    }
-                    Op::NoMatch { a } => {
-                        let mut text = b"no match for ".to_vec();
-                        ops::dump(&r!(a), &mut text);
-                        throw!(Thrown::new(String::from_utf8_lossy(&text).into_owned()));
-                    }
-                    Op::Echo { a } => match &r!(a) {
-                        Value::String(text) => self.environment.echo.echo(text),
-                        value => self.environment.echo.echo(&ops::to_text(value)),
-                    },
-                    Op::BarrierEnter { d, a } => {
-                        let name = ops::to_text(&r!(a));
-                        save!();
-                        let place = base + usize::from(d);
-                        if let Some(step) = self.enter_barrier(&name, place) {
-                            return Ok(step);
-                        }
-                        continue 'frame;
-                    }
-                    Op::BarrierValue { d, a } => {
-                        let value = super::barrier::value(&r!(a));
-                        r!(d).put(value);
-                    }
-                    Op::BarrierLeave { a, slot } => {
-                        let guard = std::mem::take(&mut r!(a));
-                        let variable = function.barriers.get(usize::from(slot)).copied().flatten();
-                        let value = variable.map(|variable| match variable {
-                            Variable::Local(register) => r!(register).clone(),
-                            Variable::Cell(register) => match &r!(register) {
-                                Value::Cell(cell) => cell.0.0.lock().clone(),
-                                value => value.clone(),
-                            },
-                            Variable::Global(global) => {
-                                match unit.values.get(usize::from(global)) {
-                                    Some(value) => value.lock().clone(),
-                                    None => Value::Unset,
-                                }
-                            }
-                        });
-                        save!();
-                        self.leave_barrier(guard, value);
-                        continue 'frame;
                     }
                 }
+            }
+            Op::CallMethod { d, base: at, argc, name } => {
+                tick!();
+                let name = name!(name);
+                // The common case first: a method of a class of this very program.
+                if let Value::Object(object) = &r!(at)
+                    && let Some(class) = object.user_class()
+                    && let Some(method) = class.method(name)
+                    && (!method.is_private || ops::is_own_class(object, caller))
+                    && object.unit().is_some_and(|home| Arc::ptr_eq(home, unit))
+                    && let Some(callee) = program.functions.get(method.function as usize)
+                {
+                    let frame = Frame {
+                        unit: unit_number,
+                        function: method.function,
+                        pc: 0,
+                        base: (base + usize::from(at)) as u32,
+                        result: (base + usize::from(d)) as u32,
+                        back: Back::Caller,
+                    };
+                    if self.frames.len() > self.depth {
+                        throw!(call::too_deep(&self.environment));
+                    }
+                    if callee.is_plain && argc == callee.fixed as u8 {
+                        self.frames.push(frame);
+                        return Ok(None);
+                    }
+                    self.enter(callee, usize::from(argc), frame, unit, None)?;
+                    return Ok(None);
+                }
+                self.environment.at = (unit_number, function_number, pc - 1);
+                let start = base + usize::from(at);
+                let target = Target::Stack(base + usize::from(d));
+                match self.call_method(start, usize::from(argc), name, caller, target)? {
+                    Some(step) => return Ok(Some(step)),
+                    None => return Ok(None),
+                }
+            }
+            Op::CallValue { d, base: at, argc } => {
+                tick!();
+                self.environment.at = (unit_number, function_number, pc - 1);
+                let start = base + usize::from(at);
+                let target = Target::Stack(base + usize::from(d));
+                match self.call_value(start, usize::from(argc), target)? {
+                    Some(step) => return Ok(Some(step)),
+                    None => return Ok(None),
+                }
+            }
+            Op::CallSpread { d, base: at } => {
+                tick!();
+                let callee = std::mem::take(&mut r!(at));
+                let list = std::mem::take(&mut r!(at + 1));
+                let Value::Array(list) = list else {
+                    throw!(Thrown::new("... needs an array"));
+                };
+                self.environment.at = (unit_number, function_number, pc - 1);
+                let arguments = list.values().cloned().collect();
+                let target = Target::Stack(base + usize::from(d));
+                let start = base + usize::from(at);
+                match self.call_with(&callee, arguments, start, target)? {
+                    Some(step) => return Ok(Some(step)),
+                    None => return Ok(None),
+                }
+            }
+            Op::Cache { d, base: at, .. } => {
+                tick!();
+                let options = std::mem::take(&mut r!(at));
+                let callee = std::mem::take(&mut r!(at + 1));
+                let arguments = std::mem::take(&mut r!(at + 2));
+                self.environment.at = (unit_number, function_number, pc - 1);
+                let target = Target::Stack(base + usize::from(d));
+                match self.cached(&options, callee, arguments, target)? {
+                    Some(step) => return Ok(Some(step)),
+                    None => return Ok(None),
+                }
+            }
+            Op::Return { a } => {
+                let value = std::mem::take(&mut r!(a));
+                for register in regs.iter_mut().take(usize::from(function.registers)) {
+                    if register.needs_drop() {
+                        *register = Value::None;
+                    }
+                }
+                let Some(frame) = self.frames.pop() else { return Ok(Some(Step::Done(value))) };
+                match frame.back {
+                    Back::Caller => {
+                        if let Some(place) = self.stack.get_mut(frame.result as usize) {
+                            *place = value;
+                        }
+                        return Ok(None);
+                    }
+                    Back::Entry => return Ok(Some(Step::Done(value))),
+                    Back::Generator => {
+                        self.end_generator();
+                        return Ok(None);
+                    }
+                    Back::Native => {
+                        match self.drive(NativeStep::Return(value), Target::Native, None, None)? {
+                            Some(step) => return Ok(Some(step)),
+                            None => return Ok(None),
+                        }
+                    }
+                }
+            }
+            Op::Function { d, function: number } => {
+                let Some(target) = program.functions.get(usize::from(number)) else {
+                    throw!(Thrown::new("a function is missing"));
+                };
+                let captures = target
+                    .captures
+                    .iter()
+                    .map(|&register| match &r!(register) {
+                        Value::Cell(cell) => Arc::clone(&cell.0),
+                        value => CellData::new(value.clone()),
+                    })
+                    .collect();
+                self.environment.budget.charge(128);
+                r!(d) = Value::Function(Function::script(crate::value::Closure {
+                    unit: Arc::clone(unit),
+                    function: u32::from(number),
+                    captures,
+                    this: None,
+                }));
+            }
+            Op::Instance { d, class } => {
+                let Some(class) = program.classes.get(usize::from(class)) else {
+                    throw!(Thrown::new("a class is missing"));
+                };
+                let object = Object::instance(class, unit);
+                self.environment.tracker.object(&object);
+                self.environment.budget.charge(160);
+                r!(d).put(Value::Object(object));
+            }
+
+            Op::Yield { a } => {
+                let value = std::mem::take(&mut r!(a));
+                if !self.yield_value(value) {
+                    return Err(Thrown::new("yield outside of a generator"));
+                }
+                return Ok(None);
+            }
+            Op::IterStart { base: at } => {
+                let source = std::mem::take(&mut r!(at));
+                r!(at).put(check!(iterate::start(source, caller)));
+                r!(at + 1).put(Value::Number(0.0));
+            }
+            Op::IterNext { base: at, value, key, to } => {
+                let position = match &r!(at + 1) {
+                    Value::Number(position) => *position as usize,
+                    _ => 0,
+                };
+                match &r!(at) {
+                    Value::Array(array) => match array.walk(position) {
+                        Some((next, found, item)) => {
+                            let item = item.clone();
+                            let found = (key != Register::MAX).then(|| found.to_value());
+                            r!(at + 1).put(Value::Number(next as f64));
+                            if let Some(found) = found {
+                                r!(key).put(found);
+                            }
+                            r!(value).put(item);
+                        }
+                        None => jump!(to),
+                    },
+                    Value::Object(iterator) => {
+                        let iterator = iterator.clone();
+                        match iterate::next(&iterator) {
+                            iterate::Next::Pair(found, item) => {
+                                if key != Register::MAX {
+                                    r!(key).put(found);
+                                }
+                                r!(value).put(item);
+                            }
+                            iterate::Next::End => jump!(to),
+                            iterate::Next::Resume(state) => {
+                                let top = base + usize::from(function.registers);
+                                self.resume_generator(*state, top)?;
+                                return Ok(None);
+                            }
+                            iterate::Next::Busy => {
+                                throw!(Thrown::new("this generator is running already"));
+                            }
+                        }
+                    }
+                    _ => jump!(to),
+                }
+            }
+
+            Op::Throw { a } => {
+                let value = std::mem::take(&mut r!(a));
+                throw!(Thrown::value(value));
+            }
+            Op::NoMatch { a } => {
+                let mut text = b"no match for ".to_vec();
+                ops::dump(&r!(a), &mut text);
+                throw!(Thrown::new(String::from_utf8_lossy(&text).into_owned()));
+            }
+            Op::Echo { a } => match &r!(a) {
+                Value::String(text) => self.environment.echo.echo(text),
+                value => self.environment.echo.echo(&ops::to_text(value)),
+            },
+            Op::BarrierEnter { d, a } => {
+                let name = ops::to_text(&r!(a));
+                let place = base + usize::from(d);
+                if let Some(step) = self.enter_barrier(&name, place) {
+                    return Ok(Some(step));
+                }
+                return Ok(None);
+            }
+            Op::BarrierValue { d, a } => {
+                let value = super::barrier::value(&r!(a));
+                r!(d).put(value);
+            }
+            Op::BarrierLeave { a, slot } => {
+                let guard = std::mem::take(&mut r!(a));
+                let variable = function.barriers.get(usize::from(slot)).copied().flatten();
+                let value = variable.map(|variable| match variable {
+                    Variable::Local(register) => r!(register).clone(),
+                    Variable::Cell(register) => match &r!(register) {
+                        Value::Cell(cell) => cell.0.0.lock().clone(),
+                        value => value.clone(),
+                    },
+                    Variable::Global(global) => match unit.values.get(usize::from(global)) {
+                        Some(value) => value.lock().clone(),
+                        None => Value::Unset,
+                    },
+                });
+                self.leave_barrier(guard, value);
+                return Ok(None);
             }
         }
+        Ok(None)
     }
 }
 
@@ -925,20 +905,64 @@ fn set_or_none(value: Value) -> Value {
     if matches!(value, Value::Unset) { Value::None } else { value }
 }
 
-/// Returns the remainder; whole numbers, the common case, take the integer unit.
-#[inline]
-fn modulo(a: f64, b: f64) -> f64 {
-    let (x, y) = (a as i64, b as i64);
-    if x as f64 == a && y as f64 == b && x >= 0 && y > 0 { (x % y) as f64 } else { a % b }
-}
-
 #[inline]
 pub(super) fn clear(values: &mut [Value]) {
     for value in values {
         if value.needs_drop() {
-            *value = Value::None;
+            value.put(Value::None);
         }
     }
+}
+
+/// Puts the parts of a text together.
+#[inline(never)]
+pub(super) fn join(
+    regs: &mut [Value; WINDOW],
+    constants: &[Value],
+    parts: &[TextPart],
+) -> Result<Str, Thrown> {
+    let mut size = 0;
+    for part in parts {
+        match part_value(regs, constants, *part) {
+            Value::String(text) => size += text.len(),
+            Value::None => return Err(no_text(regs, constants, parts)),
+            _ => size += 8,
+        }
+    }
+    let mut text = Str::builder(size);
+    for &part in parts {
+        match part_value(regs, constants, part) {
+            Value::String(part) => text.extend_from_slice(part),
+            Value::Number(number) => match crate::value::number::short_integer(*number) {
+                Some((digits, start)) => {
+                    text.extend_from_slice(digits.get(start..).unwrap_or_default());
+                }
+                None => text.extend_from_slice(&ops::to_text(&Value::Number(*number))),
+            },
+            other => text.extend_from_slice(&ops::to_text(other)),
+        }
+        if let TextPart::Temporary(register) = part {
+            regs[register as usize].put_none();
+        }
+    }
+    Ok(Str::from_builder(text))
+}
+
+#[inline(always)]
+fn part_value<'a>(regs: &'a [Value; WINDOW], constants: &'a [Value], part: TextPart) -> &'a Value {
+    match part {
+        TextPart::Temporary(register) | TextPart::Variable(register) => &regs[register as usize],
+        TextPart::Constant(k) => constants.get(k as usize).unwrap_or(&Value::None),
+    }
+}
+
+#[cold]
+fn no_text(regs: &[Value; WINDOW], constants: &[Value], parts: &[TextPart]) -> Thrown {
+    if let &[a, b] = parts {
+        let (a, b) = (part_value(regs, constants, a), part_value(regs, constants, b));
+        return ops::unsupported(".", a, b);
+    }
+    Thrown::new("none cannot be made a string")
 }
 
 /// Puts texts together.

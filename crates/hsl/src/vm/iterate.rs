@@ -44,7 +44,7 @@ pub(super) fn start(source: Value, caller: Option<&UserClass>) -> Result<Value, 
 
 /// Returns the properties and functions of an object that `caller` may see.
 fn members(object: &Object, caller: Option<&UserClass>) -> Array {
-    let mut members = object.properties().lock().clone();
+    let mut members = object.properties().clone();
     let Some(class) = object.user_class() else { return members };
     let is_own = ops::is_own_class(object, caller);
     if !is_own {

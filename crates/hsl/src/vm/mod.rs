@@ -7,6 +7,7 @@ mod barrier;
 mod cached;
 mod call;
 mod dispatch;
+mod execute;
 mod frame;
 mod iterate;
 mod path;

@@ -57,7 +57,7 @@ pub(super) fn change(
                     if object.user_class().is_some_and(|class| !class.restricted.is_empty()) {
                         ops::check_write(object, name, around.caller)?;
                     }
-                    if let Some(place) = object.properties().lock().get_name_mut(name) {
+                    if let Some(place) = object.properties_for(name).get_name_mut(name) {
                         return apply(place, action, &mut Some(value), around);
                     }
                 }
@@ -173,7 +173,7 @@ fn enter(
     if later.is_empty() {
         ops::check_write(object, name, around.caller)?;
         refuse_method(object, key)?;
-        let mut properties = object.properties().lock();
+        let mut properties = lock(object, key);
         if action == PathAction::Unset {
             let removed = properties.remove(&Key::from_value(key));
             drop(properties);
@@ -189,7 +189,7 @@ fn enter(
         );
     }
     // Reading the way is enough where an object comes next.
-    let inner = object.properties().lock().get_value(key).cloned();
+    let inner = lock(object, key).get_value(key).cloned();
     if let Some(Value::Object(inner)) = inner {
         if let Value::String(name) = key {
             ops::member(object, name, around.caller)?;
@@ -198,8 +198,16 @@ fn enter(
     }
     ops::check_write(object, name, around.caller)?;
     drop(inner); // a second reference would make the change copy the array
-    let mut properties = object.properties().lock();
+    let mut properties = lock(object, key);
     advance(properties.entry(Key::from_value(key)), segments, at + 1, action, value, around)
+}
+
+/// Locks the properties of an object for a look at `key`.
+fn lock<'a>(object: &'a Object, key: &Value) -> parking_lot::MutexGuard<'a, Array> {
+    match key {
+        Value::String(name) => object.properties_for(name),
+        _ => object.properties(),
+    }
 }
 
 /// Refuses to hide a method behind a property.
@@ -312,7 +320,7 @@ pub(super) fn set_element(
             if let Value::String(name) = key {
                 return set_property(object, name, value, caller);
             }
-            let old = object.properties().lock().insert(Key::from_value(key), value);
+            let old = object.properties().insert(Key::from_value(key), value);
             drop(old);
         }
         _ => {
@@ -340,13 +348,7 @@ pub(super) fn set_property(
             return Err(Thrown::new(format!("{} is a function of the class", name.escape_ascii())));
         }
     }
-    let old = {
-        let mut properties = object.properties().lock();
-        match properties.get_name_mut(name) {
-            Some(place) => Some(std::mem::replace(place, value)),
-            None => properties.insert(Key::from(name.clone()), value),
-        }
-    };
+    let old = object.set(name, value);
     drop(old); // outside of the lock: it may own objects
     Ok(())
 }
