@@ -149,7 +149,8 @@ impl Daemon {
         let rules = QueueRules::read(&loaded)?;
         let settings = queue_settings(&running.config);
         let queue = Arc::new(QueueService::new(Queue::new(settings)));
-        let plugins = plugins::load(startup, Some(&running), Some(Arc::clone(&queue)))?;
+        let plugins =
+            plugins::load(startup, Some(&running), Some((Arc::clone(&queue), Arc::clone(&slot))))?;
         let mut registry = library(&slot);
         let apply_rules = || {
             let mut queue = queue.lock();

@@ -97,7 +97,7 @@ fn library(out: &mut String) {
 }
 
 fn header(out: &mut String) {
-    out.push_str("\n## Functions of `HalonMTA.h`\n\nAll are declared and exported. Calls about injection answer with failure in this release; the\nothers are implemented.\n\n");
+    out.push_str("\n## Functions of `HalonMTA.h`\n\nAll are declared, exported and implemented. In `hsh` there is no queue: calls about the queue\nand about injection answer with failure there.\n\n");
     for function in plugin_abi::signatures::functions() {
         let _ = writeln!(out, "- `{}`", function.name);
     }

@@ -44,8 +44,12 @@ impl Trace<'_> {
     #[must_use]
     pub fn header(&self) -> String {
         let mut text = String::with_capacity(320);
-        text.push_str("Received: from ");
-        push_clean(&mut text, if self.helo.is_empty() { "unknown" } else { self.helo });
+        text.push_str("Received: ");
+        let is_local = self.ip.is_none() && self.helo.is_empty();
+        if !is_local {
+            text.push_str("from ");
+            push_clean(&mut text, if self.helo.is_empty() { "unknown" } else { self.helo });
+        }
         match (self.ptr, self.ip) {
             (Some(ptr), Some(ip)) => {
                 text.push_str(" (");
@@ -59,12 +63,16 @@ impl Trace<'_> {
                 push_ip(&mut text, ip);
                 text.push_str("])");
             }
+            (_, None) if is_local => {}
             (_, None) => text.push_str(" (local)"),
         }
-        text.push_str("\r\n\tby ");
+        // What was not sent over SMTP comes from nobody (RFC 5322 §3.6.7 allows that).
+        text.push_str(if is_local { "by " } else { "\r\n\tby " });
         push_clean(&mut text, self.by);
-        text.push_str(" with ");
-        text.push_str(self.protocol());
+        if !is_local {
+            text.push_str(" with ");
+            text.push_str(self.protocol());
+        }
         if let (Security::Tls, Some((protocol, cipher))) = (self.security, self.tls) {
             text.push_str(" (");
             push_clean(&mut text, protocol);

@@ -91,12 +91,10 @@ impl Lines {
     fn write(&self, priority: u8, line: &str) {
         if self.settings.stderr {
             let now = jiff::ZonedDateTime::now().strftime("%Y-%m-%dT%H:%M:%S%.3f%:z").to_string();
-            // There is nobody to tell when standard error is gone.
-            let _ = writeln!(
-                std::io::stderr().lock(),
-                "{now} {} {line}",
-                PRIORITIES[usize::from(priority & 7)]
-            );
+            let text = format!("{now} {} {line}\n", PRIORITIES[usize::from(priority & 7)]);
+            // In one piece, so that no plugin's output gets in between. There is nobody to tell when
+            // standard error is gone.
+            let _ = std::io::stderr().lock().write_all(text.as_bytes());
         }
         if self.settings.syslog.is_some()
             && self.syslog_mask.load(Ordering::Relaxed) & (1 << (priority & 7)) != 0

@@ -43,21 +43,25 @@ pub(crate) async fn call(connection: &mut Connection) -> Verdict {
 fn arguments(connection: &Connection) -> Value {
     let facts = &connection.facts;
     let mut out = Array::new();
-    put(&mut out, "remoteip", facts.remote.ip().to_canonical().to_string());
-    put(&mut out, "remoteport", f64::from(facts.remote.port()));
+    if let Some(ends) = facts.ends {
+        put(&mut out, "remoteip", ends.remote.ip().to_canonical().to_string());
+        put(&mut out, "remoteport", f64::from(ends.remote.port()));
+        put(&mut out, "localip", ends.local.ip().to_canonical().to_string());
+        put(&mut out, "localport", f64::from(ends.local.port()));
+    }
     if let Some(name) = &facts.remoteptr {
         put(&mut out, "remoteptr", name.as_str());
     }
-    put(&mut out, "localip", facts.local.ip().to_canonical().to_string());
-    put(&mut out, "localport", f64::from(facts.local.port()));
     put(&mut out, "serverid", facts.serverid.as_str());
     Value::Array(out)
 }
 
 /// Takes over what `Accept` says about the peer.
 fn apply(connection: &mut Connection, options: &Array) {
-    if let Some(ip) = verdict::text(options, "remoteip").and_then(|ip| ip.parse().ok()) {
-        connection.facts.remote.set_ip(ip);
+    if let Some(ip) = verdict::text(options, "remoteip").and_then(|ip| ip.parse().ok())
+        && let Some(ends) = &mut connection.facts.ends
+    {
+        ends.remote.set_ip(ip);
     }
     if let Some(name) = verdict::text(options, "remoteptr") {
         connection.facts.remoteptr = Some(name);

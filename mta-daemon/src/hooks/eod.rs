@@ -69,6 +69,9 @@ pub(crate) async fn call(
         let mail = Object::new(class, PartRef::top(message));
         put(&mut arguments, "mail", Value::Object(mail));
     }
+    if let Some(metadata) = &connection.metadata {
+        put(&mut arguments, "metadata", metadata.clone());
+    }
     let id = connection.facts.id;
     let transaction = shared::transaction(id, Some(facts), Some(now.as_seconds_f64()));
     let (envid, ret) = envelope_dsn(facts);

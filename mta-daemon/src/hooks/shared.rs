@@ -11,13 +11,15 @@ use crate::inbound::facts::{Facts, RecipientFacts, TransactionFacts};
 pub(crate) fn connection(facts: &Facts) -> Value {
     let mut out = Array::with_capacity(12);
     put(&mut out, "id", facts.id.to_string());
-    put(&mut out, "remoteip", facts.remote.ip().to_string());
-    put(&mut out, "remoteport", f64::from(facts.remote.port()));
+    if let Some(ends) = facts.ends {
+        put(&mut out, "remoteip", ends.remote.ip().to_string());
+        put(&mut out, "remoteport", f64::from(ends.remote.port()));
+        put(&mut out, "localip", ends.local.ip().to_string());
+        put(&mut out, "localport", f64::from(ends.local.port()));
+    }
     if let Some(name) = &facts.remoteptr {
         put(&mut out, "remoteptr", name.as_str());
     }
-    put(&mut out, "localip", facts.local.ip().to_string());
-    put(&mut out, "localport", f64::from(facts.local.port()));
     put(&mut out, "serverid", facts.serverid.as_str());
     if let Some((verb, host)) = &facts.helo {
         let helo = [("verb", Value::from(verb.as_str())), ("host", Value::from(host.as_str()))];

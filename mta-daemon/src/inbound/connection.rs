@@ -26,7 +26,9 @@ use tokio::time::timeout;
 use crate::connections::Registered;
 use crate::context::{Core, Server};
 use crate::hooks;
-use crate::inbound::facts::{AuthFacts, Facts, InboundEntry, RecipientFacts, TransactionFacts};
+use crate::inbound::facts::{
+    AuthFacts, Ends, Facts, InboundEntry, RecipientFacts, TransactionFacts,
+};
 use crate::inbound::receive::Reception;
 
 /// One incoming connection.
@@ -37,13 +39,15 @@ pub(crate) struct Connection {
     pub(crate) transaction: Option<TransactionFacts>,
     /// `$context` of the scripts.
     pub(crate) context: Value,
+    /// `$arguments["metadata"]` of the end-of-data script, for what did not come over SMTP.
+    pub(crate) metadata: Option<Value>,
     /// `$connection`, made when a script first wants it and again when facts change.
     seen: Option<Value>,
     /// The last reply of ours, for the disconnect hook.
     last_failure: Option<io::Error>,
     messages: u64,
     /// Its place among the open connections.
-    entry: Registered<InboundEntry>,
+    entry: Option<Registered<InboundEntry>>,
 }
 
 /// What a finished input asks the socket loop to do.
@@ -62,8 +66,7 @@ impl Connection {
     ) -> Self {
         let facts = Facts {
             id: core.ids.next(),
-            remote,
-            local,
+            ends: Some(Ends { remote, local }),
             serverid: server.id.clone(),
             remoteptr: None,
             helo: None,
@@ -80,12 +83,44 @@ impl Connection {
             messages: AtomicU64::new(0),
             farewell: OnceLock::new(),
         });
+        Self::of(core, server, facts, Some(entry))
+    }
+
+    /// A message without a connection: a plugin puts it in.
+    pub(crate) fn injected(
+        core: Arc<Core>,
+        server: Arc<Server>,
+        transaction: TransactionFacts,
+        metadata: Value,
+    ) -> Self {
+        let facts = Facts {
+            id: core.ids.next(),
+            ends: None,
+            serverid: server.id.clone(),
+            remoteptr: None,
+            helo: None,
+            tls: None,
+            auth: None,
+        };
+        let mut this = Self::of(core, server, facts, None);
+        this.transaction = Some(transaction);
+        this.metadata = Some(metadata);
+        this
+    }
+
+    fn of(
+        core: Arc<Core>,
+        server: Arc<Server>,
+        facts: Facts,
+        entry: Option<Registered<InboundEntry>>,
+    ) -> Self {
         Self {
             core,
             server,
             facts,
             transaction: None,
             context: Value::None,
+            metadata: None,
             seen: None,
             last_failure: None,
             messages: 0,
@@ -103,7 +138,7 @@ impl Connection {
         tracing::debug!(
             transaction = %self.facts.id,
             server = %self.facts.serverid,
-            remoteip = %self.facts.remote.ip(),
+            remoteip = %self.facts.peer(),
             "inbound.connection_accepted"
         );
         let mut stream = Some(Stream::clear(stream));
@@ -291,7 +326,9 @@ impl Connection {
                     };
                     if verdict.decision == Decision::Accept {
                         self.messages += 1;
-                        self.entry.facts.messages.store(self.messages, Ordering::Relaxed);
+                        if let Some(entry) = &self.entry {
+                            entry.facts.messages.store(self.messages, Ordering::Relaxed);
+                        }
                     }
                     session.answer(verdict);
                     self.end_transaction();
@@ -355,11 +392,12 @@ impl Connection {
             return;
         }
         let resolver = self.core.generation.load().resolver.clone();
-        let lookup = resolver.confirmed_name(self.facts.remote.ip().to_canonical());
+        let Some(remote) = self.facts.remoteip() else { return };
+        let lookup = resolver.confirmed_name(remote);
         if let Ok(Ok(name)) = timeout(REVERSE_PATIENCE, lookup).await {
-            if let Some(name) = &name {
+            if let (Some(name), Some(entry)) = (&name, &self.entry) {
                 // Set once, here.
-                let _ = self.entry.facts.remoteptr.set(name.clone());
+                let _ = entry.facts.remoteptr.set(name.clone());
             }
             self.facts.remoteptr = name;
         }
@@ -390,7 +428,7 @@ impl Connection {
             Err(error) => {
                 tracing::info!(
                     transaction = %self.facts.id,
-                    remoteip = %self.facts.remote.ip(),
+                    remoteip = %self.facts.peer(),
                     %error,
                     "inbound.tls_failed"
                 );
@@ -414,7 +452,7 @@ impl Connection {
             if !stream.is_encrypted() {
                 let ready = tokio::select! {
                     biased;
-                    () = self.entry.close.cancelled() => {
+                    () = self.told_to_close() => {
                         self.dismiss(session);
                         return Ok(true);
                     }
@@ -439,7 +477,7 @@ impl Connection {
         let stop = self.core.stop.clone();
         let read = tokio::select! {
             biased;
-            () = self.entry.close.cancelled() => {
+            () = self.told_to_close() => {
                 self.dismiss(session);
                 return Ok(true);
             }
@@ -462,8 +500,17 @@ impl Connection {
                 .with_enhanced(EnhancedCode::new(Class::Transient, 3, 2))
                 .with_text("The connection is closed by the operator")
         };
-        let verdict = self.entry.facts.farewell.get().cloned().unwrap_or_else(usual);
+        let farewell = self.entry.as_ref().and_then(|entry| entry.facts.farewell.get());
+        let verdict = farewell.cloned().unwrap_or_else(usual);
         session.dismiss(&verdict);
+    }
+
+    /// Ends when an operator closes the connection.
+    async fn told_to_close(&self) {
+        match &self.entry {
+            Some(entry) => entry.close.cancelled().await,
+            None => std::future::pending().await,
+        }
     }
 
     fn patience(&self, timer: Timer) -> Duration {

@@ -52,6 +52,14 @@ pub(crate) fn message_of(draft: &SharedDraft) -> io::Result<MessageHandle> {
     Ok(Arc::new(Mutex::new(message)))
 }
 
+/// How many `Received` fields the message has, for loop protection.
+pub(crate) fn received_fields(message: &MessageHandle) -> u32 {
+    let message = message.lock();
+    let message = message.message();
+    let count = message.header().named(message.text(), b"Received").count();
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
 /// The decoded subject of a message in memory.
 pub(crate) fn subject_of(octets: &Bytes) -> Option<String> {
     SharedMessage::from_octets(octets.clone()).subject()

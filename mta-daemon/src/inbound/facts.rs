@@ -1,6 +1,6 @@
 //! What is known of a connection and of the transaction on it: what hooks see and queue rows keep.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::OnceLock;
 use std::sync::atomic::AtomicU64;
 use std::time::Instant;
@@ -13,14 +13,33 @@ use smtp::server::HelloVerb;
 #[derive(Debug)]
 pub(crate) struct Facts {
     pub(crate) id: TransactionId,
-    pub(crate) remote: SocketAddr,
-    pub(crate) local: SocketAddr,
+    /// Both ends of the connection; `None` for a message that a plugin injects.
+    pub(crate) ends: Option<Ends>,
     pub(crate) serverid: ServerId,
     /// The peer's confirmed host name.
     pub(crate) remoteptr: Option<String>,
     pub(crate) helo: Option<(HelloVerb, String)>,
     pub(crate) tls: Option<Box<tls_policy::Session>>,
     pub(crate) auth: Option<Box<AuthFacts>>,
+}
+
+/// The two ends of a connection.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ends {
+    pub(crate) remote: SocketAddr,
+    pub(crate) local: SocketAddr,
+}
+
+impl Facts {
+    /// The peer's address, an IPv4 one as such.
+    pub(crate) fn remoteip(&self) -> Option<IpAddr> {
+        self.ends.map(|ends| ends.remote.ip().to_canonical())
+    }
+
+    /// The peer's address for the log.
+    pub(crate) fn peer(&self) -> String {
+        self.remoteip().map_or_else(|| "plugin".to_owned(), |ip| ip.to_string())
+    }
 }
 
 /// What operators see of an open connection.

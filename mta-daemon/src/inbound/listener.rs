@@ -94,10 +94,10 @@ fn take(
 
 /// Runs one conversation behind a fence: our own fault ends it and nothing else.
 async fn run(connection: Connection, stream: TcpStream, implicit_tls: bool, level: Level) {
-    let remote = connection.facts.remote;
+    let remote = connection.facts.peer();
     let server = connection.facts.serverid.clone();
     if fenced(Box::pin(connection.run(stream, implicit_tls))).await.is_err() {
-        tracing::error!(server = %server, remoteip = %remote.ip(), "inbound.connection_failed");
+        tracing::error!(server = %server, remoteip = %remote, "inbound.connection_failed");
     }
     drop(level);
 }

@@ -15,7 +15,7 @@ use crate::context::Core;
 use crate::hooks;
 use crate::inbound::connection::Connection;
 use crate::inbound::content::{self, Variant};
-use crate::inbound::facts::TransactionFacts;
+use crate::inbound::facts::{Facts, TransactionFacts};
 use crate::queue_service::codec;
 use crate::time;
 
@@ -44,6 +44,20 @@ pub(crate) struct CopyFacts {
 }
 
 impl Reception {
+    /// Begins a message that does not come over SMTP.
+    ///
+    /// # Errors
+    ///
+    /// The spool has no room.
+    pub(crate) fn injected(core: &Core) -> Result<Self, DraftError> {
+        Ok(Self { draft: core.spool.draft(0)?, failure: None, eightbit: false })
+    }
+
+    /// Whether all octets so far could be kept.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.failure.is_none()
+    }
+
     /// Begins a message; refuses it when the spool has no room.
     pub(crate) fn begin(connection: &Connection) -> Result<Self, Verdict> {
         let expected = connection.transaction.as_ref().and_then(|t| t.params.size()).unwrap_or(0);
@@ -75,13 +89,6 @@ impl Reception {
         if let Some(error) = &self.failure {
             return refusal_of_draft(connection, error);
         }
-        if end.received >= connection.server.max_hops {
-            tracing::info!(transaction = %connection.facts.id, hops = end.received, "inbound.message_refused");
-            return Verdict::reject()
-                .with_code(554)
-                .with_enhanced(EnhancedCode::new(Class::Permanent, 4, 6))
-                .with_text("Too many hops, this message is looping");
-        }
         let draft = match self.draft.share() {
             Ok(draft) => draft,
             Err(error) => return refusal_of_draft(connection, &error),
@@ -90,6 +97,18 @@ impl Reception {
             Ok(message) => message,
             Err(error) => return not_stored(connection, &error),
         };
+        let hops = match connection.facts.ends {
+            Some(_) => end.received,
+            // Nobody counted on the way in.
+            None => content::received_fields(&message),
+        };
+        if hops >= connection.server.max_hops {
+            tracing::info!(transaction = %connection.facts.id, hops, "inbound.message_refused");
+            return Verdict::reject()
+                .with_code(554)
+                .with_enhanced(EnhancedCode::new(Class::Permanent, 4, 6))
+                .with_text("Too many hops, this message is looping");
+        }
         let Some(facts) = connection.transaction.take() else { return Verdict::defer() };
         let now = time::now();
         let (verdict, variants) = match connection.server.hooks.eod.is_some() {
@@ -116,7 +135,7 @@ impl Reception {
                 tracing::info!(
                     transaction = %connection.facts.id,
                     server = %connection.facts.serverid,
-                    remoteip = %connection.facts.remote.ip(),
+                    remoteip = %connection.facts.peer(),
                     sender = %facts.sender,
                     recipients,
                     size,
@@ -358,7 +377,7 @@ fn prepare(submission: Submission<'_>) -> (Commit, Fresh) {
         ts: submission.now,
         size: submission.body.len(),
         serverid: &facts.map_or_else(|| "".into(), |facts| facts.serverid.clone()),
-        senderip: facts.map(|facts| facts.remote.ip().to_canonical()),
+        senderip: facts.and_then(Facts::remoteip),
         senderhelo: facts.and_then(|f| f.helo.as_ref()).map_or("", |(_, host)| host.as_str()),
         saslusername: facts
             .and_then(|facts| facts.auth.as_ref())
@@ -429,7 +448,7 @@ fn received_header(
         helo,
         verb,
         ptr: known.remoteptr.as_deref(),
-        ip: Some(known.remote.ip().to_canonical()),
+        ip: known.remoteip(),
         by: &connection.server.smtp.hostname,
         security: if known.tls.is_some() { Security::Tls } else { Security::Clear },
         tls: known.tls.as_ref().map(|tls| (tls.protocol, tls.cipher.as_str())),

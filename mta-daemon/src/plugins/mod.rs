@@ -1,18 +1,21 @@
 //! Native plugins: loaded at start, asked by scripts and operators, told of reloads and the end.
 //!
 //! [`delivery`] – attempts that a plugin makes; [`decision`] – queue plugins; [`message`] – a queued
-//! message as both see it; [`queue`] – suspends, policies and lists.
+//! message as both see it; [`queue`] – suspends, policies and lists; [`inject`] – messages put in.
 
 pub(crate) mod decision;
 pub(crate) mod delivery;
+pub(crate) mod inject;
 pub(crate) mod message;
 pub(crate) mod queue;
 
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::plugins::inject::PluginInject;
 use crate::plugins::queue::PluginQueue;
 use crate::queue_service::QueueService;
+use crate::services::CoreSlot;
 use config::{Loaded, Running, Startup};
 use hsl::Value;
 use hsl::host::Registry;
@@ -26,13 +29,15 @@ use plugin_host::{FileContent, LoadError, PluginHost, Program, Services, ValueSe
 pub(crate) fn load(
     startup: &Startup,
     running: Option<&Loaded<Running>>,
-    queue: Option<Arc<QueueService>>,
+    daemon: Option<(Arc<QueueService>, CoreSlot)>,
 ) -> Result<PluginHost, LoadError> {
     let block = |id: &str| running.and_then(|running| running.config.plugins.get(id).cloned());
     let found = specs(&startup.environment.pluginspath, Program::Smtpd, &startup.plugins, block);
     let mut services = Services::none().with_values(Arc::new(ScriptValues));
-    if let Some(queue) = queue {
-        services = services.with_queue(Arc::new(PluginQueue(queue)));
+    if let Some((queue, slot)) = daemon {
+        services = services
+            .with_queue(Arc::new(PluginQueue(queue)))
+            .with_inject(Arc::new(PluginInject::new(slot)));
     }
     PluginHost::load(found, Program::Smtpd, services)
 }

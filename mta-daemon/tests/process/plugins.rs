@@ -145,6 +145,46 @@ async fn plugins_add_lists_policies_and_suspends_from_their_first_call_on() {
     assert_eq!(arrived[2].to, ["<to@held.example>"]);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_plugin_injects_goes_through_the_hook_of_its_server() {
+    let sink = SmtpSink::start().await;
+    let build = tempfile::tempdir().unwrap();
+    let library = compile(INJECT, "injector", build.path());
+    let startup = format!("plugins:\n  - id: injector\n    path: {}\n", library.display());
+    let running = format!(
+        "  - id: plugged\n    type: plugin\n    transport: out\n    phases:\n      eod:\n        hook: queue\n\
+         transportgroups:\n  - id: group\n    transports:\n      - id: out\n        connection:\n          \
+         server: 127.0.0.1\n          port: {}\n\
+         scripting:\n  hooks:\n    eod:\n      - id: queue\n        data: |\n          \
+         syslog(\"info\", \"injected \" . json_encode([$arguments[\"metadata\"], $connection[\"serverid\"], \
+         isset($connection[\"remoteip\"])]));\n          \
+         if ($transaction[\"sender\"] == \"\") Reject(\"no sender\");\n          \
+         foreach ($transaction[\"recipients\"] as $r) $arguments[\"mail\"]->queue(\
+         $transaction[\"senderaddress\"], $r[\"address\"], $r[\"transportid\"]);\n          \
+         Accept();\n",
+        sink.address.port()
+    );
+    let dir = configured(&startup, &running);
+    let file = dir.path().join("smtpd.yaml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let text = text.replacen("servers:\n", "servers:\n  - id: plugged\n    type: plugin\n", 1);
+    std::fs::write(&file, text).unwrap();
+    let program = Program::start(dir.path());
+
+    program.log_until("result for good: 250");
+    program.log_until("injected [{\"k\":\"v\"},\"plugged\",false]");
+    let message = sink.wait_for(1).await.remove(0);
+    assert!(message.from.starts_with("<from@client.example>"), "{}", message.from);
+    assert_eq!(message.to, ["<to@example.org>"]);
+    // Line ends are those of the wire, and nobody is said to have sent it over SMTP.
+    assert!(message.content.starts_with("Received: by "), "{}", message.content);
+    assert!(message.content.ends_with("Subject: put in\r\n\r\none\r\ntwo\r\n"));
+    program.log_until("result for refused: 550");
+    program.log_until("there is no such server");
+    program.log_until("aborted quietly");
+    assert_eq!(sink.messages().len(), 1);
+}
+
 /// Writes the message to a file; the arguments say where and with which code.
 const DELIVER: &str = r#"
 #include <HalonMTA.h>
@@ -279,5 +319,53 @@ bool Halon_init(HalonInitContext *context)
     good = good && id && strcmp(id, "mine") == 0;
     free(id);
     return good;
+}
+"#;
+
+/// Injects as soon as that is allowed, and says what became of it.
+const INJECT: &str = r#"
+#include <HalonMTA.h>
+#include <stdio.h>
+#include <string.h>
+
+int Halon_version() { return HALONMTA_PLUGIN_VERSION; }
+
+static void told(HalonInjectResultContext *context, void *name)
+{
+    short code = 0;
+    HalonMTA_inject_result_getinfo(context, HALONMTA_RESULT_CODE, NULL, 0, &code, NULL);
+    fprintf(stderr, "result for %s: %d\n", (char *)name, code);
+}
+
+static HalonInjectContext *start(const char *name)
+{
+    HalonInjectContext *context = HalonMTA_inject_new("plugged");
+    HalonMTA_inject_callback_set(context, told, (void *)name);
+    HalonMTA_inject_recipient_add(context, "to", "example.org", NULL);
+    HalonMTA_inject_message_append(context, "Subject: put in\n\non", 19);
+    HalonMTA_inject_message_append(context, "e\r", 2);
+    HalonMTA_inject_message_append(context, "\ntwo\n", 5);
+    return context;
+}
+
+void Halon_ready(HalonReadyContext *ready)
+{
+    (void)ready;
+    HalonHSLValue *metadata = NULL, *key, *value;
+    HalonInjectContext *context = start("good");
+    HalonMTA_inject_sender_set(context, "from", "client.example");
+    HalonMTA_inject_getinfo(context, HALONMTA_MESSAGE_METADATA, NULL, 0, &metadata, NULL);
+    HalonMTA_hsl_value_array_add(metadata, &key, &value);
+    HalonMTA_hsl_value_set(key, HALONMTA_HSL_TYPE_STRING, "k", 0);
+    HalonMTA_hsl_value_set(value, HALONMTA_HSL_TYPE_STRING, "v", 0);
+    if (!HalonMTA_inject_commit(context))
+        fprintf(stderr, "not taken\n");
+
+    if (!HalonMTA_inject_commit(start("refused")))
+        fprintf(stderr, "not taken\n");
+    if (!HalonMTA_inject_new("default") && !HalonMTA_inject_new("absent"))
+        fprintf(stderr, "there is no such server\n");
+    HalonMTA_inject_abort(start("aborted"));
+    fprintf(stderr, "aborted quietly\n");
 }
 "#;

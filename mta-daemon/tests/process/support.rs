@@ -34,7 +34,7 @@ impl Program {
             if let Some((_, address)) = line.split_once("daemon.ready server=default address=") {
                 break address.trim().parse().expect("an address");
             }
-            seen.push_str(&line);
+            seen.push_str(&unquoted(&line));
             seen.push('\n');
         };
         let log = Arc::new(Log { text: Mutex::new(seen), grown: Condvar::new() });
@@ -42,8 +42,7 @@ impl Program {
         std::thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
                 let mut text = for_reader.text.lock().unwrap();
-                // Quotes inside of quoted fields, as the script wrote them.
-                text.push_str(&line.replace("\\\"", "\""));
+                text.push_str(&unquoted(&line));
                 text.push('\n');
                 for_reader.grown.notify_all();
             }
@@ -77,6 +76,11 @@ impl Drop for Program {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// A line of the log with quotes inside of quoted fields as the script wrote them.
+fn unquoted(line: &str) -> String {
+    line.replace("\\\"", "\"")
 }
 
 /// The program in the foreground, on the configuration in `dir`.

@@ -92,9 +92,9 @@ fn servers(top: &Cursor<'_>, findings: &mut Findings) -> Read<Vec<ServerSockets>
     Ok(servers)
 }
 
-/// Lists the type among what comes later, when only SMTP is served.
+/// Lists the type among what comes later, when nobody serves it.
 pub(crate) fn unimplemented_kind(server: &Cursor<'_>, kind: ServerKind, findings: &mut Findings) {
-    if kind != ServerKind::Smtp {
+    if matches!(kind, ServerKind::Http | ServerKind::Https) {
         findings.unimplemented.push(server.path().key("type"));
     }
 }
