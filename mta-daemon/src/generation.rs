@@ -373,13 +373,12 @@ fn resolver_config(running: &Running) -> dns::Config {
     }
 }
 
+/// `pki.private` by id: for TLS, and for scripts.
+type Pki = (HashMap<Arc<str>, Identity>, HashMap<Arc<str>, Arc<PkiEntry>>);
+
 /// Reads every certificate with its key, for TLS and for scripts; the halves may stand in different
 /// files.
-fn read_pki(
-    inputs: &Inputs<'_>,
-    base: &Path,
-    findings: &mut Vec<String>,
-) -> (HashMap<Arc<str>, Identity>, HashMap<Arc<str>, Arc<PkiEntry>>) {
+fn read_pki(inputs: &Inputs<'_>, base: &Path, findings: &mut Vec<String>) -> Pki {
     let (mut identities, mut keys) = (HashMap::new(), HashMap::new());
     let mut read =
         |id: &Arc<str>, source: Option<&Source>| match source.map(|s| read_source(s, base)) {

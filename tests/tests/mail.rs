@@ -120,6 +120,52 @@ async fn a_large_message_with_a_header_for_each_recipient_is_stored_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn when_one_of_the_copies_cannot_be_stored_none_of_them_is() {
+    let sink = SmtpSink::start().await;
+    let setup = Setup { next_hop: Some(sink.address), ..Setup::default() }.hook(
+        "eod",
+        r#"$mail = $arguments["mail"];
+           $r = $transaction["recipients"][0];
+           if ($mail->getHeader("Subject") == "two") {
+               $before = $mail->snapshot();
+               $mail->setBody("small enough for the log");
+               $mail->queue($transaction["senderaddress"], $r["address"], $r["transportid"]);
+               $mail->restore($before);
+           }
+           $mail->queue($transaction["senderaddress"], $r["address"], $r["transportid"]);
+           Accept();"#,
+    );
+    let mut daemon = TestDaemon::start(setup).await;
+    let (mut client, _) = SmtpClient::connect(daemon.address()).await;
+    for command in
+        ["EHLO client.example", "MAIL FROM:<a@client.example>", "RCPT TO:<x@example.org>"]
+    {
+        assert!(client.command(command).await.starts_with("250"));
+    }
+    client.command("DATA").await;
+    let line = "0123456789 abcdefghijklmnopqrstuvwxyz ABCDEFGHIJKLMNOPQRSTUVWXYZ\r\n";
+    client.send(format!("Subject: two\r\n\r\n{}", line.repeat(30_000)).as_bytes()).await;
+    // The large body has its file; now its folder goes, and the file's name cannot be made safe.
+    let bodies = daemon.dir().join("queue/bodies");
+    while std::fs::read_dir(&bodies).unwrap().next().is_none() {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    let aside = daemon.dir().join("aside");
+    std::fs::rename(&bodies, &aside).unwrap();
+    let reply = client.command(".").await;
+    assert!(reply.starts_with("451 4.3.0 "), "{reply}");
+    std::fs::rename(&aside, &bodies).unwrap();
+    daemon.restart().await;
+    // What comes after it has overtaken all that would have been left of it.
+    let reply = deliver(&daemon, &["x@example.org"], MIXED).await;
+    assert!(reply.starts_with("250 "), "{reply}");
+    let messages = sink.wait_for(1).await;
+    assert_eq!(without_trace(&messages[0].content), MIXED);
+    daemon.stop().await;
+    assert_eq!(sink.messages().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn scripts_queue_messages_of_their_own_in_any_hook_and_read_them_from_the_queue() {
     let sink = SmtpSink::start().await;
     let setup = Setup { next_hop: Some(sink.address), ..Setup::default() }

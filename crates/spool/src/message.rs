@@ -69,8 +69,11 @@ impl Body {
         let mut body = Self { pieces: start, ..Self::default() };
         body.pieces.retain(|piece| !piece.is_empty());
         if let Some(file) = &draft.file {
-            body.file_skip = skip.min(file.len);
-            body.file = Some(Arc::clone(file));
+            // A body that has nothing of the file does not need it.
+            if skip < file.len {
+                body.file_skip = skip;
+                body.file = Some(Arc::clone(file));
+            }
         } else {
             let skip = usize::try_from(skip).unwrap_or(usize::MAX).min(draft.memory.len());
             let rest = draft.memory.slice(skip..);

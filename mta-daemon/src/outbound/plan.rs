@@ -158,24 +158,7 @@ impl Settings {
                 .credentials
                 .as_ref()
                 .map(|login| (Arc::clone(&login.username), login.password.reveal().into())),
-            xclient: Vec::new(),
-            chunking: true,
-            mx_include: Vec::new(),
-            mx_exclude: Vec::new(),
-            sender: None,
-            sender_params: None,
-            recipient: None,
-            recipient_params: None,
-            connect_timeout: CONNECT_TIMEOUT,
-            timeouts: Vec::new(),
-            pooling: Pooling {
-                enabled: false,
-                timeout: POOL_TIMEOUT,
-                transactions: None,
-                evictable: true,
-            },
-            chosen: Chosen::default(),
-            plugin: None,
+            ..Self::of_script()
         }
     }
 

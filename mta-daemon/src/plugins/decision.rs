@@ -113,7 +113,7 @@ pub(crate) fn may_enter(
     plan: &Plan,
     row: &QueuedMessage,
     localips: Vec<IpAddr>,
-) -> Result<Vec<IpAddr>, Attempt> {
+) -> Result<Vec<IpAddr>, Box<Attempt>> {
     if !core.plugins.has_insert_callbacks() {
         return Ok(localips);
     }
@@ -126,7 +126,8 @@ pub(crate) fn may_enter(
             temporary: true,
             message: format!("the plugin {plugin} refused the message for now"),
         };
-        return Err(Attempt { queue_returned: Some(verdict.returned), ..Attempt::failed(error) });
+        let failed = Attempt::failed(error);
+        return Err(Attempt { queue_returned: Some(verdict.returned), ..failed }.into());
     }
     // A plugin may take addresses away and change their order, not invent any.
     let mut left: Vec<IpAddr> =
@@ -135,7 +136,7 @@ pub(crate) fn may_enter(
     if left.is_empty() && !localips.is_empty() {
         let message = "plugins left no source address".to_owned();
         let error = AttemptError { kind: ErrorKind::Plugin, temporary: true, message };
-        return Err(Attempt::failed(error));
+        return Err(Attempt::failed(error).into());
     }
     Ok(left)
 }

@@ -110,7 +110,7 @@ fn activate(
     let localips = local_ips(&plan.settings, remoteip);
     let localips = match decision::may_enter(core, &plan, row, localips) {
         Ok(localips) => localips,
-        Err(attempt) => return Err((Box::new(attempt), plan.context)),
+        Err(attempt) => return Err((attempt, plan.context)),
     };
     let route = Route {
         localips,
