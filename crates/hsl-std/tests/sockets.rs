@@ -127,6 +127,21 @@ fn failures_have_the_errno_of_c() {
 }
 
 #[test]
+fn a_socket_that_failed_to_receive_can_still_connect() {
+    let (address, peer) = serve(|mut stream| stream.write_all(b"hello").unwrap());
+    let script = format!(
+        "$s = Socket(\"AF_INET\", \"SOCK_STREAM\");
+         echo $s->recv(1) === none and $s->send(\"x\") === none and $s->recv(1, \"MSG_PEEK\") === none;
+         echo is_object($s->connect(\"{}\", {}));
+         echo $s->recv(10);",
+        address.ip(),
+        address.port()
+    );
+    assert_eq!(run(&script), "true\ntrue\nhello");
+    peer.join().unwrap();
+}
+
+#[test]
 fn datagrams_keep_their_bounds() {
     let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
     let address = peer.local_addr().unwrap();
@@ -351,6 +366,19 @@ mod tls {
             refused(r#""tls_client_cert" => "pki:bare""#).contains("pki:bare names no certificate")
         );
         assert!(refused(r#""tls_verify_name" => "x""#).contains("must be a array"));
+    }
+
+    #[test]
+    fn closing_the_socket_ends_the_tls_over_it() {
+        let certificate = certificate(&["mx.example.org"]);
+        let (address, peer) = serve_tls(&certificate, Versions::default(), 1);
+        let script = secure(address, "")
+            + "echo is_object($t->handshake());
+               echo is_object($s->close());
+               echo $t->send(\"x\") === none and $t->errno() > 0;
+               echo $t->recv(10) === none;";
+        assert_eq!(run(&script), "true\ntrue\ntrue\ntrue");
+        peer.join().unwrap();
     }
 
     #[test]

@@ -463,3 +463,38 @@ pub struct InjectAddress {
 }
 
 pub use crate::inject::InjectDone;
+
+#[cfg(test)]
+mod tests {
+    use hsl::value::{Class, Object};
+
+    use super::*;
+
+    struct NoFiles;
+
+    impl ValueServices for NoFiles {
+        fn file(&self, _: &Value) -> Option<Arc<dyn FileContent>> {
+            None
+        }
+    }
+
+    #[test]
+    fn certificates_are_known_as_resources_and_as_objects() {
+        let key = PKey::generate_ed25519().unwrap();
+        let mut builder = X509::builder().unwrap();
+        builder.set_pubkey(&key).unwrap();
+        builder.sign(&key, openssl::hash::MessageDigest::null()).unwrap();
+        let certificate = builder.build();
+        let class = Class::builder("X509", "a certificate").build();
+        let object = Value::Object(Object::new(&class, certificate.clone()));
+        let resource = NoFiles.x509_value(certificate.clone());
+        for value in [object, resource] {
+            assert_eq!(NoFiles.x509(&value).as_ref(), Some(&certificate));
+        }
+        assert!(NoFiles.x509(&Value::from("text")).is_none());
+        let name = private_key_type_name(&key);
+        let resource = Value::Resource(Resource::new(name, key));
+        assert_eq!(name, "ED25519PrivateKey");
+        assert!(NoFiles.private_key(&resource).is_some() && NoFiles.x509(&resource).is_none());
+    }
+}

@@ -6,7 +6,7 @@
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
@@ -132,6 +132,28 @@ impl Drop for Place {
     }
 }
 
+/// An open socket and the place it takes. Both are given back together, when the last who holds it
+/// lets go: that may be a TLS stream over a socket that was closed.
+pub(super) struct Descriptor {
+    fd: OwnedFd,
+    _place: Place,
+}
+
+impl AsFd for Descriptor {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl AsRawFd for Descriptor {
+    fn as_raw_fd(&self) -> RawFd {
+        self.fd.as_raw_fd()
+    }
+}
+
+/// A socket that the runtime watches.
+type Watched = Arc<AsyncFd<Arc<Descriptor>>>;
+
 /// The state of a `Socket` object.
 pub(super) struct SocketState {
     family: AddressFamily,
@@ -143,11 +165,10 @@ pub(super) struct SocketState {
 
 struct Inner {
     /// `None` once closed.
-    fd: Option<Arc<OwnedFd>>,
+    fd: Option<Arc<Descriptor>>,
     /// The descriptor as the runtime watches it.
-    watched: Option<Arc<AsyncFd<Arc<OwnedFd>>>>,
+    watched: Option<Watched>,
     timeout: Option<Duration>,
-    place: Option<Place>,
 }
 
 impl SocketState {
@@ -183,21 +204,20 @@ impl SocketState {
             is_datagram: kind == SocketType::DGRAM,
             timer,
             inner: Mutex::new(Inner {
-                fd: Some(Arc::new(fd)),
+                fd: Some(Arc::new(Descriptor { fd, _place: place })),
                 watched: None,
                 timeout: None,
-                place: Some(place),
             }),
             errno: AtomicI32::new(0),
         }
     }
 
-    fn fd(&self) -> Result<Arc<OwnedFd>, Errno> {
+    fn fd(&self) -> Result<Arc<Descriptor>, Errno> {
         self.inner.lock().fd.clone().ok_or(Errno::BADF)
     }
 
-    /// The descriptor, watched by the runtime.
-    fn watched(&self) -> Result<Arc<AsyncFd<Arc<OwnedFd>>>, Errno> {
+    /// The descriptor, watched by the runtime. Not for a stream socket before it connects.
+    fn watched(&self) -> Result<Watched, Errno> {
         let mut inner = self.inner.lock();
         if let Some(watched) = &inner.watched {
             return Ok(Arc::clone(watched));
@@ -269,6 +289,10 @@ impl SocketState {
     pub(super) async fn connect(&self, peer: &Peer) -> Result<(), Errno> {
         self.limited(async {
             let fd = self.fd()?;
+            if !self.is_datagram {
+                // Watched since an earlier attempt: reported as hung up for ever.
+                self.inner.lock().watched = None;
+            }
             loop {
                 let result = if self.family == AddressFamily::UNIX {
                     rustix::net::connect(&fd, &peer.unix()?)
@@ -289,7 +313,7 @@ impl SocketState {
         .await
     }
 
-    async fn connected(&self, fd: &OwnedFd) -> Result<(), Errno> {
+    async fn connected(&self, fd: &Descriptor) -> Result<(), Errno> {
         let watched = self.watched()?;
         loop {
             let mut ready = watched.writable().await.map_err(|error| errno_of(&error))?;
@@ -310,14 +334,13 @@ impl SocketState {
             return take(&*self.fd()?, length.min(MAX_AT_ONCE), flags);
         }
         self.limited(async {
-            let watched = self.watched()?;
+            let fd = &*self.fd()?;
             let mut all = Vec::new();
             loop {
                 let want = (length - all.len()).min(MAX_AT_ONCE);
-                let fd = watched.get_ref();
                 let piece = match take(fd, want, flags) {
                     Err(Errno::AGAIN) => {
-                        readable(&watched).await?;
+                        readable(&*self.watched()?).await?;
                         continue;
                     }
                     Err(error) if all.is_empty() => return Err(error),
@@ -353,10 +376,10 @@ impl SocketState {
         let mut sent = 0;
         let result = self
             .limited(async {
-                let watched = self.watched()?;
+                let fd = self.fd()?;
                 loop {
                     let rest = data.get(sent..).unwrap_or_default();
-                    match rustix::net::send(watched.get_ref(), rest, SendFlags::NOSIGNAL) {
+                    match rustix::net::send(&*fd, rest, SendFlags::NOSIGNAL) {
                         Ok(count) => {
                             sent += count;
                             if sent >= data.len() || self.is_datagram {
@@ -364,7 +387,7 @@ impl SocketState {
                             }
                         }
                         Err(Errno::INTR) => {}
-                        Err(Errno::AGAIN) => writable(&watched).await?,
+                        Err(Errno::AGAIN) => writable(&*self.watched()?).await?,
                         Err(error) => return Err(error),
                     }
                 }
@@ -380,23 +403,29 @@ impl SocketState {
         rustix::net::shutdown(&*self.fd()?, how)
     }
 
-    /// Closes the descriptor as soon as nobody waits for it any more.
+    /// Closes the socket. Whoever still waits for it, or speaks TLS over it, sees its end.
     pub(super) fn close(&self) -> Result<(), Errno> {
-        let (fd, _watched, _place) = {
+        let (fd, watched) = {
             let mut inner = self.inner.lock();
-            (inner.fd.take(), inner.watched.take(), inner.place.take())
+            (inner.fd.take(), inner.watched.take())
         };
-        fd.map(drop).ok_or(Errno::BADF)
+        let fd = fd.ok_or(Errno::BADF)?;
+        if watched.is_some_and(|watched| Arc::strong_count(&watched) > 1) {
+            // It may be over already; then there is nothing to end.
+            let _ = rustix::net::shutdown(&*fd, Shutdown::Both);
+        }
+        Ok(())
     }
 
     /// The stream for a TLS library.
     pub(super) fn stream(&self) -> Result<SocketStream, Errno> {
+        rustix::net::getpeername(&*self.fd()?)?;
         self.watched().map(SocketStream)
     }
 }
 
 /// Takes what is there now.
-fn take(fd: &OwnedFd, length: usize, flags: RecvFlags) -> Result<Vec<u8>, Errno> {
+fn take(fd: &Descriptor, length: usize, flags: RecvFlags) -> Result<Vec<u8>, Errno> {
     let mut buffer = vec![0; length];
     loop {
         match rustix::net::recv(fd, buffer.as_mut_slice(), flags) {
@@ -412,21 +441,21 @@ fn take(fd: &OwnedFd, length: usize, flags: RecvFlags) -> Result<Vec<u8>, Errno>
 }
 
 /// Whether the peer has said that no more comes after the `seen` octets that wait.
-fn is_ended(fd: &OwnedFd, seen: usize) -> bool {
+fn is_ended(fd: &Descriptor, seen: usize) -> bool {
     let mut poll = [rustix::event::PollFd::new(fd, rustix::event::PollFlags::RDHUP)];
     let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
     let has_event = rustix::event::poll(&mut poll, Some(&now)).is_ok_and(|count| count > 0);
     seen == 0 || has_event
 }
 
-async fn readable(watched: &AsyncFd<Arc<OwnedFd>>) -> Result<(), Errno> {
+async fn readable(watched: &AsyncFd<Arc<Descriptor>>) -> Result<(), Errno> {
     let ready = watched.readable().await;
     ready
         .map(|mut ready| clear_unless(&mut ready, Interest::READABLE))
         .map_err(|error| errno_of(&error))
 }
 
-async fn writable(watched: &AsyncFd<Arc<OwnedFd>>) -> Result<(), Errno> {
+async fn writable(watched: &AsyncFd<Arc<Descriptor>>) -> Result<(), Errno> {
     let ready = watched.writable().await;
     ready
         .map(|mut ready| clear_unless(&mut ready, Interest::WRITABLE))
@@ -435,7 +464,7 @@ async fn writable(watched: &AsyncFd<Arc<OwnedFd>>) -> Result<(), Errno> {
 
 /// Forgets readiness that the descriptor does not have any more.
 fn clear_unless(
-    ready: &mut tokio::io::unix::AsyncFdReadyGuard<'_, Arc<OwnedFd>>,
+    ready: &mut tokio::io::unix::AsyncFdReadyGuard<'_, Arc<Descriptor>>,
     interest: Interest,
 ) {
     let flags = if interest.is_readable() {
@@ -458,7 +487,7 @@ fn errno_of(error: &io::Error) -> Errno {
 }
 
 /// A connected socket as a stream.
-pub(super) struct SocketStream(Arc<AsyncFd<Arc<OwnedFd>>>);
+pub(super) struct SocketStream(Watched);
 
 impl AsyncRead for SocketStream {
     fn poll_read(
@@ -495,7 +524,7 @@ impl AsyncWrite for SocketStream {
     ) -> Poll<io::Result<usize>> {
         loop {
             let mut ready = std::task::ready!(self.0.poll_write_ready(context))?;
-            let send = |fd: &AsyncFd<Arc<OwnedFd>>| {
+            let send = |fd: &AsyncFd<Arc<Descriptor>>| {
                 Ok(rustix::net::send(fd.get_ref(), data, SendFlags::NOSIGNAL)?)
             };
             match ready.try_io(send) {
