@@ -28,7 +28,7 @@ fn program() -> Arc<Program> {
     });
     let host = registry.freeze();
     Compiler::new(&host)
-        .with_variable("tag", true)
+        .with_read_only("tag")
         .compile("hook", "hook.hsl", HOOK.as_bytes())
         .expect("the script compiles")
 }
