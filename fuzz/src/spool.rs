@@ -136,7 +136,10 @@ fn written() -> &'static Written {
             messages.insert(transaction, Original { metadata: vec![n; 5], body });
         }
         let row = |n: u8| MessageId { transaction: TransactionId([n; 16]), queue: QueueId(1) };
-        spool.change(row(2), b"later".as_slice().into(), Durability::Awaited).wait().expect("a change");
+        spool
+            .change(row(2), b"later".as_slice().into(), Durability::Awaited)
+            .wait()
+            .expect("a change");
         spool.end(row(3), Durability::Awaited).wait().expect("an end");
         spool.end_all(TransactionId([1; 16]), Durability::Awaited).wait().expect("an end");
         spool.close().expect("an orderly end");

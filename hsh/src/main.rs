@@ -15,11 +15,11 @@ mod stdin;
 mod test;
 mod zone;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 // The functions that plugins call are found in the executable.
 use plugin_host as _;
 
@@ -83,6 +83,10 @@ struct Arguments {
     #[arg(long)]
     json_functions: bool,
 
+    /// Write the man page into a folder.
+    #[arg(long, value_name = "DIR", hide = true)]
+    man_page: Option<PathBuf>,
+
     /// The script; - for standard input. Without it, lines are read and run one by one.
     script: Option<PathBuf>,
 }
@@ -95,6 +99,9 @@ const EXAMPLES: &str = "Examples:
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    if let Some(folder) = &arguments.man_page {
+        return man_page(folder);
+    }
     let mut stdin = StandardInput::default();
     let settings = match Settings::load(&arguments, &mut stdin) {
         Ok(settings) => settings,
@@ -142,6 +149,18 @@ fn execute(
         return Ok(run::check(&script, settings));
     }
     Ok(runtime.block_on(run::run(&script, settings)))
+}
+
+fn man_page(folder: &Path) -> ExitCode {
+    let written = std::fs::create_dir_all(folder)
+        .and_then(|()| clap_mangen::generate_to(Arguments::command(), folder));
+    match written {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("hsh: cannot write to {}: {error}", folder.display());
+            ExitCode::FAILURE
+        }
+    }
 }
 
 fn print_functions(settings: &Settings) {
