@@ -95,5 +95,8 @@ const SCRIPTS: [(&str, &str); 6] = [
          unpack($format, $input[10:]);
          unpack(\"N\", $input); unpack(\"H*\", $input); unpack(\"a*\", $input);",
     ),
-    ("csv", "csv_decode($input); csv_decode($input, [\"delimiter\" => \";\", \"header\" => false]);"),
+    (
+        "csv",
+        "csv_decode($input); csv_decode($input, [\"delimiter\" => \";\", \"header\" => false]);",
+    ),
 ];

@@ -12,8 +12,7 @@ use mail_message::{HeaderSection, Message, PartId};
 /// A message nobody touched stays as it is; every part lies within it and can be read; a change to
 /// the header leaves the body alone.
 pub(crate) fn message(text: &[u8]) {
-    let octets = Bytes::copy_from_slice(text);
-    let mut message = Message::new(octets.clone());
+    let mut message = Message::new(Bytes::copy_from_slice(text));
     assert!(message.output("date").is_original(), "reading is no change");
     let header = message.header().clone();
     if let Some(prefix) = HeaderSection::parse_prefix(text) {
@@ -58,7 +57,8 @@ pub(crate) fn addresses(text: &[u8]) {
         assert_eq!(encoded_word::decode(&words), text, "encoding changed the text");
     }
     for mailbox in parse_list(text).unwrap_or_default() {
-        let written = write_mailbox(&mailbox.name, &mailbox.address, WordEncoding::shorter(&mailbox.name));
+        let written =
+            write_mailbox(&mailbox.name, &mailbox.address, WordEncoding::shorter(&mailbox.name));
         let again = parse_list(&written);
         assert!(again.is_some(), "a written mailbox does not parse");
     }
