@@ -3,6 +3,6 @@
 
 #[path = "../src/hsl.rs"]
 #[expect(dead_code, reason = "each target uses one of the functions")]
-mod hsl_targets;
+mod targets;
 
-libfuzzer_sys::fuzz_target!(|text: &[u8]| hsl_targets::lexer(text));
+libfuzzer_sys::fuzz_target!(|input: &[u8]| targets::lexer(input));

@@ -1,32 +1,53 @@
 //! `hsh`: runs HSL scripts from the shell.
 //!
 //! `main` reads the command line, `settings` what the configuration says, `run` runs a script,
-//! `repl` asks for one line after the other. Exit codes: 0 done, 1 the script failed, 2 usage,
-//! 3 configuration.
+//! `repl` asks for one line after the other, `test` runs a folder of scripts as tests. Exit codes:
+//! 0 done, 1 the script failed, 2 usage, 3 configuration.
 #![forbid(unsafe_code)]
 
+mod completion;
+mod history;
 mod output;
 mod repl;
 mod run;
 mod settings;
+mod stdin;
+mod test;
+mod zone;
 
-use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::Parser;
+use clap::{CommandFactory, Parser};
+// The functions that plugins call are found in the executable.
+use plugin_host as _;
 
 use crate::run::Script;
 use crate::settings::Settings;
+use crate::stdin::StandardInput;
 
 /// Runs a script of the Halon Scripting Language.
 #[derive(Parser, Debug)]
-#[command(name = "hsh", version, disable_version_flag = true)]
+#[command(name = "hsh", version, disable_version_flag = true, after_help = EXAMPLES)]
 struct Arguments {
-    /// Startup configuration; /dev/null for none.
-    #[arg(short, long, value_name = "PATH", default_value = settings::DEFAULT_CONFIG)]
-    config: PathBuf,
+    /// Startup configuration; /dev/null for none [default: /etc/halon/smtpd.yaml, if it is there].
+    ///
+    /// The plugins that a named configuration lists are loaded.
+    #[arg(short, long, value_name = "PATH")]
+    config: Option<PathBuf>,
+
+    /// Become the user and group of environment.privdrop before anything else is read or loaded.
+    #[arg(short = 'P', long)]
+    privdrop: bool,
+
+    /// Let scripts use the FFI class.
+    #[arg(short = 'F', long)]
+    ffi: bool,
+
+    /// Load a native plugin; may be repeated.
+    #[arg(short, long, value_name = "ID")]
+    plugin: Vec<String>,
 
     /// Running configuration, whose files scripts can import; - for standard input.
     #[arg(short = 'A', long, value_name = "PATH")]
@@ -44,77 +65,110 @@ struct Arguments {
     #[arg(short, long)]
     syntax: bool,
 
+    /// Run the scripts of a folder as tests.
+    ///
+    /// A test passes when it ends without an uncaught error and prints what its first comment lines
+    /// say: "//> TEXT" is a line of output, "//! TEXT" is part of the error it must end with, and
+    /// "//@ NAME TYPE VALUE" is a record of the DNS it sees, as are the lines of a file FILE.zone beside
+    /// FILE.hsl. There is no other network; sleep() moves the clock instead of waiting. Files and
+    /// folders whose names begin with _ or . are left out.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["script", "syntax"])]
+    test: Option<PathBuf>,
+
     /// Print the version.
     #[arg(short, long, action = clap::ArgAction::Version)]
     version: (),
 
-    /// Print all functions and classes of the library as JSON.
+    /// Print all functions and classes of the library and of loaded plugins as JSON.
     #[arg(long)]
     json_functions: bool,
+
+    /// Write the man page into a folder.
+    #[arg(long, value_name = "DIR", hide = true)]
+    man_page: Option<PathBuf>,
 
     /// The script; - for standard input. Without it, lines are read and run one by one.
     script: Option<PathBuf>,
 }
 
+const EXAMPLES: &str = "Examples:
+  hsh script.hsl              run a script
+  echo 'echo 1 + 2;' | hsh -  run what comes from another program
+  hsh -p geoip script.hsl     with the plugin /opt/halon/plugins/geoip.so
+  hsh --test tests/           run the scripts of a folder as tests";
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    if arguments.json_functions {
-        return print_functions();
+    if let Some(folder) = &arguments.man_page {
+        return man_page(folder);
     }
-    let settings = match Settings::load(&arguments) {
+    let mut stdin = StandardInput::default();
+    let settings = match Settings::load(&arguments, &mut stdin) {
         Ok(settings) => settings,
         Err(error) => {
             eprintln!("hsh: {error:#}");
             return ExitCode::from(EXIT_CONFIGURATION);
         }
     };
-    match execute(&arguments, settings) {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("hsh: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    let code = execute(&arguments, &settings, &mut stdin).unwrap_or_else(|error| {
+        eprintln!("hsh: {error:#}");
+        ExitCode::FAILURE
+    });
+    settings.plugins.early_cleanup();
+    settings.plugins.cleanup();
+    code
 }
 
-fn execute(arguments: &Arguments, settings: Settings) -> anyhow::Result<ExitCode> {
+fn execute(
+    arguments: &Arguments,
+    settings: &Settings,
+    stdin: &mut StandardInput,
+) -> anyhow::Result<ExitCode> {
+    if arguments.json_functions {
+        print_functions(settings);
+        return Ok(ExitCode::SUCCESS);
+    }
+    if let Some(folder) = &arguments.test {
+        return test::run_folder(folder, settings);
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
     let Some(path) = &arguments.script else {
-        return repl::start(&runtime, &settings);
+        return repl::start(&runtime, settings);
     };
-    let script = read_script(path)?;
+    let script = if path.as_os_str() == "-" {
+        Script::from_stdin(stdin.script()?)
+    } else {
+        let text =
+            std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+        Script::from_file(path, text)
+    };
     if arguments.syntax {
-        return Ok(run::check(&script, &settings));
+        return Ok(run::check(&script, settings));
     }
-    Ok(runtime.block_on(run::run(&script, &settings)))
+    Ok(runtime.block_on(run::run(&script, settings)))
 }
 
-fn read_script(path: &std::path::Path) -> anyhow::Result<Script> {
-    if path.as_os_str() == "-" {
-        let mut text = Vec::new();
-        std::io::stdin().read_to_end(&mut text).context("cannot read standard input")?;
-        // Compat: debuggers end a script on standard input with EOT.
-        if text.last() == Some(&END_OF_TRANSMISSION) {
-            text.pop();
+fn man_page(folder: &Path) -> ExitCode {
+    let written = std::fs::create_dir_all(folder)
+        .and_then(|()| clap_mangen::generate_to(Arguments::command(), folder));
+    match written {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("hsh: cannot write to {}: {error}", folder.display());
+            ExitCode::FAILURE
         }
-        return Ok(Script::from_stdin(text));
     }
-    let text = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-    Ok(Script::from_file(path, text))
 }
 
-fn print_functions() -> ExitCode {
-    let host = run::library(&hsl_std::Services::default());
+fn print_functions(settings: &Settings) {
     println!(
         "{{\"functions\": {},\n\"classes\": {}}}",
-        hsl_std::docs::functions_json(&host),
-        hsl_std::docs::classes_json(&host)
+        hsl_std::docs::functions_json(&settings.host),
+        hsl_std::docs::classes_json(&settings.host)
     );
-    ExitCode::SUCCESS
 }
 
 const EXIT_CONFIGURATION: u8 = 3;
-const END_OF_TRANSMISSION: u8 = 0x04;

@@ -11,9 +11,12 @@ use anyhow::Context;
 use hsl::{CompileError, Compiler, Program, Value, Vm};
 use hsl_std::import::FileLoader;
 use hsl_std::{DEFAULT_FUEL, Outcome, drive};
-use rustyline::DefaultEditor;
+use rustyline::Editor;
 use rustyline::error::ReadlineError;
+use rustyline::history::DefaultHistory;
 
+use crate::completion::Words;
+use crate::history::History;
 use crate::run;
 use crate::settings::Settings;
 
@@ -22,7 +25,13 @@ pub(crate) fn start(
     runtime: &tokio::runtime::Runtime,
     settings: &Settings,
 ) -> anyhow::Result<ExitCode> {
-    let mut editor = DefaultEditor::new().context("cannot read from the terminal")?;
+    let mut editor =
+        Editor::<Words, DefaultHistory>::new().context("cannot read from the terminal")?;
+    editor.set_helper(Some(Words::of(&settings.host)));
+    let history = History::open();
+    for line in history.lines() {
+        let _ = editor.add_history_entry(line);
+    }
     let mut session = Session::default();
     let mut pending = String::new();
     loop {
@@ -30,6 +39,7 @@ pub(crate) fn start(
         match editor.readline(prompt) {
             Ok(line) => {
                 let _ = editor.add_history_entry(line.as_str());
+                history.append(&line);
                 pending.push_str(&line);
                 pending.push('\n');
                 if open_brackets(&pending) > 0 {
@@ -38,6 +48,9 @@ pub(crate) fn start(
                 let text = std::mem::take(&mut pending);
                 if !text.trim().is_empty() {
                     runtime.block_on(session.run(&text, settings));
+                    if let Some(words) = editor.helper_mut() {
+                        words.add_variables(session.variables.keys());
+                    }
                 }
             }
             Err(ReadlineError::Interrupted) => pending.clear(),
@@ -93,8 +106,7 @@ impl Session {
         line: &str,
         settings: &Settings,
     ) -> Result<std::sync::Arc<Program>, CompileError> {
-        let host = run::library(&settings.services);
-        let mut compiler = Compiler::new(&host).with_loader(&settings.loader);
+        let mut compiler = Compiler::new(&settings.host).with_loader(&settings.loader);
         for name in self.variables.keys() {
             compiler = compiler.with_writable(name);
         }

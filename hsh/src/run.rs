@@ -5,11 +5,11 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use hsl::diagnostic::{Diagnostic, Style};
-use hsl::host::{HostSet, Limits, Registry};
+use hsl::host::{HostSet, Limits};
 use hsl::source::SourceMap;
 use hsl::{CompileError, Compiler, Program, Setup, Vm};
 use hsl_std::import::FileLoader;
-use hsl_std::{DEFAULT_FUEL, Outcome, Services, SystemClock, drive};
+use hsl_std::{DEFAULT_FUEL, Outcome, SystemClock, drive};
 
 use crate::settings::Settings;
 
@@ -40,13 +40,15 @@ impl Script {
             text: without_interpreter(text),
         }
     }
-}
 
-/// The functions and classes that scripts see here.
-pub(crate) fn library(services: &Services) -> Arc<HostSet> {
-    let mut registry = Registry::new();
-    hsl_std::register(&mut registry, services);
-    registry.freeze()
+    /// Compiles it with what `host` offers.
+    pub(crate) fn compile(
+        &self,
+        host: &Arc<HostSet>,
+        loader: &FileLoader,
+    ) -> Result<Arc<Program>, CompileError> {
+        Compiler::new(host).with_loader(loader).compile(&self.identity, &self.name, &self.text)
+    }
 }
 
 /// Compiles a script and says what is wrong with it.
@@ -104,9 +106,7 @@ pub(crate) fn report(diagnostic: &Diagnostic, sources: &SourceMap) {
 }
 
 fn compile(script: &Script, settings: &Settings) -> Result<Arc<Program>, CompileError> {
-    let host = library(&settings.services);
-    let compiler = Compiler::new(&host).with_loader(&settings.loader);
-    compiler.compile(&script.identity, &script.name, &script.text)
+    script.compile(&settings.host, &settings.loader)
 }
 
 /// Hides a first line `#!/…/hsh`, which is the shell's; the line itself stays, so that places in

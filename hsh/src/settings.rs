@@ -1,18 +1,25 @@
 //! What the command line and the configuration say together.
 
 use std::collections::HashMap;
-use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use anyhow::{Context, bail};
+use config::startup::Plugin;
+use config::{Node, Running, Startup};
+use hsl::host::{HostSet, Registry};
 use hsl_std::Services;
 use hsl_std::import::FileLoader;
 use hsl_std::keys::{Keys, PkiEntry};
-use hsl_std::services::{LogSink, RootFiles, UuidVersion};
+use hsl_std::services::{
+    BoxFuture, DnsAnswer, DnsQuery, LogSink, Resolver, RootFiles, UuidVersion,
+};
+use indexmap::IndexMap;
+use plugin_host::{PluginHost, Program};
 
 use crate::Arguments;
 use crate::output::Output;
+use crate::stdin::StandardInput;
 
 /// Everything a script runs with.
 pub(crate) struct Settings {
@@ -20,86 +27,135 @@ pub(crate) struct Settings {
     pub(crate) loader: FileLoader,
     /// The embedder's side of the library.
     pub(crate) services: Services,
+    /// The functions and classes that scripts see.
+    pub(crate) host: Arc<HostSet>,
+    /// Native plugins.
+    pub(crate) plugins: PluginHost,
     /// Where `echo` goes.
     pub(crate) output: Output,
 }
 
 impl Settings {
-    /// Reads the configuration that the command line names.
+    /// Reads the configuration that the command line names, and loads plugins.
     ///
     /// A missing startup configuration is an error only when the command line names it.
-    pub(crate) fn load(arguments: &Arguments) -> anyhow::Result<Self> {
-        let startup = load_startup(&arguments.config)?;
-        let mut loader = FileLoader::new().with_free_paths();
-        let mut services = Services { log: Arc::new(StderrLog), ..Services::default() };
+    pub(crate) fn load(arguments: &Arguments, stdin: &mut StandardInput) -> anyhow::Result<Self> {
+        let startup = load_startup(arguments.config.as_deref())?;
+        if arguments.privdrop {
+            let startup = startup.as_ref().context("-P needs a startup configuration")?;
+            script_host::privileges::drop_root(&startup.environment)
+                .context("cannot drop privileges")?;
+        }
         let mut root = std::env::current_dir().context("cannot tell the current directory")?;
+        let mut services = Services {
+            log: Arc::new(StderrLog),
+            ffi: arguments.ffi || startup.as_ref().is_some_and(|startup| startup.scripting.ffi),
+            ..Services::default()
+        };
+        let mut pluginspath = PathBuf::from(DEFAULT_PLUGINS);
         let mut keys = ConfiguredKeys::default();
-        if let Some(startup) = startup {
-            keys.add(&startup.pki, &folder_of(&arguments.config));
-            if let Some(rootpath) = startup.scripting.rootpath {
-                root = rootpath;
+        if let Some(startup) = &startup {
+            let file = arguments.config.as_deref().unwrap_or(Path::new(DEFAULT_CONFIG));
+            keys.add(&startup.pki, &folder_of(file));
+            if let Some(rootpath) = &startup.scripting.rootpath {
+                root.clone_from(rootpath);
             }
             if startup.environment.uuid_version == config::startup::UuidVersion::Time {
                 services.uuid_version = UuidVersion::Time;
             }
+            pluginspath.clone_from(&startup.environment.pluginspath);
         }
         if let Some(rootpath) = &arguments.rootpath {
             root.clone_from(rootpath);
         }
-        if let Some(appconf) = &arguments.appconf {
-            let running = load_running(appconf)?;
-            loader = add_files(loader, &running, &folder_of(appconf));
-            keys.add(running.pki.values(), &folder_of(appconf));
+        let running = load_running(arguments, stdin)?;
+        let no_files = IndexMap::new();
+        let files = running.as_ref().map_or(&no_files, |running| &running.scripting.files);
+        let appconf = arguments.appconf.as_deref().unwrap_or(Path::new("."));
+        let folder = folder_of(appconf);
+        let loader = script_host::script_files(files, Some(&root), &pluginspath, &folder);
+        if let Some(running) = &running {
+            keys.add(running.pki.values(), &folder);
         }
-        services.files = Arc::new(RootFiles::new(&root));
         services.keys = Arc::new(keys);
-        let output = Output::stdout(arguments.binary);
-        Ok(Self { loader: loader.with_root(root), services, output })
+        services.files = Arc::new(RootFiles::new(&root));
+        let servers =
+            running.as_ref().map(|running| running.resolver.servers.clone()).unwrap_or_default();
+        services.resolver = Arc::new(ShellResolver {
+            config: dns::Config { servers, ..dns::Config::default() },
+            resolver: OnceLock::new(),
+        });
+
+        let plugins = load_plugins(arguments, startup.as_ref(), running.as_ref(), &pluginspath)?;
+        let mut registry = Registry::new();
+        hsl_std::register(&mut registry, &services);
+        // A check of the syntax needs the names and nothing that a plugin starts.
+        if arguments.syntax {
+            plugins.register(&mut registry)?;
+        } else {
+            script_host::plugins::start(&plugins, &mut registry, || {})?;
+        }
+        Ok(Self {
+            loader: loader.with_free_paths(),
+            services,
+            host: registry.freeze(),
+            plugins,
+            output: Output::stdout(arguments.binary),
+        })
     }
 }
 
-fn load_startup(path: &Path) -> anyhow::Result<Option<config::Startup>> {
-    if path == Path::new("/dev/null") {
+/// Loads the autoloaded plugins, those of the command line, and those of a configuration that the
+/// command line names. The configuration in its default place is the mail server's: of it only the
+/// settings of plugins that are loaded anyway count, for the others may own files and queues.
+fn load_plugins(
+    arguments: &Arguments,
+    startup: Option<&Startup>,
+    running: Option<&Running>,
+    pluginspath: &Path,
+) -> anyhow::Result<PluginHost> {
+    let configured = startup.map(|startup| startup.plugins.as_slice()).unwrap_or_default();
+    let autoload = pluginspath.join("autoload").join(Program::Hsh.name());
+    let mut listed: Vec<Plugin> = Vec::new();
+    for plugin in configured {
+        let is_wanted = arguments.config.is_some()
+            || arguments.plugin.iter().any(|id| **id == *plugin.id)
+            || autoload.join(format!("{}.so", plugin.id)).exists();
+        if is_wanted {
+            listed.push(plugin.clone());
+        }
+    }
+    for id in &arguments.plugin {
+        if listed.iter().all(|plugin| *plugin.id != **id) {
+            let config = Node::empty_mapping();
+            listed.push(Plugin { id: Arc::from(id.as_str()), path: None, config });
+        }
+    }
+    let block = |id: &str| running.and_then(|running| running.plugins.get(id).cloned());
+    let services = script_host::plugins::services();
+    Ok(script_host::plugins::load(pluginspath, Program::Hsh, &listed, block, services)?)
+}
+
+fn load_startup(path: Option<&Path>) -> anyhow::Result<Option<Startup>> {
+    let named = path.unwrap_or(Path::new(DEFAULT_CONFIG));
+    if named == Path::new("/dev/null") {
         return Ok(None);
     }
-    let text = match std::fs::read_to_string(path) {
+    let text = match std::fs::read_to_string(named) {
         Ok(text) => text,
         Err(error) => {
-            let is_default = path == Path::new(DEFAULT_CONFIG);
-            if is_default && error.kind() == std::io::ErrorKind::NotFound {
+            use std::io::ErrorKind::{NotFound, PermissionDenied};
+            // Who is not the mail server need not be able to read its configuration.
+            if path.is_none() && matches!(error.kind(), NotFound | PermissionDenied) {
                 return Ok(None);
             }
-            return Err(error).with_context(|| format!("cannot read {}", path.display()));
+            return Err(error).with_context(|| format!("cannot read {}", named.display()));
         }
     };
-    match config::load_startup(&text, &path.display().to_string()) {
+    match config::load_startup(&text, &named.display().to_string()) {
         Ok(loaded) => Ok(Some(loaded.config)),
         Err(diagnostics) => bail!(render(&diagnostics, &text)),
     }
-}
-
-fn load_running(path: &Path) -> anyhow::Result<config::Running> {
-    let mut text = String::new();
-    if path.as_os_str() == "-" {
-        std::io::stdin().read_to_string(&mut text).context("cannot read standard input")?;
-    } else {
-        text = std::fs::read_to_string(path)
-            .with_context(|| format!("cannot read {}", path.display()))?;
-    }
-    match config::load_running(&text, &path.display().to_string()) {
-        Ok(loaded) => Ok(loaded.config),
-        Err(diagnostics) => bail!(render(&diagnostics, &text)),
-    }
-}
-
-fn add_files(mut loader: FileLoader, running: &config::Running, folder: &Path) -> FileLoader {
-    for file in running.scripting.files.values() {
-        loader = match &file.source {
-            config::Source::Data(data) => loader.with_data(&file.id, Arc::clone(data)),
-            config::Source::Path(path) => loader.with_path(&file.id, absolute(folder, path)),
-        };
-    }
-    loader
 }
 
 fn folder_of(path: &Path) -> PathBuf {
@@ -152,6 +208,23 @@ fn absolute(folder: &Path, path: &Path) -> PathBuf {
     folder.join(path)
 }
 
+fn load_running(
+    arguments: &Arguments,
+    stdin: &mut StandardInput,
+) -> anyhow::Result<Option<Running>> {
+    let Some(path) = &arguments.appconf else { return Ok(None) };
+    let text = if path.as_os_str() == "-" {
+        let is_script = arguments.script.as_ref().is_some_and(|script| script.as_os_str() == "-");
+        stdin.configuration(is_script)?
+    } else {
+        std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?
+    };
+    match config::load_running(&text, &path.display().to_string()) {
+        Ok(loaded) => Ok(Some(loaded.config)),
+        Err(diagnostics) => bail!(render(&diagnostics, &text)),
+    }
+}
+
 fn render(diagnostics: &[config::Diagnostic], text: &str) -> String {
     diagnostics.iter().map(|diagnostic| diagnostic.render(text)).collect::<Vec<_>>().join("\n")
 }
@@ -165,5 +238,33 @@ impl LogSink for StderrLog {
     }
 }
 
+/// Asks name servers; made when the first question comes, for most scripts ask none.
+struct ShellResolver {
+    config: dns::Config,
+    resolver: OnceLock<Option<dns::Resolver>>,
+}
+
+impl Resolver for ShellResolver {
+    fn query(&self, query: DnsQuery) -> BoxFuture<DnsAnswer> {
+        let make = || match dns::Resolver::new(self.config.clone()) {
+            Ok(resolver) => Some(resolver),
+            Err(error) => {
+                eprintln!("hsh: there is no resolver: {error}");
+                None
+            }
+        };
+        let resolver = self.resolver.get_or_init(make).clone();
+        Box::pin(async move {
+            match resolver {
+                Some(resolver) => script_host::ask(&resolver, query).await,
+                None => DnsAnswer { result: Err("TRY_AGAIN".to_owned()), dnssec: false },
+            }
+        })
+    }
+}
+
 /// Where the packages put the startup configuration.
-pub(crate) const DEFAULT_CONFIG: &str = "/etc/halon/smtpd.yaml";
+const DEFAULT_CONFIG: &str = "/etc/halon/smtpd.yaml";
+
+/// Where the packages put plugins.
+const DEFAULT_PLUGINS: &str = "/opt/halon/plugins";

@@ -105,7 +105,8 @@ fn a_configuration_that_is_named_and_missing_is_an_error() {
 
 #[test]
 fn functions_are_listed_as_json() {
-    let output = Command::new(env!("CARGO_BIN_EXE_hsh")).arg("--json-functions").output().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let output = hsh(folder.path()).arg("--json-functions").output().unwrap();
     let listed = text(&output.stdout);
     assert!(listed.contains("\"name\": \"array_sort\"") && listed.contains("\"name\": \"File\""));
 }
@@ -131,4 +132,175 @@ fn keys_of_the_configuration_are_named_by_their_id() {
     std::fs::write(folder.path().join("t.hsl"), script).unwrap();
     let output = hsh(folder.path()).args(["-A", "app.yaml", "t.hsl"]).output().unwrap();
     assert_eq!(text(&output.stdout), "256\ntrue\ntrue\n", "{}", text(&output.stderr));
+}
+
+#[test]
+fn a_script_and_a_configuration_share_standard_input_in_either_order() {
+    let configuration = "version: \"5.6\"\nscripting:\n  files:\n    - id: a.hsl\n      \
+                         data: 'function a() { return 8; }'\n";
+    let script = "import { a } from \"a.hsl\";\necho a();\n";
+    for (first, second) in [(script, configuration), (configuration, script)] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut child = hsh(folder.path())
+            .args(["-A", "-", "-"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // The stream stays open, as debuggers leave it.
+        let mut stdin = child.stdin.take().unwrap();
+        stdin.write_all(format!("{first}\x04{second}\x04").as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        drop(stdin);
+        assert_eq!(text(&output.stdout), "8\n");
+    }
+}
+
+#[test]
+fn lines_at_the_prompt_share_variables_and_are_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let history = folder.path().join("history");
+    let mut child = hsh(folder.path())
+        .env("HSH_HISTORY", &history)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = b"$a = 20;\nfunction f($x) {\nreturn $x + 1;\n}\nf($a) * 2\n";
+    child.stdin.take().unwrap().write_all(lines).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(text(&output.stdout).ends_with("42\n"), "{}", text(&output.stdout));
+    assert!(std::fs::read_to_string(history).unwrap().contains("$a = 20;\nfunction f($x) {\n"));
+}
+
+/// A C plugin with one function, as a file `upper.so` in `folder`.
+fn build_plugin(folder: &Path) {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let status = Command::new("gcc")
+        .args(["-fPIC", "-shared", "-I"])
+        .arg(root.join("include"))
+        .arg("-o")
+        .arg(folder.join("upper.so"))
+        .arg(root.join("packaging/examples/plugins/upper-c/upper.c"))
+        .status()
+        .unwrap();
+    assert!(status.success());
+}
+
+#[test]
+fn plugins_come_from_the_option_the_configuration_and_the_autoload_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    build_plugin(path);
+    let configuration = |more: &str| {
+        let text = format!(
+            "version: \"5.6\"\nservers: []\nenvironment:\n  pluginspath: {}\n{more}",
+            path.display()
+        );
+        std::fs::write(path.join("hsh.yaml"), text).unwrap();
+    };
+    std::fs::write(
+        path.join("t.hsl"),
+        "import { upper } from \"extras://upper\";\necho upper(\"abc\");",
+    )
+    .unwrap();
+    let run = |options: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hsh"));
+        let output = command
+            .current_dir(path)
+            .args(["-c", "hsh.yaml"])
+            .args(options)
+            .arg("t.hsl")
+            .output()
+            .unwrap();
+        (output.status.code(), text(&output.stdout) + &text(&output.stderr))
+    };
+    configuration("");
+    assert_eq!(run(&[]).0, Some(1), "without the plugin");
+    assert_eq!(run(&["-p", "upper"]), (Some(0), "ABC\n".to_owned()));
+    assert_eq!(run(&["-p", "upper", "-s"]), (Some(0), String::new()));
+    let (code, message) = run(&["-p", "missing"]);
+    assert_eq!(code, Some(3));
+    assert!(message.contains("missing"), "{message}");
+    configuration("plugins:\n  - id: upper\n");
+    assert_eq!(run(&[]), (Some(0), "ABC\n".to_owned()));
+    assert_eq!(run(&["-p", "upper"]), (Some(0), "ABC\n".to_owned()), "loaded once");
+    configuration("");
+    std::fs::create_dir_all(path.join("autoload/hsh")).unwrap();
+    std::os::unix::fs::symlink("../../upper.so", path.join("autoload/hsh/upper.so")).unwrap();
+    assert_eq!(run(&[]), (Some(0), "ABC\n".to_owned()));
+}
+
+#[test]
+fn script_modules_of_plugins_are_imported_by_their_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    std::fs::create_dir_all(path.join("hsl/greet")).unwrap();
+    std::fs::write(
+        path.join("hsl/greet/main.hsl"),
+        "import { name } from \"./name.hsl\";\nfunction greet() { return \"hello \" . name(); }",
+    )
+    .unwrap();
+    std::fs::write(path.join("hsl/greet/name.hsl"), "function name() { return \"you\"; }").unwrap();
+    std::fs::write(
+        path.join("hsh.yaml"),
+        format!("version: \"5.6\"\nservers: []\nenvironment:\n  pluginspath: {}\n", path.display()),
+    )
+    .unwrap();
+    std::fs::write(path.join("t.hsl"), "import { greet } from \"extras://greet\";\necho greet();")
+        .unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_hsh"))
+        .current_dir(path)
+        .args(["-c", "hsh.yaml", "t.hsl"])
+        .output()
+        .unwrap();
+    assert_eq!(text(&output.stdout) + &text(&output.stderr), "hello you\n");
+}
+
+#[test]
+fn a_folder_of_tests_passes_or_names_what_failed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    let write = |name: &str, text: &str| {
+        let file = path.join("tests").join(name);
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(file, text).unwrap();
+    };
+    write("_lib/double.hsl", "function double($x) { return $x * 2; }");
+    write("a.hsl", "//> 42\nimport { double } from \"./_lib/double.hsl\";\necho double(21);");
+    write("b/quiet.hsl", "echo \"nobody compares this\";");
+    write("b/error.hsl", "//! on purpose\nthrow \"on purpose\";");
+    write(
+        "dns.hsl",
+        "//@ example.org MX 10 mx.example.org\n//> mx.example.org\n//> true\n\
+         echo dns_query(\"example.org\", [\"type\" => \"mx\"])[\"result\"][0];\n\
+         echo dns_query(\"side.example\", [\"type\" => \"A\"])[\"result\"] == [\"192.0.2.7\"];",
+    );
+    write("dns.zone", "# beside the script\nside.example A 192.0.2.7\n");
+    write("sleep.hsl", "//> true\n$t = time();\nsleep(3600);\necho time() - $t >= 3600;");
+    let run = || hsh(path).args(["--test", "tests"]).output().unwrap();
+    let output = run();
+    assert_eq!(
+        text(&output.stdout),
+        "ok   - a.hsl\nok   - b/error.hsl\nok   - b/quiet.hsl\nok   - dns.hsl\nok   - sleep.hsl\n\
+         5 passed, 0 failed\n"
+    );
+    assert_eq!(output.status.code(), Some(0));
+
+    write("b/error.hsl", "//! on purpose\necho 1;");
+    write("a.hsl", "//> 42\n//> 43\necho 42;\necho 44;");
+    write("dns.hsl", "throw \"uncaught\";");
+    write("sleep.hsl", "echo (;");
+    let output = run();
+    let printed = text(&output.stdout);
+    assert!(printed.ends_with("1 passed, 4 failed\n"), "{printed}");
+    for part in ["- 43", "+ 44", "no error, should be: on purpose", "uncaught", "sleep.hsl:1"] {
+        assert!(printed.contains(part), "{part} in {printed}");
+    }
+    assert_eq!(output.status.code(), Some(1));
+
+    std::fs::create_dir(path.join("empty")).unwrap();
+    let output = hsh(path).args(["--test", "empty"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("there are no tests"));
 }

@@ -58,6 +58,45 @@ pub fn library_documents() -> [(&'static str, String); 2] {
     ]
 }
 
+/// What scripts of each hook may name beside the standard library, in the form of
+/// `crates/script-host/hooks.txt`.
+#[must_use]
+pub fn hook_words() -> String {
+    let common = library().freeze();
+    let services = services::standard_library(&CoreSlot::default());
+    let mut standard = Registry::new();
+    hsl_std::register(&mut standard, &services);
+    let standard = standard.freeze();
+    let sets = HookSets::new(&common, &services);
+    let mut lines = vec!["hook *".to_owned(), "variable arguments".to_owned()];
+    let of_server = common.functions().filter(|f| standard.function(f.name()).is_none());
+    lines.extend(of_server.map(|function| format!("function {}", plain_text(function))));
+    for kind in HookKind::ALL {
+        lines.push(format!("hook {}", kind.name()));
+        let own = kind.variables().iter().filter(|name| **name != "arguments");
+        lines.extend(own.map(|name| format!("variable {name}")));
+        let set = sets.set(kind);
+        let own = set.functions().filter(|f| common.function(f.name()).is_none());
+        lines.extend(own.map(|function| format!("function {}", plain_text(function))));
+        let names = set.classes().map(|class| String::from_utf8_lossy(class.name()).into_owned());
+        let own = names.filter(|name| common.class(name).is_none());
+        lines.extend(own.map(|name| format!("class {name}")));
+    }
+    lines.join("\n") + "\n"
+}
+
+/// A signature that can be registered again: without the values of defaults.
+fn plain_text(function: &hsl::host::NativeFunction) -> String {
+    let signature = function.signature();
+    let parameter = |parameter: &hsl::host::Parameter| {
+        let rest = if parameter.is_rest { "..." } else { "" };
+        let default = if parameter.is_optional && !parameter.is_rest { " = none" } else { "" };
+        format!("{} {rest}{}{default}", parameter.type_text, parameter.name)
+    };
+    let parameters: Vec<String> = signature.parameters.iter().map(parameter).collect();
+    format!("{}({})", signature.name, parameters.join(", "))
+}
+
 /// The hooks with what is theirs alone.
 #[must_use]
 pub fn hooks() -> Vec<HookRow> {

@@ -20,7 +20,6 @@ use tls_policy::{ClientTls, Identity, RootStore, ServerOptions, ServerTls, SniNa
 use crate::hooks::runner::Hook;
 use crate::hooks::{HookKind, HookSets};
 use crate::queue_service::rule_files;
-use crate::script_files::ScriptFiles;
 use crate::stats::{ServerStats, Stats};
 
 /// A running configuration in use.
@@ -180,7 +179,7 @@ impl Generation {
         let hostname = system_hostname();
         let base = inputs.file.parent().unwrap_or(Path::new("/")).to_path_buf();
         let (identities, keys) = read_pki(&inputs, &base, &mut findings);
-        let files = ScriptFiles::new(
+        let files = script_host::script_files(
             &inputs.running.config.scripting.files,
             inputs.startup.scripting.rootpath.as_deref(),
             inputs.startup.environment.pluginspath.as_path(),
@@ -428,7 +427,7 @@ fn read_pki(inputs: &Inputs<'_>, base: &Path, findings: &mut Vec<String>) -> Pki
 /// # Errors
 ///
 /// Names the file.
-pub(crate) fn read_source(source: &Source, base: &Path) -> Result<Vec<u8>, String> {
+fn read_source(source: &Source, base: &Path) -> Result<Vec<u8>, String> {
     match source {
         Source::Data(data) => Ok(data.to_vec()),
         Source::Path(path) => {

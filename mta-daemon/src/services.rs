@@ -1,14 +1,10 @@
 //! What the standard library of the language needs of the daemon: its resolver, its log, its names.
 
-use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock, Weak};
 
-use dns::{RecordKind, RecordValue, Security};
 use hsl_std::Services;
 use hsl_std::keys::{Keys, PkiEntry};
-use hsl_std::services::{
-    BoxFuture, DnsAnswer, DnsQuery, DnsRecord, LogSink, RecordData, RecordType, Resolver,
-};
+use hsl_std::services::{BoxFuture, DnsAnswer, DnsQuery, LogSink, Resolver};
 
 use crate::context::Core;
 use crate::outbound::script_client::DaemonClient;
@@ -37,66 +33,13 @@ impl Resolver for DaemonResolver {
     fn query(&self, query: DnsQuery) -> BoxFuture<DnsAnswer> {
         let core = self.0.get().and_then(Weak::upgrade);
         Box::pin(async move {
-            let failed = |code: &str| DnsAnswer { result: Err(code.to_owned()), dnssec: false };
-            let Some(core) = core else { return failed("TRY_AGAIN") };
-            let resolver = core.generation.load().resolver.clone();
-            let kind = kind(query.record);
-            let servers: Vec<SocketAddr> =
-                query.servers.iter().map(|ip| SocketAddr::new(*ip, query.port)).collect();
-            let ask = async {
-                if servers.is_empty() {
-                    resolver.query(&query.host, kind).await
-                } else {
-                    resolver.query_servers(&servers, &query.host, kind).await
-                }
+            let Some(core) = core else {
+                return DnsAnswer { result: Err("TRY_AGAIN".to_owned()), dnssec: false };
             };
-            match tokio::time::timeout(query.timeout, ask).await {
-                Err(_) => failed("TRY_AGAIN"),
-                Ok(Err(error)) => failed(error.code()),
-                Ok(Ok(answer)) => DnsAnswer {
-                    dnssec: answer.security == Security::Secure,
-                    result: Ok(answer.value.into_iter().filter_map(record).collect()),
-                },
-            }
+            let resolver = core.generation.load().resolver.clone();
+            script_host::ask(&resolver, query).await
         })
     }
-}
-
-const fn kind(record: RecordType) -> RecordKind {
-    match record {
-        RecordType::A => RecordKind::A,
-        RecordType::Aaaa => RecordKind::Aaaa,
-        RecordType::Mx => RecordKind::Mx,
-        RecordType::Txt => RecordKind::Txt,
-        RecordType::Cname => RecordKind::Cname,
-        RecordType::Ns => RecordKind::Ns,
-        RecordType::Ptr => RecordKind::Ptr,
-        RecordType::Soa => RecordKind::Soa,
-    }
-}
-
-fn record(record: dns::Record) -> Option<DnsRecord> {
-    let data = match record.value {
-        RecordValue::A(ip) => RecordData::Address(ip.into()),
-        RecordValue::Aaaa(ip) => RecordData::Address(ip.into()),
-        RecordValue::Name(name) => RecordData::Name(name),
-        RecordValue::Mx { preference, exchange } => RecordData::Mx { preference, exchange },
-        RecordValue::Txt(text) => RecordData::Txt(text),
-        RecordValue::Soa { primary, mailbox, serial, refresh, retry, expire, minimum } => {
-            let seconds = |n: i32| u32::try_from(n).unwrap_or(0);
-            RecordData::Soa {
-                mname: primary,
-                rname: mailbox,
-                serial,
-                refresh: seconds(refresh),
-                retry: seconds(retry),
-                expire: seconds(expire),
-                minimum,
-            }
-        }
-        RecordValue::Tlsa { .. } => return None,
-    };
-    Some(DnsRecord { ttl: record.ttl, data })
 }
 
 /// Keys and certificates of the configuration in force.

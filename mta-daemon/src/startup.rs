@@ -11,7 +11,9 @@ use config::startup::{Corrupt, ServerKind};
 use config::{Loaded, Running, Startup};
 use hsl::host::Registry;
 use mta_types::Timestamp;
+use plugin_host::LoadError;
 use queue::Queue;
+use script_host::privileges;
 use spool::{MinFree, Platform, Spool};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -27,9 +29,9 @@ use crate::ids::IdSource;
 use crate::inbound::listener;
 use crate::outbound::pool::Pool;
 use crate::queue_service::rule_files::{self, DeliveryRules};
-use crate::queue_service::{QueueService, codec, pickup};
+use crate::queue_service::{QueueService, pickup};
 use crate::stats::Stats;
-use crate::{plugins, privileges, reload, services, time};
+use crate::{plugins, reload, services, time};
 
 /// How to start.
 #[derive(Clone, Debug)]
@@ -76,7 +78,7 @@ pub enum StartError {
     },
     /// A plugin cannot be loaded, is of another version, or refused to start.
     #[error("{0}")]
-    Plugin(#[from] plugin_host::LoadError),
+    Plugin(#[from] LoadError),
     /// The spool cannot be used.
     #[error("spool: {0}")]
     Spool(#[from] spool::OpenError),
@@ -99,8 +101,7 @@ pub async fn check(options: &Options) -> Result<(), GenerationError> {
     let loaded = read_startup(&options.config)?;
     let startup = &loaded.config;
     let slot = services::CoreSlot::default();
-    let refused =
-        |error: plugin_host::LoadError| GenerationError { findings: vec![error.to_string()] };
+    let refused = |error: LoadError| GenerationError { findings: vec![error.to_string()] };
     // Names are needed to compile scripts; nothing is initialised, so nothing starts.
     let plugins = plugins::load(startup, None, None).map_err(refused)?;
     let mut registry = library(&slot);
@@ -342,12 +343,12 @@ fn recover(queue: &mut Queue, found: &spool::Recovered<'_>, now: Timestamp) {
     let damaged = |error: &dyn std::fmt::Display| {
         tracing::error!(transaction = %id, %error, "spool.damaged");
     };
-    let transaction = match codec::decode_transaction(id, found.metadata, found.body_len) {
+    let transaction = match queue_records::decode_transaction(id, found.metadata, found.body_len) {
         Ok(transaction) => transaction,
         Err(error) => return damaged(&error),
     };
     for row in found.rows {
-        match codec::decode_row(&transaction, row.queue, row.row, row.state) {
+        match queue_records::decode_row(&transaction, row.queue, row.row, row.state) {
             Ok(row) => {
                 if let Err(error) = queue.insert(row, now) {
                     damaged(&error);

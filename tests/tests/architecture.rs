@@ -20,6 +20,8 @@ const STOREYS: &[(&str, u8)] = &[
     ("dns", 2),
     ("hsl-std", 2),
     ("plugin-host", 2),
+    ("queue-records", 2),
+    ("script-host", 2),
     ("spool", 2),
     ("telemetry", 2),
     ("tls-policy", 2),
@@ -27,11 +29,19 @@ const STOREYS: &[(&str, u8)] = &[
     ("hsh", 3),
     ("mta-admin", 3),
     ("mta-daemon", 3),
+    ("mta-utils", 3),
 ];
 
 /// Adapters that may know another adapter.
-const SIDEWAYS: &[(&str, &str)] =
-    &[("tls-policy", "dns"), ("hsl-std", "dns"), ("hsl-std", "tls-policy")];
+const SIDEWAYS: &[(&str, &str)] = &[
+    ("tls-policy", "dns"),
+    ("hsl-std", "dns"),
+    ("hsl-std", "tls-policy"),
+    ("queue-records", "spool"),
+    ("script-host", "dns"),
+    ("script-host", "hsl-std"),
+    ("script-host", "plugin-host"),
+];
 
 /// Rooms that anybody may use in tests, and nobody otherwise.
 const BESIDE: &[&str] = &["testkit", "system-tests", "abi-host"];

@@ -38,6 +38,17 @@ fn the_documents_for_editors_are_printed_from_the_registrations() {
     }
 }
 
+#[test]
+fn the_words_of_hooks_are_printed_from_the_tables() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/script-host/hooks.txt");
+    let printed = mta_daemon::compatibility::hook_words();
+    if std::env::var_os("UPDATE_COMPATIBILITY").is_some() {
+        std::fs::write(&path, &printed).expect("the words can be written");
+    }
+    let stored = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(stored == printed, "{path:?} is out of date; run with UPDATE_COMPATIBILITY=1");
+}
+
 fn page() -> String {
     let mut out = String::from(INTRODUCTION);
     commands(&mut out);

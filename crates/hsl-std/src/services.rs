@@ -44,6 +44,8 @@ pub struct Services {
     pub uuid_version: UuidVersion,
     /// The zone of local time.
     pub time_zone: TimeZone,
+    /// Whether scripts may call foreign functions: `scripting.ffi`, `hsh --ffi`.
+    pub ffi: bool,
 }
 
 impl Default for Services {
@@ -61,6 +63,7 @@ impl Default for Services {
             hostname: name,
             uuid_version: UuidVersion::default(),
             time_zone: TimeZone::system(),
+            ffi: false,
         }
     }
 }

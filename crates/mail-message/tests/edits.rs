@@ -22,6 +22,17 @@ fn plain() -> WriteOptions {
 }
 
 #[test]
+fn a_field_does_not_run_into_an_mbox_line_that_nothing_ends() {
+    let mut m = message("From x");
+    m.add_header(TOP, b"X", b"one", plain()).unwrap();
+    m.set_header(TOP, b"Y", b"two", None, plain()).unwrap();
+    assert_eq!(written(&m), "From x\r\nX: one\r\nY: two\r\n");
+    let mut m = message("From x");
+    m.set_header(TOP, b"Y", b"two", None, plain()).unwrap();
+    assert_eq!(written(&m), "From x\r\nY: two\r\n");
+}
+
+#[test]
 fn header_changes_touch_their_fields_only() {
     let text = "A: 1\r\nSubject:  odd \r\n\tfolding\r\nB : 2\r\nA: 3\r\n\r\nbody\r\n";
     let mut m = message(text);

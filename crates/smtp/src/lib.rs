@@ -17,7 +17,6 @@ pub mod client;
 pub mod command;
 pub mod data;
 pub mod extensions;
-pub mod fuzzing;
 pub mod line;
 pub mod parameters;
 pub mod path;

@@ -33,6 +33,7 @@ mod shared;
 mod simulation;
 mod space;
 mod spool;
+mod view;
 
 pub use body::BodyReader;
 pub use completion::Completion;
@@ -44,3 +45,4 @@ pub use message::{
 };
 pub use platform::{Clock, Event, Platform, Random, SystemClock, SystemRandom};
 pub use spool::{LoadReport, Spool, Stats};
+pub use view::View;

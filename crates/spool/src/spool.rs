@@ -64,6 +64,12 @@ impl Spool {
         Ok((Self { inner: Arc::new(Inner { shared, threads }) }, report))
     }
 
+    /// Opens the spool without threads, for reading: what is committed or changed never happens.
+    pub(crate) fn open_idle(config: Config, platform: Platform) -> Result<Self, OpenError> {
+        let (shared, _) = open_shared(config, platform, &mut |_| {})?;
+        Ok(Self { inner: Arc::new(Inner { shared, threads: None }) })
+    }
+
     /// Opens the spool without threads: tests call the committer and the others step by step.
     #[cfg(test)]
     pub(crate) fn open_stepped(

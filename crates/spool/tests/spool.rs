@@ -13,7 +13,7 @@ use spool::disk::real::RealDisk;
 use spool::disk::sim::{Faults, SimDisk, SimRandom};
 use spool::{
     Body, Commit, CommitError, Config, Corrupt, Durability, Event, MinFree, NewRow, OpenError,
-    Platform, ReadError, Spool, SystemClock, hqf,
+    Platform, ReadError, Spool, SystemClock, View, hqf,
 };
 
 type Events = Arc<Mutex<Vec<Event>>>;
@@ -72,6 +72,42 @@ fn octets(len: usize, seed: u64) -> Bytes {
 
 fn body(len: usize, seed: u64) -> Body {
     Body::from_pieces(vec![octets(len, seed)])
+}
+
+#[test]
+fn a_view_reads_a_spool_in_use_and_changes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let events = Events::default();
+    let (spool, _) = open(small(dir.path()), platform(&events));
+    spool.commit(message(1, 2, body(100, 1))).wait().unwrap();
+    spool.commit(message(2, 1, body(40_000, 2))).wait().unwrap();
+    let row = MessageId { transaction: id(1), queue: QueueId(1) };
+    spool.end(row, Durability::Awaited).wait().unwrap();
+    let files = || {
+        let mut out = Vec::new();
+        for folder in ["log", "bodies"] {
+            for entry in std::fs::read_dir(dir.path().join(folder)).unwrap() {
+                let entry = entry.unwrap();
+                out.push((entry.path(), std::fs::read(entry.path()).unwrap()));
+            }
+        }
+        out.sort();
+        out
+    };
+    let before = files();
+    let view = View::open(dir.path()).unwrap();
+    assert_eq!(view.read_message(id(1)).unwrap().rows.len(), 1);
+    assert_eq!(view.read_message(id(2)).unwrap().rows.len(), 1);
+    let mut octets_read = Vec::new();
+    view.read_body(id(2)).unwrap().read_to_end(&mut octets_read).unwrap();
+    assert_eq!(octets_read, octets(40_000, 2));
+    assert!(matches!(view.read_message(id(3)), Err(ReadError::Unknown { .. })));
+    drop(view);
+    assert_eq!(files(), before);
+    spool.commit(message(3, 1, body(10, 3))).wait().unwrap();
+    spool.close().unwrap();
+    let none = View::open(&dir.path().join("none"));
+    assert!(matches!(none, Err(OpenError::Path { .. })));
 }
 
 #[test]

@@ -28,9 +28,9 @@ use hsl::Compiler;
 use hsl::diagnostic::Style;
 use hsl::host::{HostSet, Registry};
 use hsl_std::Services;
+use hsl_std::import::FileLoader;
 
 use crate::hooks::runner::Hook;
-use crate::script_files::ScriptFiles;
 
 /// The entry points.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -133,7 +133,7 @@ impl HookSets {
         kind: HookKind,
         id: Option<&str>,
         text: &str,
-        files: &ScriptFiles,
+        files: &FileLoader,
     ) -> Result<Hook, String> {
         let name = match id {
             Some(id) => format!("{}/{id}", kind.name()),

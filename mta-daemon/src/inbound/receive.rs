@@ -16,7 +16,6 @@ use crate::hooks;
 use crate::inbound::connection::Connection;
 use crate::inbound::content::{self, Variant};
 use crate::inbound::facts::{Facts, TransactionFacts};
-use crate::queue_service::codec;
 use crate::time;
 
 /// A message that comes in.
@@ -421,12 +420,12 @@ fn prepare(submission: Submission<'_>) -> (Commit, Fresh) {
     let pieces = submission.body.memory_pieces();
     let commit = Commit {
         transaction: id,
-        metadata: codec::encode_transaction(&transaction),
+        metadata: queue_records::encode_transaction(&transaction),
         rows: rows
             .iter()
             .map(|row| NewRow {
                 queue: row.queue,
-                row: codec::encode_row(row),
+                row: queue_records::encode_row(row),
                 state: Box::default(),
             })
             .collect(),

@@ -7,7 +7,6 @@
 //! [`bodies`] keeps fresh messages in memory until their first attempt.
 
 pub(crate) mod bodies;
-pub(crate) mod codec;
 pub(crate) mod persist;
 pub(crate) mod pickup;
 pub(crate) mod prepare;

@@ -9,7 +9,6 @@ use queue::change::QueueChange;
 use spool::{CommitError, Completion, Durability};
 
 use crate::context::Core;
-use crate::queue_service::codec;
 
 /// Hands changes to the spool. The queue's lock is held by the caller, so that two decisions about
 /// a row cannot overtake each other; the spool only takes them into memory here.
@@ -25,13 +24,17 @@ pub(crate) fn write(
         completions.push(match change {
             QueueChange::Ended { .. } => core.spool.end(id, durability),
             QueueChange::Copied { .. } => match queue.view(id) {
-                Some(row) => core.spool.add(id, codec::encode_state(&row.to_message()), durability),
+                Some(row) => {
+                    core.spool.add(id, queue_records::encode_state(&row.to_message()), durability)
+                }
                 None => continue,
             },
             QueueChange::Placed { .. } | QueueChange::Rewritten { .. } => match queue.view(id) {
-                Some(row) => {
-                    core.spool.change(id, codec::encode_state(&row.to_message()), durability)
-                }
+                Some(row) => core.spool.change(
+                    id,
+                    queue_records::encode_state(&row.to_message()),
+                    durability,
+                ),
                 // A later change in the same list ended it.
                 None => continue,
             },

@@ -1,8 +1,9 @@
-//! Where `include` and `import` find files: the configuration's files, and a directory on disk.
+//! Where `include` and `import` find files: the configuration's files, a directory on disk, and the
+//! script modules of plugins (`extras://`).
 //!
 //! A file has one identity however it is written: `file:<id>` for a configured file, `path:<path>`
 //! for one on disk. Paths that begin with `./` or `../` are relative to the importing file, of
-//! either kind; they may not leave the configured files, or the root directory, they started in.
+//! any kind; they may not leave the configured files, or the directory, they started in.
 
 use std::collections::HashMap;
 use std::path::{Component, Path, PathBuf};
@@ -18,6 +19,8 @@ use crate::services::RootFiles;
 pub struct FileLoader {
     files: HashMap<String, Source>,
     root: Option<RootFiles>,
+    /// The directory of `extras://`.
+    extras: Option<PathBuf>,
     /// Whether files on disk may name neighbours outside of the root, as in a shell.
     free_paths: bool,
 }
@@ -62,6 +65,14 @@ impl FileLoader {
         self
     }
 
+    /// Sets the directory of `extras://`, the `hsl` in that of the plugins.
+    #[must_use]
+    pub fn with_extras(mut self, folder: impl Into<PathBuf>) -> Self {
+        let folder = folder.into();
+        self.extras = Some(folder.canonicalize().unwrap_or(folder));
+        self
+    }
+
     /// Lets files on disk name their neighbours, with or without `./`, wherever they are. For
     /// programs that run with the rights of who started them.
     #[must_use]
@@ -79,6 +90,11 @@ impl FileLoader {
         if path.starts_with("file://") {
             let found = self.root.as_ref()?.path(path.as_bytes())?;
             return on_disk(found).map(Place::Disk);
+        }
+        if let Some(rest) = path.strip_prefix("extras://") {
+            let folder = self.extras.as_ref()?;
+            let found = normalize(folder, Path::new(rest.trim_start_matches('/')))?;
+            return on_disk(found.starts_with(folder).then_some(found)?).map(Place::Disk);
         }
         if path.starts_with("./") || path.starts_with("../") {
             return self.find_relative(path, importer);
@@ -99,7 +115,8 @@ impl FileLoader {
         let found = if self.free_paths {
             folder.join(path)
         } else {
-            normalize(folder, Path::new(path)).filter(|found| self.is_below_root(found))?
+            let home = self.home_of(importer)?;
+            normalize(folder, Path::new(path)).filter(|found| found.starts_with(home))?
         };
         on_disk(found).map(Place::Disk)
     }
@@ -112,8 +129,21 @@ impl FileLoader {
             .map(|id| Place::Configured(id.to_owned()))
     }
 
-    fn is_below_root(&self, path: &Path) -> bool {
-        self.root.as_ref().is_some_and(|root| path.starts_with(root.root()))
+    /// The directory that a file on disk belongs to and whose neighbours it may name.
+    fn home_of(&self, path: &Path) -> Option<&Path> {
+        let root = self.root.as_ref().map(RootFiles::root);
+        [root, self.extras.as_deref()].into_iter().flatten().find(|home| path.starts_with(home))
+    }
+
+    /// Says why a path leads nowhere.
+    fn missing(&self, path: &str) -> String {
+        let unset = |what: &str| format!("{what} is not set, so there are no files to reach");
+        match path.split_once("://") {
+            Some(("file", _)) if self.root.is_none() => unset("scripting.rootpath"),
+            Some(("extras", _)) if self.extras.is_none() => unset("environment.pluginspath"),
+            Some(("extras", _)) => "there is no such plugin and no such module".to_owned(),
+            _ => "there is no such file".to_owned(),
+        }
     }
 
     fn read(&self, place: &Place) -> Result<Vec<u8>, String> {
@@ -143,7 +173,7 @@ impl ModuleLoader for FileLoader {
             }
             ImportKind::Include | ImportKind::Module => (None, path),
         };
-        let place = self.find(bare, request.importer).ok_or("there is no such file")?;
+        let place = self.find(bare, request.importer).ok_or_else(|| self.missing(bare))?;
         let content = self.read(&place)?;
         if let Some(kind) = kind {
             return decode(kind, &content, request.options).map(Loaded::Data);
@@ -241,6 +271,17 @@ mod tests {
         assert!(!found(&bound, "../../outside.hsl"));
         assert!(!found(&bound, "file://../outside.hsl"));
         assert!(!found(&bound, "a.hsl"));
+        std::fs::create_dir_all(base.join("hsl/tool")).unwrap();
+        std::fs::write(base.join("hsl/tool/main.hsl"), "").unwrap();
+        std::fs::write(base.join("hsl/tool/part.hsl"), "").unwrap();
+        assert!(!found(&bound, "extras://tool"));
+        let extras = bound.with_extras(base.join("hsl"));
+        assert!(found(&extras, "extras://tool"));
+        assert!(!found(&extras, "extras://../outside.hsl"));
+        let module = FileLoader::identity_of(&base.join("hsl/tool/main.hsl"));
+        let beside = |path: &str| load(&extras, path, &module, ImportKind::Module).is_some();
+        assert!(beside("./part.hsl"));
+        assert!(!beside("../../root/a.hsl"), "from a plugin into the scripts");
         let free = FileLoader::new().with_free_paths();
         assert!(found(&free, "../../outside.hsl"));
         assert!(found(&free, "main.hsl"));

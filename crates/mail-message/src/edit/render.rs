@@ -242,7 +242,13 @@ impl Renderer<'_> {
         }
         let start = view.start;
         let fields = view.header.fields_range();
-        let top: Vec<&[u8]> = header.top.iter().rev().map(|field| &*field.raw).collect();
+        let mut top: Vec<&[u8]> = header.top.iter().rev().map(|field| &*field.raw).collect();
+        let before = view.text.get(..fields.start).unwrap_or_default();
+        let is_changed = !top.is_empty() || !header.bottom.is_empty();
+        if !before.is_empty() && !before.ends_with(b"\n") && is_changed {
+            // An mbox line is all there is, and nothing ends it.
+            top.insert(0, line_ending);
+        }
         self.push(start + fields.start..start + fields.start, top.concat());
         for (at, change) in &header.changed {
             let Some(span) = view.header.spans().get(*at) else { continue };

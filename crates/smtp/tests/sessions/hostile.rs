@@ -1,7 +1,8 @@
 //! Whatever a peer sends, nobody panics.
 
 use proptest::prelude::*;
-use smtp::fuzzing::{fuzz_client, fuzz_server};
+
+use crate::targets;
 
 /// Octets that look like a conversation often enough to get somewhere.
 fn client_side() -> impl Strategy<Value = Vec<u8>> {
@@ -81,17 +82,18 @@ proptest! {
 
     #[test]
     fn a_hostile_client_never_panics_the_server(bytes in client_side()) {
-        fuzz_server(&bytes);
+        targets::server(&bytes);
     }
 
     #[test]
     fn a_hostile_server_never_panics_the_client(bytes in server_side()) {
-        fuzz_client(&bytes);
+        targets::client(&bytes);
     }
 
     #[test]
     fn noise_never_panics(bytes: Vec<u8>) {
-        fuzz_server(&bytes);
-        fuzz_client(&bytes);
+        targets::server(&bytes);
+        targets::client(&bytes);
+        targets::data(&bytes);
     }
 }

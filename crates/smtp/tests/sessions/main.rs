@@ -2,7 +2,11 @@
 
 mod both;
 mod client;
+mod corpus;
 mod drive;
 mod hostile;
 mod server;
 mod smuggling;
+
+#[path = "../../../../fuzz/src/smtp.rs"]
+mod targets;

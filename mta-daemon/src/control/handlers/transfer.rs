@@ -22,7 +22,7 @@ use spool::{Body, Commit, Durability, NewRow, hqf};
 use crate::context::Core;
 use crate::control::dispatch::{Answer, ControlError};
 use crate::control::handlers::condition;
-use crate::queue_service::{codec, persist};
+use crate::queue_service::persist;
 use crate::time;
 
 /// One row of a message, or with row 0 all of them, as a file. The row stays queued.
@@ -64,12 +64,12 @@ pub(crate) async fn import(core: &Arc<Core>, request: pb::QueueImportRequest) ->
     core.spool
         .commit(Commit {
             transaction: id,
-            metadata: codec::encode_transaction(&transaction),
+            metadata: queue_records::encode_transaction(&transaction),
             rows: rows
                 .iter()
                 .map(|row| NewRow {
                     queue: row.queue,
-                    row: codec::encode_row(row),
+                    row: queue_records::encode_row(row),
                     state: Box::default(),
                 })
                 .collect(),
@@ -158,14 +158,14 @@ fn read_file(core: &Core, file: &Bytes, reset: &Reset) -> Result<Imported, Contr
     let (stored, body) = hqf::decode(file)?;
     let damaged = || ControlError("the rows of the file cannot be read".into());
     let id = if reset.transactionid { core.ids.next() } else { stored.transaction };
-    let mut transaction =
-        codec::decode_transaction(id, &stored.metadata, stored.body_len).map_err(|_| damaged())?;
+    let mut transaction = queue_records::decode_transaction(id, &stored.metadata, stored.body_len)
+        .map_err(|_| damaged())?;
     if reset.ts {
         transaction = received_now(&transaction);
     }
     let mut rows = Vec::with_capacity(stored.rows.len());
     for row in &stored.rows {
-        let mut row = codec::decode_row(&transaction, row.queue, &row.row, &row.state)
+        let mut row = queue_records::decode_row(&transaction, row.queue, &row.row, &row.state)
             .map_err(|_| damaged())?;
         if reset.retrycount {
             row.retrycount = 0;

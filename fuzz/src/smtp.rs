@@ -1,19 +1,20 @@
-//! Bodies of the fuzz targets: plain functions that must not panic on any input.
+//! What the fuzz targets of `crates/smtp` do with their input.
 //!
-//! They also check what has to hold whatever comes in: events that owe an answer stop the reading,
-//! input is used up, output stays bounded.
+//! Plain functions, so that the corpus also runs as an ordinary test (`crates/smtp/tests/sessions/corpus.rs`).
+//! Nothing may panic, and some things hold whatever comes in: events that owe an answer stop the
+//! reading, input is used up, every recipient has one outcome, content is the same however it is cut.
 
 use std::sync::Arc;
 
 use mta_types::Address;
-
-use crate::client;
-use crate::server::{
+use smtp::client;
+use smtp::data::{Decoder, Encoder, Framing, Piece};
+use smtp::server::{
     AuthAnswer, Config, Event, LineEndings, ProxyAnswer, ReplyParts, Security, Session, Verdict,
 };
 
 /// Feeds a server session; the first octet chooses settings, the rest is the client's side.
-pub fn fuzz_server(bytes: &[u8]) {
+pub(crate) fn server(bytes: &[u8]) {
     let Some((choice, input)) = bytes.split_first() else { return };
     let config = Config {
         line_endings: match choice & 3 {
@@ -24,9 +25,9 @@ pub fn fuzz_server(bytes: &[u8]) {
         proxy_hook: choice & 4 != 0,
         auth_mechanisms: vec!["LOGIN".to_owned(), "PLAIN".to_owned(), "X-RAW".to_owned()],
         protocol: if choice & 8 == 0 {
-            crate::server::Protocol::Smtp
+            smtp::server::Protocol::Smtp
         } else {
-            crate::server::Protocol::Lmtp
+            smtp::server::Protocol::Lmtp
         },
         ..Config::default()
     };
@@ -82,7 +83,7 @@ fn answer(session: &mut Session, event: &Event<'_>, count: u32) {
 }
 
 /// Feeds a client session; the first octet chooses settings, the rest is the server's side.
-pub fn fuzz_client(bytes: &[u8]) {
+pub(crate) fn client(bytes: &[u8]) {
     let Some((choice, input)) = bytes.split_first() else { return };
     let config = client::Config {
         protocol: if choice & 1 == 0 { client::Protocol::Smtp } else { client::Protocol::Lmtp },
@@ -115,6 +116,7 @@ pub fn fuzz_client(bytes: &[u8]) {
                     session.body(b"c", client::More::Last, &mut slices);
                 }
                 client::Event::Closed(_) => return,
+                event => panic!("an event this test does not know: {event:?}"),
             }
         }
         let len = session.output().len();
@@ -138,4 +140,88 @@ fn begin(session: &mut client::Session, begun: &mut u32) {
         size: Some(7),
         ..client::Envelope::default()
     });
+}
+
+/// Takes content off the wire in pieces of a size that the first octet chooses, and at once: both
+/// must see the same. What was accepted can be sent on, and ends nowhere but at its end.
+pub(crate) fn data(bytes: &[u8]) {
+    let Some((choice, input)) = bytes.split_first() else { return };
+    let framing = if choice & 1 == 0 { Framing::Dot } else { Framing::Counted };
+    let policy = match choice & 6 {
+        0 => LineEndings::Fix,
+        2 => LineEndings::RefuseAndClose,
+        _ => LineEndings::Refuse,
+    };
+    let limit = (choice & 8 != 0).then_some(10);
+    let decoder = Decoder::new(framing, policy, limit);
+    let whole = decode(decoder.clone(), input, input.len().max(1));
+    let cut = decode(decoder, input, usize::from(choice >> 4) + 1);
+    let outline = |seen: &Decoded| (seen.is_whole, seen.has_ended, seen.used);
+    assert_eq!(outline(&whole), outline(&cut), "the cuts between reads change what is refused");
+    if !whole.is_whole {
+        // How much of a refused message is seen before the refusal depends on the reads.
+        return;
+    }
+    assert_eq!(whole.content, cut.content, "the cuts between reads change the content");
+    let content = whole.content;
+    let mut encoder = Encoder::new(Framing::Dot);
+    let mut slices = Vec::new();
+    for chunk in content.chunks(usize::from(choice >> 4) + 1) {
+        encoder.encode(chunk, &mut slices);
+    }
+    encoder.finish(&mut slices);
+    let wire = slices.concat();
+    let strict = Decoder::new(Framing::Dot, LineEndings::Refuse, None);
+    let back = decode(strict, &wire, wire.len());
+    assert!(back.has_ended && back.used == wire.len(), "an end of data inside the content");
+    assert!(back.is_whole || content.contains(&0), "the encoder sends what a strict peer refuses");
+}
+
+/// What a decoder made of an input.
+struct Decoded {
+    content: Vec<u8>,
+    /// Whether the policy refused nothing.
+    is_whole: bool,
+    has_ended: bool,
+    /// Octets of the input up to the end of data.
+    used: usize,
+}
+
+fn decode(mut decoder: Decoder, input: &[u8], step: usize) -> Decoded {
+    let mut out = Decoded { content: Vec::new(), is_whole: true, has_ended: false, used: 0 };
+    for chunk in input.chunks(step) {
+        let mut rest = chunk;
+        loop {
+            if !out.is_whole {
+                let (used, has_ended) = decoder.swallow(rest);
+                out.used += used;
+                if has_ended {
+                    out.has_ended = true;
+                    return out;
+                }
+                break;
+            }
+            let (used, piece) = decoder.decode(rest);
+            out.used += used;
+            rest = rest.get(used..).expect("no more used than given");
+            match piece {
+                Some(Piece::Body(body)) => out.content.extend_from_slice(body),
+                Some(Piece::Odd(_)) => out.is_whole = false,
+                Some(Piece::End) => {
+                    out.has_ended = true;
+                    return out;
+                }
+                None => {
+                    assert!(rest.is_empty(), "input is left");
+                    break;
+                }
+            }
+        }
+    }
+    match decoder.finish() {
+        Some(Piece::Body(body)) => out.content.extend_from_slice(body),
+        Some(_) => out.is_whole = false,
+        None => {}
+    }
+    out
 }

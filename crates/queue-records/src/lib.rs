@@ -3,6 +3,7 @@
 //! The tags are those of [`spool::fields::tag`]. A message record holds what all recipients share,
 //! a row record what the row began with, and a state record the row as it is now: the same fields
 //! as a row record plus where it stands, so that the last state alone is enough.
+#![forbid(unsafe_code)]
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use queue::state::State;
 use spool::fields::{Field, FieldError, FieldReader, FieldWriter, tag};
 
 /// What all recipients of a message share, for the spool.
-pub(crate) fn encode_transaction(transaction: &Transaction) -> Box<[u8]> {
+pub fn encode_transaction(transaction: &Transaction) -> Box<[u8]> {
     let mut out = FieldWriter::new();
     out.integer(tag::TS, transaction.ts().as_micros());
     out.octets(tag::SERVERID, transaction.serverid().as_str().as_bytes());
@@ -48,7 +49,11 @@ pub(crate) fn encode_transaction(transaction: &Transaction) -> Box<[u8]> {
 }
 
 /// Reads what [`encode_transaction`] wrote.
-pub(crate) fn decode_transaction(
+///
+/// # Errors
+///
+/// [`FieldError`] for a record that is damaged or not of this kind.
+pub fn decode_transaction(
     id: TransactionId,
     record: &[u8],
     size: u64,
@@ -102,7 +107,7 @@ pub(crate) fn decode_transaction(
 }
 
 /// A new row, for the spool.
-pub(crate) fn encode_row(row: &NewMessage) -> Box<[u8]> {
+pub fn encode_row(row: &NewMessage) -> Box<[u8]> {
     let mut out = FieldWriter::new();
     facts(
         &mut out,
@@ -129,7 +134,7 @@ pub(crate) fn encode_row(row: &NewMessage) -> Box<[u8]> {
 }
 
 /// A row as it stands, for the spool: replaces everything known of it.
-pub(crate) fn encode_state(row: &QueuedMessage) -> Box<[u8]> {
+pub fn encode_state(row: &QueuedMessage) -> Box<[u8]> {
     let mut out = FieldWriter::new();
     let sender = (row.sender != row.transaction.sender()).then_some(&row.sender);
     facts(
@@ -166,7 +171,11 @@ pub(crate) fn encode_state(row: &QueuedMessage) -> Box<[u8]> {
 }
 
 /// Reads a row: its last state when there is one, else what it began with.
-pub(crate) fn decode_row(
+///
+/// # Errors
+///
+/// As [`decode_transaction`].
+pub fn decode_row(
     transaction: &Arc<Transaction>,
     queue: QueueId,
     row: &[u8],

@@ -12,7 +12,7 @@ use nix::unistd::{Gid, Group, Uid, User, initgroups, setgid, setuid};
 /// # Errors
 ///
 /// The system's, when the limit is above what the process may have.
-pub(crate) fn set_limits(environment: &Environment) -> io::Result<()> {
+pub fn set_limits(environment: &Environment) -> io::Result<()> {
     if let Some(wanted) = environment.rlimit_nofile {
         let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
         // Only root may raise the hard limit; others take what there is.
@@ -31,7 +31,7 @@ pub(crate) fn set_limits(environment: &Environment) -> io::Result<()> {
 /// # Errors
 ///
 /// Names the user or group that does not exist, or the step that the system refused.
-pub(crate) fn drop_root(environment: &Environment) -> io::Result<()> {
+pub fn drop_root(environment: &Environment) -> io::Result<()> {
     let Some(target) = &environment.privdrop else { return Ok(()) };
     if !Uid::effective().is_root() {
         return Ok(());
@@ -71,7 +71,7 @@ pub(crate) fn drop_root(environment: &Environment) -> io::Result<()> {
 /// # Errors
 ///
 /// As [`drop_root`].
-pub(crate) fn target_ids(environment: &Environment) -> io::Result<(Option<Uid>, Option<Gid>)> {
+pub fn target_ids(environment: &Environment) -> io::Result<(Option<Uid>, Option<Gid>)> {
     let Some(target) = environment.privdrop.as_ref().filter(|_| Uid::effective().is_root()) else {
         return Ok((None, None));
     };

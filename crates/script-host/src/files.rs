@@ -1,0 +1,68 @@
+//! The files that a configuration gives to scripts, as the library's loader finds them.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use config::Source;
+use config::running::ScriptFile;
+use hsl_std::import::FileLoader;
+use indexmap::IndexMap;
+
+/// A loader of the files in `scripting.files`, of `file://` below `root` and of `extras://` below
+/// the folder of plugins. Relative paths of configured files start at `base`, the folder of the
+/// running configuration.
+///
+/// Files that can be read are read now, once for all scripts, and stay what they are while the
+/// loader lives; a script that wants one of the others is told why there is none.
+pub fn script_files(
+    files: &IndexMap<Arc<str>, ScriptFile>,
+    root: Option<&Path>,
+    plugins: &Path,
+    base: &Path,
+) -> FileLoader {
+    let mut loader = FileLoader::new().with_extras(plugins.join("hsl"));
+    if let Some(root) = root {
+        loader = loader.with_root(root);
+    }
+    for file in files.values() {
+        loader = match &file.source {
+            Source::Data(data) => loader.with_data(&file.id, Arc::clone(data)),
+            Source::Path(path) => {
+                let path = base.join(path);
+                match std::fs::read(&path) {
+                    Ok(data) => loader.with_data(&file.id, Arc::from(data)),
+                    Err(_) => loader.with_path(&file.id, path),
+                }
+            }
+        };
+    }
+    loader
+}
+
+#[cfg(test)]
+mod tests {
+    use hsl::module::{ImportKind, ImportRequest, ModuleLoader};
+
+    use super::*;
+
+    #[test]
+    fn a_configured_file_that_cannot_be_read_is_an_error_of_the_script_that_wants_it() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("b.hsl"), "echo 2;").unwrap();
+        let text = "version: \"5.6\"\nscripting:\n  files:\n    - id: a.hsl\n      data: echo 1;\n    \
+                    - id: b.hsl\n      path: b.hsl\n    - id: c.hsl\n      path: c.hsl\n";
+        let running = config::load_running(text, "smtpd-app.yaml").unwrap().config;
+        let files = &running.scripting.files;
+        let loader = script_files(files, None, Path::new("/nonexistent"), folder.path());
+        std::fs::remove_file(folder.path().join("b.hsl")).unwrap();
+        let load = |path: &str| {
+            let kind = ImportKind::Module;
+            let path = path.as_bytes();
+            loader.load(&ImportRequest { path, importer: "hook:eod/x", kind, options: None })
+        };
+        assert!(load("a.hsl").is_ok());
+        assert!(load("b.hsl").is_ok(), "a generation keeps the files it began with");
+        assert!(load("c.hsl").err().unwrap().contains("No such file"));
+        assert!(load("file://x").err().unwrap().contains("scripting.rootpath is not set"));
+    }
+}

@@ -1,0 +1,16 @@
+//! What the programs that run scripts have in common: where scripts' files are, native plugins, a
+//! resolver for the standard library, dropping privileges, and what the hooks' scripts may name.
+//!
+//! Programs know no other program, and adapters know little of each other: what joins several
+//! adapters and is wanted by more than one program is here.
+#![forbid(unsafe_code)]
+
+mod files;
+mod hooks;
+pub mod plugins;
+pub mod privileges;
+mod resolver;
+
+pub use files::script_files;
+pub use hooks::{HOOKS, HookWords};
+pub use resolver::ask;

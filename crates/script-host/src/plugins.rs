@@ -1,0 +1,77 @@
+//! Native plugins: loaded at start, registered for scripts.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use config::Node;
+use config::startup::Plugin;
+use hsl::Value;
+use hsl::host::Registry;
+use plugin_host::{FileContent, LoadError, PluginHost, Program, Services, ValueServices, specs};
+
+/// What every program offers to plugins: the files of scripts.
+#[must_use]
+pub fn services() -> Services {
+    Services::none().with_values(Arc::new(ScriptValues))
+}
+
+/// Opens the libraries of the plugins listed and of the folder of autoloaded ones, and checks their
+/// versions. `app_config` gives a plugin's block of the running configuration.
+///
+/// # Errors
+///
+/// [`LoadError`] naming the plugin.
+pub fn load(
+    pluginspath: &Path,
+    program: Program,
+    listed: &[Plugin],
+    app_config: impl Fn(&str) -> Option<Arc<Node>>,
+    services: Services,
+) -> Result<PluginHost, LoadError> {
+    PluginHost::load(specs(pluginspath, program, listed, app_config), program, services)
+}
+
+/// Starts the plugins and registers what they offer to scripts. `apply_rules` puts the policies and
+/// suspensions of the configuration in force: after the first initialisation, which may make lists
+/// that they refer to, and before the second, which may add to them.
+///
+/// # Errors
+///
+/// [`LoadError`] naming the plugin that refused.
+pub fn start(
+    host: &PluginHost,
+    registry: &mut Registry,
+    apply_rules: impl FnOnce(),
+) -> Result<(), LoadError> {
+    host.early_init()?;
+    apply_rules();
+    host.init()?;
+    host.register(registry)
+}
+
+/// Recognises the files of scripts.
+struct ScriptValues;
+
+impl ValueServices for ScriptValues {
+    fn file(&self, value: &Value) -> Option<Arc<dyn FileContent>> {
+        let (content, _) = hsl_std::content_of_file(value)?;
+        Some(Arc::new(ScriptFile(content)))
+    }
+}
+
+/// A file of the standard library, as the C door reads it.
+struct ScriptFile(Arc<dyn hsl_std::services::FileContent>);
+
+impl FileContent for ScriptFile {
+    fn len(&self) -> u64 {
+        self.0.len()
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> std::io::Result<usize> {
+        self.0.read_at(offset, buffer)
+    }
+
+    fn path(&self) -> Option<&Path> {
+        None
+    }
+}

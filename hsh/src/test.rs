@@ -1,0 +1,263 @@
+//! Runs the scripts of a folder as tests: their own errors and what their first lines expect.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use hsl::diagnostic::Style;
+use hsl::host::{Clock, Limits, Registry};
+use hsl::{Setup, Vm};
+use hsl_std::services::{BoxFuture, LogSink, Services, Timer};
+use hsl_std::{DEFAULT_FUEL, Outcome, SystemClock, drive};
+use parking_lot::Mutex;
+
+use crate::run::Script;
+use crate::settings::Settings;
+use crate::zone::Zone;
+
+/// Runs every test below `folder`, as many at once as there are processors.
+///
+/// Prints a line for each in the order of their names, and the counts at the end. It is a failure
+/// when there is no test.
+pub(crate) fn run_folder(folder: &Path, settings: &Settings) -> anyhow::Result<ExitCode> {
+    let mut scripts = Vec::new();
+    collect(folder, &mut scripts).with_context(|| format!("cannot read {}", folder.display()))?;
+    if scripts.is_empty() {
+        bail!("there are no tests in {}", folder.display());
+    }
+    scripts.sort();
+    let next = AtomicUsize::new(0);
+    let results: Vec<Mutex<Option<Result<(), String>>>> =
+        scripts.iter().map(|_| Mutex::new(None)).collect();
+    let workers = std::thread::available_parallelism().map_or(1, usize::from).min(scripts.len());
+    std::thread::scope(|scope| {
+        for _ in 0..workers {
+            scope.spawn(|| {
+                loop {
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    let (Some(path), Some(slot)) = (scripts.get(index), results.get(index)) else {
+                        return;
+                    };
+                    *slot.lock() = Some(run_test(path, settings));
+                }
+            });
+        }
+    });
+    let mut failed = 0;
+    for (path, result) in scripts.iter().zip(results) {
+        let name = path.strip_prefix(folder).unwrap_or(path).display();
+        match result.into_inner() {
+            Some(Ok(())) => println!("ok   - {name}"),
+            other => {
+                failed += 1;
+                println!("FAIL - {name}");
+                let reason = other.and_then(Result::err).unwrap_or_default();
+                for line in reason.lines() {
+                    println!("       | {line}");
+                }
+            }
+        }
+    }
+    println!("{} passed, {failed} failed", scripts.len() - failed);
+    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Finds the scripts of a folder and the folders in it.
+fn collect(folder: &Path, scripts: &mut Vec<PathBuf>) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        let path = entry.path();
+        if entry.file_name().as_encoded_bytes().starts_with(b"_")
+            || entry.file_name().as_encoded_bytes().starts_with(b".")
+        {
+            continue;
+        }
+        // Links to folders are not followed: they may lead in a circle.
+        if entry.file_type()?.is_dir() {
+            collect(&path, scripts)?;
+        } else if path.extension().is_some_and(|extension| extension == "hsl") {
+            scripts.push(path);
+        }
+    }
+    Ok(())
+}
+
+/// What the first lines of a script say.
+#[derive(Default)]
+struct Expectation {
+    /// Lines of output; none given, none compared.
+    output: Option<String>,
+    /// Part of the error that ends the script.
+    error: Option<String>,
+    zone: Zone,
+}
+
+impl Expectation {
+    fn read(text: &str, path: &Path) -> Result<Self, String> {
+        let mut out = Self::default();
+        for (index, line) in text.lines().enumerate() {
+            let is_interpreter = index == 0 && line.starts_with("#!");
+            if let Some(line) = line.strip_prefix("//>") {
+                let output = out.output.get_or_insert_default();
+                output.push_str(line.strip_prefix(' ').unwrap_or(line));
+                output.push('\n');
+            } else if let Some(error) = line.strip_prefix("//!") {
+                out.error = Some(error.trim().to_owned());
+            } else if let Some(record) = line.strip_prefix("//@") {
+                out.zone.add(record)?;
+            } else if !line.starts_with("//") && !is_interpreter {
+                break;
+            }
+        }
+        let side = path.with_extension("zone");
+        match std::fs::read_to_string(&side) {
+            Ok(text) => {
+                let lines = text.lines().map(str::trim);
+                for line in lines.filter(|line| !line.is_empty() && !line.starts_with(['#', ';'])) {
+                    out.zone.add(line).map_err(|error| format!("{}: {error}", side.display()))?;
+                }
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(format!("{}: {error}", side.display())),
+        }
+        Ok(out)
+    }
+
+    /// Compares a run with what was expected.
+    fn check(&self, output: &str, error: Option<&str>) -> Result<(), String> {
+        match (&self.error, error) {
+            (None, Some(error)) => return Err(format!("{error}{}", printed(output))),
+            (Some(wanted), None) => return Err(format!("no error, should be: {wanted}")),
+            (Some(wanted), Some(error)) if !error.contains(wanted.as_str()) => {
+                return Err(format!("the error should be: {wanted}\nit is:\n{error}"));
+            }
+            _ => {}
+        }
+        let Some(wanted) = &self.output else { return Ok(()) };
+        if wanted == output {
+            return Ok(());
+        }
+        let mut report = String::from("the output differs (- expected, + printed):\n");
+        let (mut wanted, mut given) = (wanted.lines(), output.lines());
+        loop {
+            match (wanted.next(), given.next()) {
+                (None, None) => return Err(report),
+                (a, b) if a == b => report.push_str(&format!("  {}\n", a.unwrap_or_default())),
+                (a, b) => {
+                    report.extend(a.map(|line| format!("- {line}\n")));
+                    report.extend(b.map(|line| format!("+ {line}\n")));
+                }
+            }
+        }
+    }
+}
+
+fn printed(output: &str) -> String {
+    if output.is_empty() { String::new() } else { format!("\nprinted:\n{output}") }
+}
+
+/// Runs one test; the error says what is wrong.
+fn run_test(path: &Path, settings: &Settings) -> Result<(), String> {
+    let text = std::fs::read(path).map_err(|error| error.to_string())?;
+    let expectation = Expectation::read(&String::from_utf8_lossy(&text), path)?;
+    let output = Arc::new(Mutex::new(Vec::new()));
+    let clock = Arc::new(TestClock::default());
+    let services = Services {
+        timer: Arc::new(TestTimer(Arc::clone(&clock))),
+        resolver: Arc::new(expectation.zone.clone()),
+        log: Arc::new(OutputLog(Arc::clone(&output))),
+        ..settings.services.clone()
+    };
+    let mut registry = Registry::new();
+    hsl_std::register(&mut registry, &services);
+    settings.plugins.register(&mut registry).map_err(|error| error.to_string())?;
+    let host = registry.freeze();
+    let program = match Script::from_file(path, text).compile(&host, &settings.loader) {
+        Ok(program) => program,
+        Err(error) => {
+            let render = |d: &hsl::diagnostic::Diagnostic| d.render(&error.sources, Style::Plain);
+            let rendered: Vec<String> = error.diagnostics.iter().map(render).collect();
+            return expectation.check("", Some(&rendered.join("\n")));
+        }
+    };
+    let echo = Arc::clone(&output);
+    let setup = Setup {
+        limits: Limits::default(),
+        echo: Box::new(move |text: &[u8]| write_line(&echo, text)),
+        clock,
+        ..Setup::default()
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .map_err(|error| format!("cannot start a runtime: {error}"))?;
+    let mut vm = Vm::new(&program, setup);
+    let ending = runtime.block_on(async {
+        tokio::time::timeout(PATIENCE, drive(&mut vm, DEFAULT_FUEL, || {})).await
+    });
+    let error = match ending {
+        Err(_) => Some(format!("the test did not end within {} s", PATIENCE.as_secs())),
+        Ok(Outcome::Failed(error)) => {
+            Some(error.diagnostic().render(error.sources(), Style::Plain).trim_end().to_owned())
+        }
+        Ok(Outcome::Done(_) | Outcome::Exited(_)) => None,
+    };
+    let output = std::mem::take(&mut *output.lock());
+    expectation.check(&String::from_utf8_lossy(&output), error.as_deref())
+}
+
+/// The system's clock, and `sleep` moves it on.
+#[derive(Default)]
+struct TestClock {
+    slept: AtomicU64,
+}
+
+impl TestClock {
+    fn slept(&self) -> Duration {
+        Duration::from_nanos(self.slept.load(Ordering::Relaxed))
+    }
+}
+
+impl Clock for TestClock {
+    fn unix_time(&self) -> Duration {
+        SystemClock.unix_time().saturating_add(self.slept())
+    }
+
+    fn monotonic(&self) -> Duration {
+        SystemClock.monotonic().saturating_add(self.slept())
+    }
+}
+
+struct TestTimer(Arc<TestClock>);
+
+impl Timer for TestTimer {
+    fn sleep(&self, duration: Duration) -> BoxFuture<()> {
+        let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        let add = |slept: u64| Some(slept.saturating_add(nanos));
+        let _ = self.0.slept.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
+        Box::pin(std::future::ready(()))
+    }
+}
+
+/// `syslog` lines are output like others.
+struct OutputLog(Arc<Mutex<Vec<u8>>>);
+
+impl LogSink for OutputLog {
+    fn syslog(&self, _: Option<u8>, severity: u8, message: &[u8]) {
+        let text = format!("syslog <{severity}> {}", String::from_utf8_lossy(message));
+        write_line(&self.0, text.as_bytes());
+    }
+}
+
+fn write_line(output: &Mutex<Vec<u8>>, text: &[u8]) {
+    let mut output = output.lock();
+    output.extend_from_slice(text);
+    output.push(b'\n');
+}
+
+/// Far longer than a test takes.
+const PATIENCE: Duration = Duration::from_secs(60);

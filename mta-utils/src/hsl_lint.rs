@@ -1,0 +1,209 @@
+//! `hsl-lint`: checks one script for an editor.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::{Context, anyhow, bail};
+use clap::Parser;
+use config::Node;
+use hsl::ast::{ImportWhat, StmtKind};
+use hsl::diagnostic::PlainDiagnostic;
+use hsl::host::Registry;
+use hsl::module::{ImportKind, ImportRequest, Loaded, ModuleLoader};
+use hsl::parser::{Limits, parse};
+use hsl::source::SourceMap;
+use hsl::symbol::Interner;
+use hsl::{CompileError, Compiler};
+use hsl_std::import::FileLoader;
+use script_host::HookWords;
+
+/// Checks the syntax of a script.
+///
+/// Standard input is a YAML object: "type" is the hook that the script is for, or empty for a script of no
+/// hook; "data" is the script; "files" is the list of the files it may import, each with "id" and "data",
+/// and "binary" when data is base64.
+///
+/// Exit status: 0 when the script is fine; 1 when it is not, with what is wrong as YAML on standard error:
+/// line, column, message, the file if it is another one, and the path of imports that led there; 2 when
+/// the input cannot be used.
+///
+/// What plugins offer is not known here: whatever a script imports from an extras:// module that is not
+/// installed is taken to be there.
+#[derive(Parser, Debug)]
+#[command(name = "hsl-lint", version)]
+pub struct Arguments {}
+
+/// Runs the program.
+pub fn main() -> ExitCode {
+    let Arguments {} = Arguments::parse();
+    match run() {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("hsl-lint: {error:#}");
+            ExitCode::from(EXIT_INPUT)
+        }
+    }
+}
+
+fn run() -> anyhow::Result<ExitCode> {
+    let mut text = Vec::new();
+    std::io::stdin().read_to_end(&mut text).context("cannot read standard input")?;
+    let input = Input::read(&text)?;
+    let Err(error) = input.check() else { return Ok(ExitCode::SUCCESS) };
+    let finding = error.diagnostics.first().map(|finding| finding.plain(&error.sources));
+    eprint!("{}", yaml(&finding.context("the compiler gave no reason")?));
+    Ok(ExitCode::FAILURE)
+}
+
+/// What an editor asks about.
+struct Input {
+    hook: Option<HookWords>,
+    script: String,
+    files: BTreeMap<String, Arc<[u8]>>,
+}
+
+impl Input {
+    fn read(text: &[u8]) -> anyhow::Result<Self> {
+        let root = config::yaml::parse(text, "standard input").map_err(|errors| {
+            anyhow!("{}", errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
+        })?;
+        let member = |node: &Node, key: &str| {
+            node.member(key).and_then(|node| node.scalar()).map(|value| value.text.to_string())
+        };
+        // Compat: the name of the first key is not documented.
+        let kind = ["type", "hook"].iter().find_map(|key| member(&root, key)).unwrap_or_default();
+        let hook = match kind.as_str() {
+            "" | "plain" | "file" | "module" => None,
+            name => Some(HookWords::of(name).with_context(|| format!("there is no hook {name}"))?),
+        };
+        let script = member(&root, "data").context("there is no \"data\"")?;
+        let mut files = BTreeMap::new();
+        for file in root.member("files").map(|files| files.elements()).unwrap_or_default() {
+            let (Some(id), Some(data)) = (member(file, "id"), member(file, "data")) else {
+                bail!("an item of \"files\" lacks \"id\" or \"data\"");
+            };
+            let data = if member(file, "binary").as_deref() == Some("true") {
+                mail_message::transfer_encoding::base64_decode(data.as_bytes())
+            } else {
+                data.into_bytes()
+            };
+            files.insert(id, Arc::from(data));
+        }
+        Ok(Self { hook, script, files })
+    }
+
+    fn check(&self) -> Result<(), CompileError> {
+        let mut registry = Registry::new();
+        hsl_std::register(&mut registry, &hsl_std::Services::default());
+        if let Some(hook) = &self.hook {
+            hook.register(&mut registry);
+        }
+        let host = registry.freeze();
+        let mut loader = FileLoader::new().with_extras(Path::new(PLUGINS));
+        for (id, data) in &self.files {
+            loader = loader.with_data(id, Arc::clone(data));
+        }
+        let scripts = self.files.values().map(|data| &**data).chain([self.script.as_bytes()]);
+        let loader = Lenient { loader, plugins: plugin_names(scripts) };
+        let mut compiler = Compiler::new(&host).with_loader(&loader);
+        if let Some(hook) = &self.hook {
+            for variable in &hook.variables {
+                compiler = compiler.with_read_only(variable);
+            }
+            compiler = compiler.with_writable("context");
+        }
+        compiler.compile("file:", MAIN, self.script.as_bytes()).map(drop)
+    }
+}
+
+/// Finds files, and makes up the modules of plugins that are not there.
+struct Lenient {
+    loader: FileLoader,
+    /// Names that scripts import, by module.
+    plugins: BTreeMap<Vec<u8>, BTreeSet<String>>,
+}
+
+impl ModuleLoader for Lenient {
+    fn load(&self, request: &ImportRequest<'_>) -> Result<Loaded, String> {
+        let found = self.loader.load(request);
+        if found.is_ok() || request.kind != ImportKind::Module {
+            return found;
+        }
+        let Some(names) = self.plugins.get(request.path) else { return found };
+        let definition = |name: &String| match name.strip_prefix('$') {
+            Some(_) => format!("{name} = none;\n"),
+            None => format!("function {name}(...$arguments) {{}}\n"),
+        };
+        let name = String::from_utf8_lossy(request.path).into_owned();
+        let text = names.iter().map(definition).collect::<String>().into_bytes();
+        Ok(Loaded::Script { identity: name.clone(), name, text })
+    }
+}
+
+/// What scripts import from modules of plugins. Scripts that do not parse import nothing.
+fn plugin_names<'a>(
+    scripts: impl Iterator<Item = &'a [u8]>,
+) -> BTreeMap<Vec<u8>, BTreeSet<String>> {
+    let mut out: BTreeMap<Vec<u8>, BTreeSet<String>> = BTreeMap::new();
+    for script in scripts {
+        let mut sources = SourceMap::new();
+        let mut interner = Interner::new();
+        let file = sources.add("file", None, script.to_vec());
+        let Ok(script) = parse(&file, &mut interner, &Limits::default()) else { continue };
+        for statement in &script.body {
+            let StmtKind::Import(import) = &statement.kind else { continue };
+            if !import.path.value.starts_with(b"extras://") {
+                continue;
+            }
+            let names = out.entry(import.path.value.to_vec()).or_default();
+            if let ImportWhat::Symbols(symbols) = &import.what {
+                names.extend(symbols.iter().map(|symbol| {
+                    let name = interner.name(symbol.name.name);
+                    if symbol.is_variable { format!("${name}") } else { name.to_owned() }
+                }));
+            }
+        }
+    }
+    out
+}
+
+/// The finding as the editor reads it. JSON's strings are YAML's as well.
+fn yaml(finding: &PlainDiagnostic) -> String {
+    let quoted = |text: &str| serde_json::Value::from(text).to_string();
+    let other = |file: &Option<String>| file.clone().filter(|file| file != MAIN);
+    let mut out = format!(
+        "line: {}\ncolumn: {}\nmessage: {}\n",
+        finding.line,
+        finding.column,
+        quoted(&finding.message)
+    );
+    if let Some(file) = other(&finding.file) {
+        out.push_str(&format!("file: {}\n", quoted(&file)));
+    }
+    if finding.path.is_empty() {
+        out.push_str("path: []\n");
+        return out;
+    }
+    out.push_str("path:\n");
+    for frame in &finding.path {
+        let (line, column) = (frame.line, frame.column);
+        out.push_str(&match other(&frame.file) {
+            Some(file) => {
+                format!("  - file: {}\n    line: {line}\n    column: {column}\n", quoted(&file))
+            }
+            None => format!("  - line: {line}\n    column: {column}\n"),
+        });
+    }
+    out
+}
+
+/// What the script itself is called; no file of a configuration can be.
+const MAIN: &str = "\u{0}";
+
+/// Where packages put the script modules of plugins.
+const PLUGINS: &str = "/opt/halon/plugins/hsl";
+
+const EXIT_INPUT: u8 = 2;

@@ -1,0 +1,63 @@
+//! `hsl-lint` as an editor calls it.
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+fn lint(input: &str) -> (Option<i32>, String) {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_hsl-lint"))
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+#[test]
+fn scripts_of_a_hook_know_its_functions_and_variables() {
+    let fine =
+        "type: eod\ndata: |\n  echo $transaction[\"id\"];\n  $context[\"x\"] = 1;\n  Accept();\n";
+    assert_eq!(lint(fine), (Some(0), String::new()));
+    let (code, error) = lint("type: predelivery\ndata: |\n  Try();\n  Accept();\n");
+    assert_eq!(code, Some(1));
+    assert!(error.starts_with("line: 2\ncolumn: 1\nmessage: "), "{error}");
+    assert!(error.contains("Accept"), "{error}");
+    let (code, error) = lint("type: connect\ndata: $connection = 1;\n");
+    assert_eq!(code, Some(1), "read-only: {error}");
+    assert_eq!(lint("type: ''\ndata: echo json_encode([]);\n").0, Some(0));
+}
+
+#[test]
+fn an_error_in_an_imported_file_names_the_file_and_the_way_to_it() {
+    let input = "type: eod\ndata: |\n  import { f } from \"lib/a.hsl\";\n  f();\nfiles:\n  - id: lib/a.hsl\n    \
+                 data: |\n      function f() {\n        g(;\n      }\n";
+    let (code, error) = lint(input);
+    assert_eq!(code, Some(1));
+    let finding = config::yaml::parse(error.as_bytes(), "stderr").unwrap();
+    let number = |key: &str| finding.member(key).unwrap().to_json();
+    assert_eq!(finding.member("file").unwrap().text(), Some("lib/a.hsl"), "{error}");
+    assert_eq!(number("line"), 2);
+    assert!(finding.member("path").is_some(), "{error}");
+    let fine = input.replace("g(;", "return 1;");
+    assert_eq!(lint(&fine).0, Some(0));
+}
+
+#[test]
+fn modules_of_plugins_need_not_be_installed() {
+    let input =
+        "type: eod\ndata: |\n  import { ldap_search as s } from \"extras://ldap\";\n  s(1, 2);\n";
+    assert_eq!(lint(input), (Some(0), String::new()));
+    assert_eq!(lint(&input.replace("extras://ldap", "missing.hsl")).0, Some(1));
+}
+
+#[test]
+fn input_that_cannot_be_used_is_a_failure_and_no_finding() {
+    for input in
+        ["", "data: [", "type: eod\n", "type: nohook\ndata: x\n", "data: x\nfiles: [{id: a}]\n"]
+    {
+        let (code, error) = lint(input);
+        assert_eq!(code, Some(2), "{input}: {error}");
+        assert!(error.starts_with("hsl-lint: "), "{error}");
+    }
+}
