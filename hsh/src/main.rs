@@ -41,7 +41,7 @@ struct Arguments {
     #[arg(short = 'P', long)]
     privdrop: bool,
 
-    /// Let scripts use the FFI class.
+    /// Allow the class FFI, whatever the configuration says.
     #[arg(short = 'F', long)]
     ffi: bool,
 

@@ -60,6 +60,7 @@ impl Settings {
             if let Some(rootpath) = &startup.scripting.rootpath {
                 root.clone_from(rootpath);
             }
+            services.public_suffix_list.clone_from(&startup.environment.publicsuffix);
             if startup.environment.uuid_version == config::startup::UuidVersion::Time {
                 services.uuid_version = UuidVersion::Time;
             }

@@ -63,7 +63,7 @@ pub fn library_documents() -> [(&'static str, String); 2] {
 #[must_use]
 pub fn hook_words() -> String {
     let common = library().freeze();
-    let services = services::standard_library(&CoreSlot::default());
+    let services = services::without_configuration(&CoreSlot::default());
     let mut standard = Registry::new();
     hsl_std::register(&mut standard, &services);
     let standard = standard.freeze();
@@ -101,7 +101,7 @@ fn plain_text(function: &hsl::host::NativeFunction) -> String {
 #[must_use]
 pub fn hooks() -> Vec<HookRow> {
     let common = library().freeze();
-    let sets = HookSets::new(&common, &services::standard_library(&CoreSlot::default()));
+    let sets = HookSets::new(&common, &services::without_configuration(&CoreSlot::default()));
     let text =
         |function: &hsl::host::NativeFunction| hsl_std::docs::signature_text(function.signature());
     HookKind::ALL
@@ -129,7 +129,7 @@ pub fn hooks() -> Vec<HookRow> {
 fn library() -> Registry {
     let slot = CoreSlot::default();
     let mut registry = Registry::new();
-    hsl_std::register(&mut registry, &services::standard_library(&slot));
+    hsl_std::register(&mut registry, &services::without_configuration(&slot));
     server_functions::register(&mut registry, &slot);
     queue_functions::register(&mut registry, &slot);
     registry

@@ -14,6 +14,7 @@ use crate::services::{DnsAnswer, DnsQuery, DnsRecord, RecordData, RecordType, Re
 /// Registers the chapter.
 pub(crate) fn register(registry: &mut Registry, services: &Services) {
     let resolver = Arc::clone(&services.resolver);
+    let lister = Arc::clone(&resolver);
     registry
         .function(
             "dns_query(string host [, array options]) -> array",
@@ -26,6 +27,26 @@ pub(crate) fn register(registry: &mut Registry, services: &Services) {
                 let answer = resolver.query(query);
                 Ok::<_, Thrown>(NativeStep::suspend(async move {
                     Ok(full_result(answer.await, extended))
+                }))
+            },
+        )
+        .function(
+            "dnsbl(string ip, string hostname [, array resolvers [, number timeout = 5]]) -> array",
+            "the addresses with which a list of hosts lists an address; empty if it does not",
+            move |_, args| {
+                let name = inet::reverse(args::bytes(args, 0), Some(args::bytes(args, 1)));
+                let Some(name) = name else {
+                    return Err(Thrown::new("dnsbl() needs an IP address"));
+                };
+                let options = Value::map([
+                    ("servers", args::take(args, 2)),
+                    ("timeout", args::take(args, 3)),
+                ]);
+                let options = Options::of(options.as_array());
+                let answer = lister.query(query(&name, RecordType::A, options)?);
+                Ok(NativeStep::suspend(async move {
+                    let found = answer.await.result.unwrap_or_default();
+                    Ok(Value::list(found.iter().map(short_item)))
                 }))
             },
         )

@@ -10,6 +10,7 @@ use hsl::value::{Resource, Value};
 use parking_lot::Mutex;
 
 use crate::args;
+use crate::ffi;
 use crate::services::{FileContent, Services};
 
 /// Registers the chapter.
@@ -51,12 +52,15 @@ struct Inner {
     /// Octets of the content from `buffer_start` on, for `readline`.
     buffer: Vec<u8>,
     buffer_start: u64,
+    /// The stream that C got.
+    stream: Option<Value>,
 }
 
 impl FileState {
     fn new(content: Arc<dyn FileContent>) -> Self {
         let content = Some(content);
-        let inner = Inner { content, position: 0, buffer: Vec::new(), buffer_start: 0 };
+        let inner =
+            Inner { content, position: 0, buffer: Vec::new(), buffer_start: 0, stream: None };
         Self { inner: Mutex::new(inner) }
     }
 }
@@ -82,6 +86,7 @@ fn file_class(class: &mut ClassBuilder, services: &Services) {
         },
     );
     let files = Arc::clone(&services.files);
+    let is_ffi_allowed = services.ffi;
     class
         .static_function(
             "read(string filename) -> string or none",
@@ -140,9 +145,26 @@ fn file_class(class: &mut ClassBuilder, services: &Services) {
             let path = path.map(|path| path.as_os_str().as_encoded_bytes());
             Ok::<_, Thrown>(path.map(Value::from))
         })
+        .method(
+            "toFFIValue() -> FFIValue or none",
+            "a FILE pointer with the content, at the present position; the same one each time",
+            move |ctx, _| {
+                ffi::check_allowed(is_ffi_allowed)?;
+                let file = ctx.state_of_this::<FileState>()?;
+                let mut inner = file.inner.lock();
+                if inner.stream.is_none()
+                    && let Some(content) = inner.content.clone()
+                {
+                    inner.stream = Some(ffi::stream_value(content, inner.position)?);
+                }
+                Ok::<_, Thrown>(inner.stream.clone().unwrap_or_default())
+            },
+        )
         .method("close() -> none", "closes the file; further reads give none", |ctx, _| {
             let file = ctx.state_of_this::<FileState>()?;
-            file.inner.lock().content = None;
+            let mut inner = file.inner.lock();
+            // C may go on with a stream that a value still holds.
+            (inner.content, inner.stream) = (None, None);
             Ok::<_, Thrown>(())
         });
 }

@@ -7,7 +7,9 @@
 //! A chapter's file holds its registrations first and the work below. Work that knows nothing of
 //! the language (codecs, addresses, patterns, times) has a file of its own and is tested there;
 //! scripts under `tests/scripts/<chapter>/` pin what a script sees.
-#![forbid(unsafe_code)]
+//!
+//! The module `ffi` is the one place with `unsafe`: what C offers and no safe library wraps.
+#![deny(unsafe_code, unsafe_op_in_unsafe_fn, clippy::undocumented_unsafe_blocks)]
 
 mod args;
 mod array;
@@ -19,10 +21,13 @@ mod dns;
 pub mod docs;
 mod drive;
 mod encoding;
+mod ffi;
 mod file_http;
+mod http;
 pub mod import;
 mod inet;
 pub mod keys;
+mod ldap;
 mod mail;
 mod math;
 pub mod mime;
@@ -30,7 +35,9 @@ mod misc;
 mod old_files;
 mod old_names;
 mod protocols;
+mod public_suffix;
 mod random;
+mod rate;
 mod regex;
 mod regex_engine;
 pub mod services;
@@ -44,7 +51,9 @@ use hsl::host::Registry;
 
 pub use drive::{DEFAULT_FUEL, Outcome, SystemClock, drive};
 pub use encoding::{value_from_json, value_to_json};
+pub use ffi::{descriptor_value, pointer_value};
 pub use file_http::{content_of_file, file_object, file_resource};
+pub use rate::LocalRates;
 pub use regex::pattern_of_object;
 pub use regex_engine::{Pattern, RegexError};
 pub use services::Services;
@@ -58,12 +67,17 @@ pub fn register(registry: &mut Registry, services: &Services) {
     date_time::register(registry, services);
     dns::register(registry, services);
     encoding::register(registry);
+    ffi::register(registry, services);
     file_http::register(registry, services);
+    http::register(registry, services);
+    ldap::register(registry, services);
     mail::register(registry, services);
     math::register(registry);
     mime::register(registry, services);
     misc::register(registry, services);
     protocols::register(registry, services);
+    public_suffix::register(registry, services);
+    rate::register(registry, services);
     regex::register(registry);
     shared_memory::register(registry);
     socket::register(registry, services);

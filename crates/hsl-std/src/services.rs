@@ -30,6 +30,8 @@ pub struct Services {
     pub resolver: Arc<dyn Resolver>,
     /// Takes the lines of `syslog`.
     pub log: Arc<dyn LogSink>,
+    /// Finds addresses that scripts name by their id, and the authorities to trust.
+    pub names: Arc<dyn Names>,
     /// Opens files by name for `File` and `File::read`.
     pub files: Arc<dyn Files>,
     /// Takes the messages of `queue`.
@@ -38,14 +40,18 @@ pub struct Services {
     pub mail_client: Arc<dyn MailClient>,
     /// Finds the keys and certificates that scripts name `pki:X`.
     pub keys: Arc<dyn Keys>,
+    /// The counters of `rate`.
+    pub rates: Arc<dyn Rates>,
+    /// The list behind `domain_publicsuffix`; `None` for the system's.
+    pub public_suffix_list: Option<PathBuf>,
+    /// Whether scripts may use the class FFI, with which they can do anything the process can.
+    pub ffi: bool,
     /// What `gethostname` says.
     pub hostname: String,
     /// What `uuid` makes.
     pub uuid_version: UuidVersion,
     /// The zone of local time.
     pub time_zone: TimeZone,
-    /// Whether scripts may call foreign functions: `scripting.ffi`, `hsh --ffi`.
-    pub ffi: bool,
 }
 
 impl Default for Services {
@@ -56,14 +62,17 @@ impl Default for Services {
             timer: Arc::new(TokioTimer),
             resolver: Arc::new(NoResolver),
             log: Arc::new(NoLog),
+            names: Arc::new(NoNames),
             files: Arc::new(NoFiles),
             mail_queue: Arc::new(NoMailQueue),
             mail_client: Arc::new(NoMailClient),
             keys: Arc::new(NoKeys),
+            rates: Arc::new(crate::rate::LocalRates::default()),
+            public_suffix_list: None,
+            ffi: false,
             hostname: name,
             uuid_version: UuidVersion::default(),
             time_zone: TimeZone::system(),
-            ffi: false,
         }
     }
 }
@@ -331,6 +340,72 @@ pub struct NoLog;
 
 impl LogSink for NoLog {
     fn syslog(&self, _: Option<u8>, _: u8, _: &[u8]) {}
+}
+
+/// Counts for `rate`.
+pub trait Rates: Send + Sync {
+    /// Answers one question, at once where it can.
+    fn ask(&self, question: RateQuestion) -> RateStep;
+}
+
+/// A call of `rate`.
+#[derive(Clone, Debug)]
+pub struct RateQuestion {
+    /// The name of the limit.
+    pub namespace: Vec<u8>,
+    /// What is limited.
+    pub entry: Vec<u8>,
+    /// How many may happen in the interval; 0 asks only how many did.
+    pub limit: u64,
+    /// How far back to look.
+    pub interval: Duration,
+    /// The time, as the clock of the execution counts it.
+    pub now: Duration,
+    /// Whether the nodes of a cluster count together.
+    pub is_shared: bool,
+}
+
+/// What came of a call of `rate`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RateAnswer {
+    /// It is within the limit, and counted.
+    Counted,
+    /// The limit is reached; not counted.
+    OverLimit,
+    /// How many there were.
+    Number(u64),
+    /// It cannot be said.
+    Failed,
+}
+
+/// An answer of [`Rates`], or the wait for it.
+pub enum RateStep {
+    /// The answer is there.
+    Ready(RateAnswer),
+    /// Somebody else is asked.
+    Wait(BoxFuture<RateAnswer>),
+}
+
+/// Finds what the configuration gives a name.
+pub trait Names: Send + Sync {
+    /// The address that a `sourceipid` stands for.
+    fn source_address(&self, id: &str) -> Option<IpAddr>;
+
+    /// The authorities behind `tls_default_ca`. Reads files; not called on a runtime thread.
+    fn default_authorities(&self) -> tls_policy::RootStore {
+        let mut store = tls_policy::RootStore::new();
+        store.add_system();
+        store
+    }
+}
+
+/// A configuration without names.
+pub struct NoNames;
+
+impl Names for NoNames {
+    fn source_address(&self, _: &str) -> Option<IpAddr> {
+        None
+    }
 }
 
 /// The content behind a `File` object: of the spool, of a disk file, or in memory.

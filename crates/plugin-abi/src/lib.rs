@@ -1,4 +1,4 @@
-//! `HalonMTA.h` in Rust: handles, constants and signatures, without any behaviour.
+//! `HalonMTA.h` in Rust: handles, constants and signatures; and the streams in which C gets content.
 //!
 //! The header in `include/` is what plugins are compiled against; this crate says the same to the
 //! host. `tests/header.rs` compiles the header as C and C++ and compares every constant and every
@@ -10,6 +10,7 @@
 
 pub mod constants;
 pub mod signatures;
+pub mod stdio;
 pub mod types;
 
 pub use types::*;

@@ -16,7 +16,7 @@ use crate::message::Message;
 use crate::plugin::Plugin;
 use crate::pool::Handle;
 use crate::services::{DeliverServices, Delivery, DeliveryOutcome, DeliveryVerdict, FileContent};
-use crate::value::{Cell, Stream, Tree};
+use crate::value::{Cell, Stream, Tree, open_stream};
 
 /// One attempt.
 pub(crate) struct Attempt {
@@ -66,7 +66,7 @@ impl Attempt {
     pub(crate) fn stream(&self) -> Option<*mut libc::FILE> {
         let mut state = self.state.lock();
         if state.stream.is_none() {
-            state.stream = Stream::open(Arc::clone(&self.file));
+            state.stream = open_stream(Arc::clone(&self.file));
         }
         state.stream.as_ref().map(Stream::as_ptr)
     }

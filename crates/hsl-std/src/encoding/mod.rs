@@ -6,9 +6,11 @@
 pub(crate) mod base;
 pub(crate) mod csv;
 mod csv_records;
+mod iconv;
 pub(crate) mod json;
 mod pack;
 pub(crate) mod yaml;
+mod zlib;
 
 use hsl::host::{CallContext, Registry, Thrown};
 use hsl::value::Value;
@@ -48,6 +50,8 @@ pub(crate) fn register(registry: &mut Registry) {
             Ok::<_, Thrown>(codec(text))
         });
     }
+    iconv::register(registry);
+    zlib::register(registry);
     registry
         .pure_function(
             "csv_encode(array values [, array options]) -> string",

@@ -34,14 +34,8 @@ pub(crate) fn run(text: &[u8], limits: Limits) -> Report {
 }
 
 /// As [`run`], with other services in places.
+#[allow(dead_code, reason = "each test program uses some of these")]
 pub(crate) fn run_with(text: &[u8], limits: Limits, change: impl FnOnce(&mut Services)) -> Report {
-    let output = Arc::new(Mutex::new(Vec::new()));
-    let clock = Arc::new(StillClock::default());
-    let mut services = services(&clock, &output);
-    change(&mut services);
-    let mut registry = Registry::new();
-    hsl_std::register(&mut registry, &services);
-    let host = registry.freeze();
     let loader = key_files()
         .into_iter()
         .fold(FileLoader::new(), |loader, (name, data)| loader.with_data(&name, data))
@@ -49,8 +43,36 @@ pub(crate) fn run_with(text: &[u8], limits: Limits, change: impl FnOnce(&mut Ser
         .with_data("data.json", Arc::from(&b"{\"a\": [1, 2]} // comment\n"[..]))
         .with_data("data.yaml", Arc::from(&b"a: 1\nb: [x, y]\n"[..]))
         .with_data("text.txt", Arc::from(&b"one\ntwo\n"[..]));
-    let compiler = Compiler::new(&host).with_loader(&loader);
-    let program = match compiler.compile("file:test.hsl", "test.hsl", text) {
+    run_script("file:test.hsl", text, &loader, limits, change)
+}
+
+/// Runs a script that is a file.
+#[allow(dead_code, reason = "each test program uses some of these")]
+pub(crate) fn run_file(
+    identity: &str,
+    text: &[u8],
+    loader: &FileLoader,
+    change: impl FnOnce(&mut Services),
+) -> Report {
+    run_script(identity, text, loader, Limits::default(), change)
+}
+
+fn run_script(
+    identity: &str,
+    text: &[u8],
+    loader: &FileLoader,
+    limits: Limits,
+    change: impl FnOnce(&mut Services),
+) -> Report {
+    let output = Arc::new(Mutex::new(Vec::new()));
+    let clock = Arc::new(StillClock::default());
+    let mut services = services(&clock, &output);
+    change(&mut services);
+    let mut registry = Registry::new();
+    hsl_std::register(&mut registry, &services);
+    let host = registry.freeze();
+    let compiler = Compiler::new(&host).with_loader(loader);
+    let program = match compiler.compile(identity, "test.hsl", text) {
         Ok(program) => program,
         Err(error) => {
             let error = error.diagnostics.iter().map(|d| d.message().to_owned()).collect();
@@ -88,6 +110,9 @@ fn services(clock: &Arc<StillClock>, output: &Arc<Mutex<Vec<u8>>>) -> Services {
         log: Arc::new(EchoLog(Arc::clone(output))),
         files: Arc::new(OneFile),
         keys: Arc::new(keys()),
+        public_suffix_list: Some(
+            concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/public_suffix_list.dat").into(),
+        ),
         hostname: "mx.example.org".to_owned(),
         time_zone: TimeZone::get("Europe/Stockholm").unwrap_or(TimeZone::UTC),
         ..Services::default()
@@ -213,6 +238,18 @@ impl Resolver for Zone {
                 Ok(address("127.0.0.2").into_iter().collect())
             }
             ("broken.spf.test", _) => Err("SERVFAIL".to_owned()),
+            ("example.org", RecordType::Soa) => Ok(vec![record(RecordData::Soa {
+                mname: "ns.example.org".to_owned(),
+                rname: "hostmaster.example.org".to_owned(),
+                serial: 2021032100,
+                refresh: 7200,
+                retry: 3600,
+                expire: 1209600,
+                minimum: 300,
+            })]),
+            ("1.2.0.192.list.test", RecordType::A) => {
+                Ok([address("127.0.0.2"), address("127.0.0.4")].into_iter().flatten().collect())
+            }
             ("example.org", _) => Err("NO_DATA".to_owned()),
             ("slow.example.org", _) => Err(format!(
                 "TRY_AGAIN after {} of {}:{}",

@@ -26,7 +26,8 @@ use crate::plugin::Plugin;
 use crate::text::CText;
 
 pub(crate) use json::{decode, encode};
-pub(crate) use stream::Stream;
+pub(crate) use plugin_abi::stdio::Stream;
+pub(crate) use stream::open as open_stream;
 
 /// The values of one call, or of one context.
 pub(crate) struct Tree {
@@ -374,7 +375,7 @@ impl<'a> Cell<'a> {
         if let Some((_, stream)) = cells.streams.iter().find(|(index, _)| *index == self.index) {
             return Some(stream.as_ptr());
         }
-        let stream = Stream::open(content)?;
+        let stream = open_stream(content)?;
         let pointer = stream.as_ptr();
         cells.streams.push((self.index, stream));
         Some(pointer)
