@@ -40,6 +40,10 @@ struct Arguments {
     #[arg(short = 'B', long)]
     binary: bool,
 
+    /// Allow the class FFI, whatever the configuration says.
+    #[arg(long)]
+    ffi: bool,
+
     /// Check the syntax and do not run.
     #[arg(short, long)]
     syntax: bool,
@@ -107,7 +111,7 @@ fn read_script(path: &std::path::Path) -> anyhow::Result<Script> {
 }
 
 fn print_functions() -> ExitCode {
-    let host = run::library(&hsl_std::Services::default());
+    let host = run::library(&hsl_std::Services { ffi: true, ..hsl_std::Services::default() });
     println!(
         "{{\"functions\": {},\n\"classes\": {}}}",
         hsl_std::docs::functions_json(&host),

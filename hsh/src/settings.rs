@@ -39,6 +39,8 @@ impl Settings {
             if let Some(rootpath) = startup.scripting.rootpath {
                 root = rootpath;
             }
+            services.ffi = startup.scripting.ffi;
+            services.public_suffix_list = startup.environment.publicsuffix;
             if startup.environment.uuid_version == config::startup::UuidVersion::Time {
                 services.uuid_version = UuidVersion::Time;
             }
@@ -51,6 +53,7 @@ impl Settings {
             loader = add_files(loader, &running, &folder_of(appconf));
             keys.add(running.pki.values(), &folder_of(appconf));
         }
+        services.ffi |= arguments.ffi;
         services.files = Arc::new(RootFiles::new(&root));
         services.keys = Arc::new(keys);
         let output = Output::stdout(arguments.binary);

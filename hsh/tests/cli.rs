@@ -88,6 +88,28 @@ fn imports_come_from_the_root_from_neighbours_and_from_the_configuration() {
 }
 
 #[test]
+fn ffi_needs_the_option_or_the_configuration() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    std::fs::write(
+        path.join("t.hsl"),
+        "echo FFI::number(FFI::cnumber(FFI::type(\"uint8\"), 257));",
+    )
+    .unwrap();
+    std::fs::write(path.join("smtpd.yaml"), "version: \"5.6\"\nscripting:\n  ffi: true\n").unwrap();
+    let refused = hsh(path).arg("t.hsl").output().unwrap();
+    assert!(text(&refused.stderr).contains("FFI is not allowed"));
+    let allowed = hsh(path).args(["--ffi", "t.hsl"]).output().unwrap();
+    assert_eq!(text(&allowed.stdout), "1\n");
+    let configured = Command::new(env!("CARGO_BIN_EXE_hsh"))
+        .current_dir(path)
+        .args(["-c", "smtpd.yaml", "t.hsl"])
+        .output()
+        .unwrap();
+    assert_eq!((text(&configured.stderr), text(&configured.stdout)), ("".into(), "1\n".into()));
+}
+
+#[test]
 fn sleeping_waits_on_the_runtime() {
     let (_folder, output) = script("$t = sleep(0.01);\necho $t >= 0.01 and $t < 5;");
     assert_eq!(text(&output.stdout), "true\n");

@@ -62,7 +62,7 @@ pub fn library_documents() -> [(&'static str, String); 2] {
 #[must_use]
 pub fn hooks() -> Vec<HookRow> {
     let common = library().freeze();
-    let sets = HookSets::new(&common, &services::standard_library(&CoreSlot::default()));
+    let sets = HookSets::new(&common, &services::without_configuration(&CoreSlot::default()));
     let text =
         |function: &hsl::host::NativeFunction| hsl_std::docs::signature_text(function.signature());
     HookKind::ALL
@@ -90,7 +90,7 @@ pub fn hooks() -> Vec<HookRow> {
 fn library() -> Registry {
     let slot = CoreSlot::default();
     let mut registry = Registry::new();
-    hsl_std::register(&mut registry, &services::standard_library(&slot));
+    hsl_std::register(&mut registry, &services::without_configuration(&slot));
     server_functions::register(&mut registry, &slot);
     queue_functions::register(&mut registry, &slot);
     registry

@@ -1,13 +1,14 @@
 //! What the standard library of the language needs of the daemon: its resolver, its log, its names.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, OnceLock, Weak};
 
+use config::Startup;
 use dns::{RecordKind, RecordValue, Security};
 use hsl_std::Services;
 use hsl_std::keys::{Keys, PkiEntry};
 use hsl_std::services::{
-    BoxFuture, DnsAnswer, DnsQuery, DnsRecord, LogSink, RecordData, RecordType, Resolver,
+    BoxFuture, DnsAnswer, DnsQuery, DnsRecord, LogSink, Names, RecordData, RecordType, Resolver,
 };
 
 use crate::context::Core;
@@ -17,9 +18,19 @@ use crate::script_mail::DaemonQueue;
 /// The daemon as scripts' functions reach it; filled once the daemon is there.
 pub(crate) type CoreSlot = Arc<OnceLock<Weak<Core>>>;
 
-/// The services of the standard library.
-pub(crate) fn standard_library(slot: &CoreSlot) -> Services {
+/// The services of the standard library, for a startup configuration.
+pub(crate) fn standard_library(slot: &CoreSlot, startup: &Startup) -> Services {
     Services {
+        ffi: startup.scripting.ffi,
+        public_suffix_list: startup.environment.publicsuffix.clone(),
+        ..without_configuration(slot)
+    }
+}
+
+/// The services of the standard library where there is no configuration: to say what it offers.
+pub(crate) fn without_configuration(slot: &CoreSlot) -> Services {
+    Services {
+        names: Arc::new(DaemonNames(Arc::clone(slot))),
         resolver: Arc::new(DaemonResolver(Arc::clone(slot))),
         log: Arc::new(DaemonLog),
         mail_queue: Arc::new(DaemonQueue(Arc::clone(slot))),
@@ -107,6 +118,16 @@ impl Keys for DaemonKeys {
         let core = self.0.get().and_then(Weak::upgrade)?;
         let generation = core.generation.load();
         generation.keys.get(id).cloned()
+    }
+}
+
+/// What the running configuration gives a name.
+struct DaemonNames(CoreSlot);
+
+impl Names for DaemonNames {
+    fn source_address(&self, id: &str) -> Option<IpAddr> {
+        let core = self.0.get().and_then(Weak::upgrade)?;
+        Some(core.generation.load().running.addresses.get(id)?.address)
     }
 }
 

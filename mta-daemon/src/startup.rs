@@ -103,9 +103,9 @@ pub async fn check(options: &Options) -> Result<(), GenerationError> {
         |error: plugin_host::LoadError| GenerationError { findings: vec![error.to_string()] };
     // Names are needed to compile scripts; nothing is initialised, so nothing starts.
     let plugins = plugins::load(startup, None, None).map_err(refused)?;
-    let mut registry = library(&slot);
+    let mut registry = library(&slot, startup);
     plugins.register(&mut registry).map_err(refused)?;
-    let hook_sets = HookSets::new(&registry.freeze(), &services::standard_library(&slot));
+    let hook_sets = HookSets::new(&registry.freeze(), &services::standard_library(&slot, startup));
     let stats = Stats::new(startup.servers.iter().map(|server| server.id.clone()));
     let keys = EarlyKeys::read(startup, &options.config)?;
     let mut findings = Vec::new();
@@ -150,7 +150,7 @@ impl Daemon {
         let settings = queue_settings(&running.config);
         let queue = Arc::new(QueueService::new(Queue::new(settings)));
         let plugins = plugins::load(startup, Some(&running), Some(Arc::clone(&queue)))?;
-        let mut registry = library(&slot);
+        let mut registry = library(&slot, startup);
         let apply_rules = || {
             let mut queue = queue.lock();
             queue.configure_policies(rules.policies, time::now());
@@ -158,7 +158,8 @@ impl Daemon {
         };
         // A plugin may wait for its own threads here.
         tokio::task::block_in_place(|| plugins::start(&plugins, &mut registry, apply_rules))?;
-        let hook_sets = HookSets::new(&registry.freeze(), &services::standard_library(&slot));
+        let hook_sets =
+            HookSets::new(&registry.freeze(), &services::standard_library(&slot, startup));
         let generation = reload::load(&loaded, &early_keys, &hook_sets, &stats)?;
         let (spool, report) = open_spool(startup, &queue).await?;
         tracing::info!(
@@ -260,9 +261,9 @@ fn read_startup(file: &Path) -> Result<Loaded<Startup>, GenerationError> {
 }
 
 /// What all scripts may call, plugins apart: the standard library and the server's functions.
-fn library(slot: &services::CoreSlot) -> Registry {
+fn library(slot: &services::CoreSlot, startup: &Startup) -> Registry {
     let mut registry = Registry::new();
-    hsl_std::register(&mut registry, &services::standard_library(slot));
+    hsl_std::register(&mut registry, &services::standard_library(slot, startup));
     server_functions::register(&mut registry, slot);
     queue_functions::register(&mut registry, slot);
     registry

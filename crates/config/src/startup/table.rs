@@ -75,7 +75,7 @@ const QUEUE_THREADS: &[Key] = &[
 
 const SCRIPTING: &[Key] = &[
     key("rootpath", Kind::Id, "Root of file:// includes and of File()."),
-    key("ffi", Kind::Boolean, "Whether the FFI class may be used.").or("false").later(),
+    key("ffi", Kind::Boolean, "Whether the FFI class may be used.").or("false"),
 ];
 
 const PKI: &[Key] = &[key(
@@ -142,7 +142,7 @@ const ENVIRONMENT: &[Key] = &[
     key("rlimit", Kind::Map(RLIMIT), "Resource limits."),
     key("uuid", Kind::Map(UUID), "Transaction ids."),
     key("syslog", Kind::Map(SYSLOG), "System log."),
-    key("publicsuffix", Kind::Id, "Public suffix list for the DMARC functions.").later(),
+    key("publicsuffix", Kind::Id, "Public suffix list for the DMARC functions."),
     key("sockets", Kind::Map(SOCKETS), "Data sockets of side daemons.").later(),
     key("licensekey", Kind::Id, "Not used: there is no licence.").ignored(),
 ];
