@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use config::Startup;
 use hsl_std::Services;
 use hsl_std::keys::{Keys, PkiEntry};
-use hsl_std::services::{BoxFuture, DnsAnswer, DnsQuery, LogSink, Names, Resolver};
+use hsl_std::services::{BoxFuture, DnsAnswer, DnsQuery, LogSink, Names, Resolver, RootFiles};
 
 use crate::context::Core;
 use crate::outbound::script_client::DaemonClient;
@@ -17,16 +17,22 @@ pub(crate) type CoreSlot = Arc<OnceLock<Weak<Core>>>;
 
 /// The services of the standard library, for a startup configuration.
 pub(crate) fn standard_library(slot: &CoreSlot, startup: &Startup) -> Services {
-    Services {
+    let mut services = Services {
         ffi: startup.scripting.ffi,
         public_suffix_list: startup.environment.publicsuffix.clone(),
         ..without_configuration(slot)
+    };
+    // Without a root no file of the system has a name in scripts.
+    if let Some(root) = &startup.scripting.rootpath {
+        services.files = Arc::new(RootFiles::new(root));
     }
+    services
 }
 
 /// The services of the standard library where there is no configuration: to say what it offers.
 pub(crate) fn without_configuration(slot: &CoreSlot) -> Services {
     Services {
+        ffi: true,
         names: Arc::new(DaemonNames(Arc::clone(slot))),
         resolver: Arc::new(DaemonResolver(Arc::clone(slot))),
         log: Arc::new(DaemonLog),
