@@ -297,16 +297,17 @@ impl Connection {
                 }
             }
             let stream = self.stream.as_mut().ok_or(codes::SERVER_DOWN)?;
-            let mut piece = [0; 8192];
-            match stream.read(&mut piece).await {
+            self.buffer.reserve(PIECE);
+            match stream.read_buf(&mut self.buffer).await {
                 Ok(0) | Err(_) => return Err(codes::SERVER_DOWN.into()),
-                Ok(count) => {
-                    self.buffer.extend_from_slice(piece.get(..count).unwrap_or_default());
-                }
+                Ok(_) => {}
             }
         }
     }
 }
+
+/// Room for what is read at once.
+const PIECE: usize = 8192;
 
 async fn limited<T>(limit: Duration, future: impl Future<Output = T>) -> Result<T, Failure> {
     if limit.is_zero() {
