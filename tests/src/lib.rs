@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use control::client::{Client, Endpoint, Timeouts};
 use mta_daemon::{Daemon, Options, StartError};
 use tempfile::TempDir;
 
@@ -156,6 +157,23 @@ impl TestDaemon {
         let daemon = Daemon::start(self.options()).await;
         self.daemon = Some(daemon.expect("the daemon starts again"));
     }
+}
+
+/// Calls a daemon's control socket, off the runtime's threads.
+///
+/// # Panics
+///
+/// When the socket does not answer, or the work panics.
+pub async fn ask<T: Send + 'static>(
+    daemon: &TestDaemon,
+    work: impl FnOnce(&mut Client) -> T + Send + 'static,
+) -> T {
+    let socket = daemon.control_socket();
+    let call = move || {
+        let client = Client::connect(&Endpoint::Unix(socket), Timeouts::default());
+        work(&mut client.expect("the control socket answers"))
+    };
+    tokio::task::spawn_blocking(call).await.expect("the work does not panic")
 }
 
 fn write_configuration(dir: &Path, setup: &Setup) {

@@ -2,25 +2,11 @@
 
 use std::time::Duration;
 
-use control::client::{Client, Endpoint, Timeouts};
 use control::command::call;
 use control::pb;
-use system_tests::{Setup, TestDaemon};
+use system_tests::{Setup, TestDaemon, ask};
 use testkit::smtp_client::SmtpClient;
 use testkit::smtp_sink::{SinkBehaviour, SmtpSink};
-
-async fn ask<T: Send + 'static>(
-    daemon: &TestDaemon,
-    work: impl FnOnce(&mut Client) -> T + Send + 'static,
-) -> T {
-    let socket = daemon.control_socket();
-    tokio::task::spawn_blocking(move || {
-        let mut client = Client::connect(&Endpoint::Unix(socket), Timeouts::default()).unwrap();
-        work(&mut client)
-    })
-    .await
-    .unwrap()
-}
 
 async fn inbound(daemon: &TestDaemon) -> Vec<pb::server_connections_list_response::Connection> {
     ask(daemon, |client| {

@@ -3,28 +3,13 @@
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 
-use control::client::{Client, Endpoint, Timeouts};
 use control::command::call;
 use control::pb;
-use system_tests::{Setup, TestDaemon};
+use system_tests::{Setup, TestDaemon, ask};
 use testkit::smtp_client::SmtpClient;
 use testkit::smtp_sink::SmtpSink;
 
 const MESSAGE: &str = "Subject: hello\r\n\r\nText\r\n";
-
-/// Calls the control socket off the runtime's threads.
-async fn ask<T: Send + 'static>(
-    daemon: &TestDaemon,
-    work: impl FnOnce(&mut Client) -> T + Send + 'static,
-) -> T {
-    let socket = daemon.control_socket();
-    tokio::task::spawn_blocking(move || {
-        let mut client = Client::connect(&Endpoint::Unix(socket), Timeouts::default()).unwrap();
-        work(&mut client)
-    })
-    .await
-    .unwrap()
-}
 
 async fn send(daemon: &TestDaemon, to: &str) -> String {
     let (mut client, _) = SmtpClient::connect(daemon.address()).await;

@@ -3,29 +3,16 @@
 
 use std::time::Duration;
 
-use control::client::{Client, ClientError, Endpoint, Timeouts};
+use control::client::ClientError;
 use control::command::call;
 use control::pb;
 use control::pb::suspend_response::item::Source;
-use system_tests::{Setup, TestDaemon};
+use system_tests::{Setup, TestDaemon, ask};
 use testkit::dns_zone::{Zone, ZoneServer};
 use testkit::smtp_client::SmtpClient;
 use testkit::smtp_sink::{SinkBehaviour, SmtpSink};
 
 const MESSAGE: &str = "Subject: hello\r\n\r\nText\r\n";
-
-async fn ask<T: Send + 'static>(
-    daemon: &TestDaemon,
-    work: impl FnOnce(&mut Client) -> T + Send + 'static,
-) -> T {
-    let socket = daemon.control_socket();
-    tokio::task::spawn_blocking(move || {
-        let mut client = Client::connect(&Endpoint::Unix(socket), Timeouts::default()).unwrap();
-        work(&mut client)
-    })
-    .await
-    .unwrap()
-}
 
 async fn send(daemon: &TestDaemon, to: &str) {
     let (mut client, _) = SmtpClient::connect(daemon.address()).await;

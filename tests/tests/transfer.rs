@@ -1,9 +1,9 @@
 //! Messages that leave and enter the queue as files, and what scripts share as operators see it.
 
-use control::client::{Client, ClientError, Endpoint, Timeouts};
+use control::client::ClientError;
 use control::command::call;
 use control::pb;
-use system_tests::{Setup, TestDaemon};
+use system_tests::{Setup, TestDaemon, ask};
 use testkit::dns_zone::Zone;
 use testkit::smtp_client::SmtpClient;
 use testkit::smtp_sink::SmtpSink;
@@ -15,19 +15,6 @@ const HOLD: &str = r#"foreach ($transaction["recipients"] as $r)
     $arguments["mail"]->queue($transaction["senderaddress"], $r["address"], "out",
         ["hold" => true, "metadata" => ["k" => "v"], "jobid" => "job"]);
 Accept();"#;
-
-async fn ask<T: Send + 'static>(
-    daemon: &TestDaemon,
-    work: impl FnOnce(&mut Client) -> T + Send + 'static,
-) -> T {
-    let socket = daemon.control_socket();
-    tokio::task::spawn_blocking(move || {
-        let mut client = Client::connect(&Endpoint::Unix(socket), Timeouts::default()).unwrap();
-        work(&mut client)
-    })
-    .await
-    .unwrap()
-}
 
 async fn send(daemon: &TestDaemon, to: &[&str]) {
     let (mut client, _) = SmtpClient::connect(daemon.address()).await;
