@@ -94,6 +94,55 @@ async fn a_delay_is_told_when_the_interval_says_so_and_the_end_as_well() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_script_sees_the_notification_that_comes_and_words_it() {
+    let refuse = SinkBehaviour::default()
+        .reply("RCPT TO:<NOBODY@", "550 5.1.1 No such user")
+        .reply("RCPT TO:<BUSY@", "451 4.2.0 Busy");
+    let sink = SmtpSink::start_with(refuse).await;
+    let setup = Setup { next_hop: Some(sink.address), dsn: true, retries: vec![600], ..Setup::default() }
+        .hook(
+            "predelivery",
+            r#"if ($message["recipientaddress"]["localpart"] == "gone")
+                   Bounce(["reason" => "closed account", "dsn" => ["subject_prepend" => "[acme] "]]);"#,
+        )
+        .hook(
+            "postdelivery",
+            r#"$dsn = $arguments["dsn"] ?? [];
+               $note = json_encode([$dsn["action"], $dsn["status"], $dsn["diagnostictype"], $dsn["diagnosticcode"]]);
+               $style = ["from" => "post@acme.example", "from_name" => "Post, Acme", "headers" => ["X-Note: $note",
+                   "X-Id: " . ($dsn["id"]["transaction"] ?? "")], "jobid" => "dsn", "original_headers" => false];
+               if ($message["recipientaddress"]["localpart"] == "nobody") Bounce(["dsn" => $style]);
+               if ($message["recipientaddress"]["localpart"] == "busy")
+                   Queue(["delay" => 600, "dsn_delayed" => true, "dsn" => $style]);"#,
+        );
+    let mut daemon = TestDaemon::start(setup).await;
+    send(&daemon, "a@client.example", "nobody@example.org").await;
+    let failed = sink.wait_for(1).await.remove(0).content;
+    for part in [
+        "\r\nFrom: \"Post, Acme\" <post@acme.example>\r\n",
+        "\r\nX-Note: [\"failed\",[5,1,1],\"smtp\",\"550 5.1.1 No such user\"]\r\n",
+        "\r\nIn-Reply-To: <orig@client.example>\r\n",
+    ] {
+        assert!(failed.contains(part), "{part}\n{failed}");
+    }
+    assert!(!failed.contains("Subject: hello"), "{failed}");
+    // What was announced is what came.
+    let id = failed.split("X-Id: ").nth(1).and_then(|rest| rest.lines().next()).unwrap();
+    assert!(failed.contains(&format!("\r\nMessage-ID: <{id}@")), "{failed}");
+
+    send(&daemon, "a@client.example", "busy@example.org").await;
+    let delayed = sink.wait_for(2).await.remove(1).content;
+    assert!(delayed.contains("\r\nAction: delayed\r\nStatus: 4.2.0\r\n"), "{delayed}");
+    assert!(delayed.contains(" <post@acme.example>\r\n"), "{delayed}");
+
+    send(&daemon, "a@client.example", "gone@example.org").await;
+    let bounced = sink.wait_for(3).await.remove(2).content;
+    assert!(bounced.contains("\r\nSubject: [acme] Undelivered mail"), "{bounced}");
+    assert!(bounced.contains("Diagnostic-Code: x-error; closed account\r\n"), "{bounced}");
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_domain_that_takes_no_mail_bounces_at_once() {
     let sink = SmtpSink::start().await;
     let names = Zone::new()

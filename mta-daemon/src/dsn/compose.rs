@@ -5,8 +5,11 @@
 
 use std::fmt::Write as _;
 
+use mail_message::encoded_word;
 use mta_types::{Address, EnhancedCode, Timestamp, TransactionId};
 use smtp::trace_header::rfc5322_date;
+
+use crate::dsn::options::Style;
 
 /// What happened, in the words of RFC 3464 §2.3.3.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +49,8 @@ pub(crate) struct Report<'a> {
     pub(crate) original: &'a [u8],
     /// Whether `original` is the whole message (RET=FULL).
     pub(crate) is_full: bool,
+    /// What a script wants to be different.
+    pub(crate) style: &'a Style,
 }
 
 /// Writes the message, CRLF line ends, octets of the original untouched.
@@ -59,9 +64,21 @@ pub(crate) fn message(report: &Report<'_>) -> Vec<u8> {
         out.push_str("\r\n");
     };
     line(&format!("Date: {date}"));
-    line(&format!("From: Mail Delivery Subsystem <MAILER-DAEMON@{host}>"));
+    let style = report.style;
+    let name = style
+        .from_name
+        .as_deref()
+        .map_or_else(|| "Mail Delivery Subsystem".to_owned(), |name| phrase(&clean(name)));
+    match &style.from {
+        Some(from) => line(&format!("From: {name} <{}>", clean(from))),
+        None => line(&format!("From: {name} <MAILER-DAEMON@{host}>")),
+    }
     line(&format!("To: <{}>", report.to));
-    line(&format!("Subject: {}", subject(report.action)));
+    let prepended = style.subject_prepend.as_deref().unwrap_or_default();
+    line(&format!(
+        "Subject: {}",
+        encoded(&clean(&format!("{prepended}{}", subject(report.action))))
+    ));
     line(&format!("Message-ID: <{}@{host}>", report.id));
     if let Some(original) = message_id(report.original) {
         line(&format!("In-Reply-To: {original}"));
@@ -69,6 +86,9 @@ pub(crate) fn message(report: &Report<'_>) -> Vec<u8> {
     }
     // RFC 3834 §5: nobody's machine shall answer this.
     line("Auto-Submitted: auto-replied");
+    for (name, value) in &style.headers {
+        line(&format!("{name}: {}", encoded(&clean(value))));
+    }
     line("MIME-Version: 1.0");
     line("Content-Type: multipart/report; report-type=delivery-status;");
     line(&format!("\tboundary=\"{boundary}\""));
@@ -76,12 +96,27 @@ pub(crate) fn message(report: &Report<'_>) -> Vec<u8> {
     line("This is a MIME-encapsulated message.");
     line("");
     line(&format!("--{boundary}"));
-    line("Content-Type: text/plain; charset=utf-8");
-    line("Content-Transfer-Encoding: 8bit");
-    line("");
-    for text in human_text(report).lines() {
-        line(text);
+    let mut out = out.into_bytes();
+    match &style.readable_mimepart {
+        Some(part) => {
+            for text in part.split(|octet| *octet == b'\n') {
+                out.extend_from_slice(text.strip_suffix(b"\r").unwrap_or(text));
+                out.extend_from_slice(b"\r\n");
+            }
+        }
+        None => {
+            let head =
+                "Content-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: 8bit\n\n";
+            for text in head.lines().chain(human_text(report).lines()) {
+                out.extend_from_slice(text.as_bytes());
+                out.extend_from_slice(b"\r\n");
+            }
+        }
     }
+    let mut line = |text: &str| {
+        out.extend_from_slice(text.as_bytes());
+        out.extend_from_slice(b"\r\n");
+    };
     line("");
     line(&format!("--{boundary}"));
     line("Content-Type: message/delivery-status");
@@ -89,6 +124,14 @@ pub(crate) fn message(report: &Report<'_>) -> Vec<u8> {
     for text in status_fields(report, &host).lines() {
         line(text);
     }
+    if style.without_original {
+        out.extend_from_slice(format!("\r\n--{boundary}--\r\n").as_bytes());
+        return out;
+    }
+    let mut line = |text: &str| {
+        out.extend_from_slice(text.as_bytes());
+        out.extend_from_slice(b"\r\n");
+    };
     line("");
     line(&format!("--{boundary}"));
     line(if report.is_full {
@@ -100,7 +143,6 @@ pub(crate) fn message(report: &Report<'_>) -> Vec<u8> {
         line("Content-Transfer-Encoding: 8bit");
     }
     line("");
-    let mut out = out.into_bytes();
     out.extend_from_slice(report.original);
     if !out.ends_with(b"\r\n") {
         out.extend_from_slice(b"\r\n");
@@ -220,6 +262,27 @@ fn boundary(report: &Report<'_>) -> String {
     format!("{}/{}", report.id, report.now.as_micros())
 }
 
+/// A display name: as it is, quoted, or as encoded words (RFC 5322 §3.2.5, RFC 2047 §5).
+fn phrase(name: &str) -> String {
+    if !name.is_ascii() {
+        return encoded(name);
+    }
+    let is_plain =
+        |octet: u8| octet.is_ascii_alphanumeric() || b" !#$%&'*+-/=?^_`{|}~".contains(&octet);
+    if name.bytes().all(is_plain) {
+        return name.to_owned();
+    }
+    format!("\"{}\"", name.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+/// Text of a header field; what is not ASCII becomes encoded words.
+fn encoded(text: &str) -> String {
+    if text.is_ascii() {
+        return text.to_owned();
+    }
+    String::from_utf8(encoded_word::encode(text.as_bytes())).unwrap_or_default()
+}
+
 /// Text of a peer or a configuration on one line.
 fn clean(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
@@ -249,7 +312,42 @@ mod tests {
             will_retry_until: None,
             original,
             is_full: false,
+            style: &USUAL,
         }
+    }
+
+    static USUAL: Style = Style {
+        from: None,
+        from_name: None,
+        subject_prepend: None,
+        headers: Vec::new(),
+        readable_mimepart: None,
+        without_original: false,
+    };
+
+    #[test]
+    fn a_script_changes_the_text_and_nothing_gets_out_of_its_place() {
+        let (to, recipient) = (Address::parse("a@b").unwrap(), Address::parse("c@d").unwrap());
+        let style = Style {
+            from: Some("post@example.org".into()),
+            from_name: Some("Post, \"the\" Ånd\r\nX: y".into()),
+            subject_prepend: Some("[acme] ".into()),
+            headers: vec![("X-Class".into(), "bulk\r\nBcc: all".into())],
+            readable_mimepart: Some(b"Content-Type: text/plain\n\nSorry.\n".to_vec()),
+            without_original: true,
+        };
+        let report = Report { style: &style, ..report(b"Subject: x\r\n\r\n", &to, &recipient) };
+        let text = String::from_utf8(message(&report)).unwrap();
+        for part in [
+            " <post@example.org>\r\n",
+            "\r\nSubject: [acme] Undelivered mail: delivery failed\r\n",
+            "\r\nX-Class: bulk  Bcc: all\r\n",
+            "\r\nContent-Type: text/plain\r\n\r\nSorry.\r\n",
+        ] {
+            assert!(text.contains(part), "{part}\n{text}");
+        }
+        assert!(!text.contains("rfc822-headers") && !text.contains("\nX: y"), "{text}");
+        assert!(text.ends_with("--\r\n"));
     }
 
     fn text(original: &[u8]) -> String {

@@ -4,13 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use mta_types::Address;
+use hsl_std::mime::DkimSigner;
+use mta_types::{Address, TransactionId, TransportId};
 use queue::message::{DsnNotify, DsnReturn, QueuedMessage};
 use smtp::client::Answer;
 use spool::Body;
 
 use crate::context::Core;
 use crate::dsn::compose::{self, Action, Report};
+use crate::dsn::options::DsnOptions;
 use crate::generation::Generation;
 use crate::inbound::content::subject_of;
 use crate::inbound::receive::{CopyFacts, Submission, submit};
@@ -25,6 +27,17 @@ pub(crate) enum NoticeKind {
     Relayed,
 }
 
+impl NoticeKind {
+    /// Its word in the field `Action` (RFC 3464 §2.3.3).
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::Failed => "failed",
+            Self::Delayed => "delayed",
+            Self::Relayed => "relayed",
+        }
+    }
+}
+
 /// What a notification is about.
 pub(crate) struct Notice<'a> {
     pub(crate) kind: NoticeKind,
@@ -32,11 +45,14 @@ pub(crate) struct Notice<'a> {
     pub(crate) attempt: &'a Attempt,
     /// How long a delayed row will still be tried.
     pub(crate) remaining: Option<Duration>,
+    /// Its transaction, when that was told already.
+    pub(crate) id: Option<TransactionId>,
+    pub(crate) options: Option<Arc<DsnOptions>>,
 }
 
 impl<'a> Notice<'a> {
     pub(crate) fn new(kind: NoticeKind, row: &'a QueuedMessage, attempt: &'a Attempt) -> Self {
-        Self { kind, row, attempt, remaining: None }
+        Self { kind, row, attempt, remaining: None, id: None, options: None }
     }
 }
 
@@ -45,13 +61,9 @@ impl<'a> Notice<'a> {
 /// transport has no DSN settings.
 pub(crate) async fn send(core: &Arc<Core>, generation: &Generation, notice: &Notice<'_>) -> bool {
     let row = notice.row;
-    if row.sender.is_null() || row.notify.contains(DsnNotify::NEVER) {
-        return true;
-    }
-    let transport = generation.running.transports.get(row.transportid.as_str());
-    let Some(transportid) = transport.and_then(|transport| transport.dsn_transport.clone()) else {
-        return true;
-    };
+    let usual = DsnOptions::default();
+    let options = notice.options.as_deref().unwrap_or(&usual);
+    let Some(transportid) = transport_of(generation, row, options) else { return true };
     let wants_full =
         notice.kind == NoticeKind::Failed && row.transaction.ret() == Some(DsnReturn::Full);
     let original = match original(core, row, wants_full).await {
@@ -63,14 +75,13 @@ pub(crate) async fn send(core: &Arc<Core>, generation: &Generation, notice: &Not
         }
     };
     let now = time::now();
-    let id = core.ids.next();
-    let (is_reply, diagnostic) = match &notice.attempt.ending {
-        Ending::Answered(result) => match &result.answer {
-            Answer::Reply(reply) => (true, reply.to_string()),
-            Answer::Failure(failure) => (false, failure.to_string()),
-        },
-        _ => (false, notice.attempt.reason()),
-    };
+    let id = notice.id.unwrap_or_else(|| core.ids.next());
+    let to = options.recipient.as_ref().unwrap_or(&row.sender);
+    let is_reply = matches!(
+        &notice.attempt.ending,
+        Ending::Answered(result) if matches!(result.answer, Answer::Reply(_))
+    );
+    let diagnostic = notice.attempt.diagnostic();
     let octets = compose::message(&Report {
         action: match notice.kind {
             NoticeKind::Failed => Action::Failed,
@@ -79,7 +90,7 @@ pub(crate) async fn send(core: &Arc<Core>, generation: &Generation, notice: &Not
         },
         id,
         hostname: &generation.hostname,
-        to: &row.sender,
+        to,
         now,
         offset_minutes: time::offset_minutes(now),
         arrival: row.transaction.ts(),
@@ -93,10 +104,18 @@ pub(crate) async fn send(core: &Arc<Core>, generation: &Generation, notice: &Not
         will_retry_until: notice.remaining.map(|remaining| now.saturating_add(remaining)),
         original: &original,
         is_full: wants_full && !original.is_empty(),
+        style: &options.style,
     });
+    let octets = match &options.dkim {
+        None => octets,
+        // Short, but made with a private key.
+        Some(signer) => tokio::task::block_in_place(|| signed(signer, octets)),
+    };
     let eightbit = !octets.is_ascii();
     let octets = Bytes::from(octets);
-    let mut copy = CopyFacts::new(Address::null(), row.sender.clone(), transportid);
+    let mut copy = CopyFacts::new(Address::null(), to.clone(), transportid);
+    copy.metadata = options.metadata.clone();
+    copy.jobid.clone_from(&options.jobid);
     // Compat: a notification never asks for notifications.
     copy.notify = DsnNotify::NEVER;
     let stored = submit(
@@ -128,6 +147,33 @@ pub(crate) async fn send(core: &Arc<Core>, generation: &Generation, notice: &Not
         Err(error) => {
             tracing::error!(transaction = %row.id.transaction, queue = row.id.queue.0, %error, "dsn.failed");
             false
+        }
+    }
+}
+
+/// Over which transport a notification about a row goes; `None` when nobody is to be told.
+pub(crate) fn transport_of(
+    generation: &Generation,
+    row: &QueuedMessage,
+    options: &DsnOptions,
+) -> Option<TransportId> {
+    if row.sender.is_null() || row.notify.contains(DsnNotify::NEVER) {
+        return None;
+    }
+    options.transportid.clone().or_else(|| {
+        let transport = generation.running.transports.get(row.transportid.as_str());
+        transport.and_then(|transport| transport.dsn_transport.clone())
+    })
+}
+
+/// The message with a signature in front; one that cannot be made is left out.
+fn signed(signer: &DkimSigner, octets: Vec<u8>) -> Vec<u8> {
+    let octets = Bytes::from(octets);
+    match signer.field(&octets) {
+        Ok(field) => [&field, &*octets].concat(),
+        Err(error) => {
+            tracing::error!(%error, "dsn.failed");
+            octets.into()
         }
     }
 }

@@ -94,8 +94,8 @@ impl HookKind {
             Self::Proxy => proxy::register(registry),
             Self::Auth => auth::register(registry),
             Self::Eod => eod::register(registry, services),
-            Self::Predelivery => predelivery::register(registry),
-            Self::Postdelivery => postdelivery::register(registry),
+            Self::Predelivery => predelivery::register(registry, services),
+            Self::Postdelivery => postdelivery::register(registry, services),
         }
     }
 }

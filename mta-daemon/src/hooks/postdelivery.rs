@@ -5,18 +5,20 @@ use std::sync::Arc;
 
 use hsl::host::{NativeStep, Registry};
 use hsl::{Array, Value};
+use hsl_std::Services;
 use queue::Requeue;
 use queue::message::QueuedMessage;
 use queue::policy::{AppliedPolicy, Property};
 use smtp::client::Answer;
 
 use crate::context::Core;
+use crate::dsn::options::DsnOptions;
 use crate::generation::Generation;
 use crate::hooks::predelivery::{self, Notes, QueueExit};
 use crate::hooks::runner::{self, Ending as RunEnding, Run};
 use crate::hooks::shared::{self, put};
 use crate::outbound::matching;
-use crate::outbound::outcome::{self, Attempt, DefaultAction, Ending};
+use crate::outbound::outcome::{self, Announced, Attempt, DefaultAction, Ending};
 
 /// What happens to a message, in the manual's words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,16 +39,15 @@ impl Action {
 }
 
 /// What the script decided.
-#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Decision {
     Default,
-    Queue(Requeue),
-    Bounce,
+    Queue(Requeue, Option<Arc<DsnOptions>>),
+    Bounce(Arc<DsnOptions>),
     Delete,
 }
 
-pub(crate) fn register(registry: &mut Registry) {
-    predelivery::register_common(registry);
+pub(crate) fn register(registry: &mut Registry, services: &Services) {
+    predelivery::register_common(registry, services);
     registry.function(
         "Default() -> none",
         "Does what would happen without a script and ends the script.",
@@ -61,6 +62,7 @@ pub(crate) async fn call(
     row: &QueuedMessage,
     attempt: &Attempt,
     default: DefaultAction,
+    announced: Option<&Announced>,
     context: Value,
 ) -> Decision {
     let Some(hook) = &generation.postdelivery else { return Decision::Default };
@@ -71,7 +73,7 @@ pub(crate) async fn call(
         stats: &core.stats.postdelivery,
         transaction: row.id.transaction,
         variables: vec![
-            ("arguments", arguments(row, attempt, default, policies.as_deref())),
+            ("arguments", arguments(row, attempt, default, policies.as_deref(), announced)),
             ("message", predelivery::message(core, row)),
             ("context", context),
         ],
@@ -91,8 +93,8 @@ pub(crate) async fn call(
     }
     let Some(exit) = exit else { return Decision::Default };
     let decision = match *exit {
-        QueueExit::Queue(options) => {
-            let mut requeue = predelivery::requeue(&options, metadata, || {
+        QueueExit::Queue(put_off) => {
+            let mut requeue = predelivery::requeue(put_off.options(), metadata, || {
                 let transport = generation.running.transports.get(row.transportid.as_str());
                 default.wait.map(|wait| wait.delay).unwrap_or_else(|| {
                     transport.map_or(queue::retry::Schedule::DEFAULT_INTERVAL, |transport| {
@@ -104,13 +106,13 @@ pub(crate) async fn call(
             if requeue.reason.is_none() {
                 requeue.reason = Some(attempt.reason().into());
             }
-            Decision::Queue(requeue)
+            Decision::Queue(requeue, put_off.notice())
         }
-        QueueExit::Bounce => Decision::Bounce,
-        QueueExit::Delete => Decision::Delete,
+        QueueExit::Bounce(removal) => Decision::Bounce(removal.dsn),
+        QueueExit::Delete(_) => Decision::Delete,
         QueueExit::Default | QueueExit::Try(_) => Decision::Default,
     };
-    if default.action.is_none() && decision != Decision::Default {
+    if default.action.is_none() && !matches!(decision, Decision::Default) {
         // The manual makes this a runtime error: a delivered message has no other future.
         tracing::error!(
             transaction = %row.id.transaction,
@@ -129,6 +131,7 @@ fn arguments(
     attempt: &Attempt,
     default: DefaultAction,
     policies: Option<&[AppliedPolicy]>,
+    announced: Option<&Announced>,
 ) -> Value {
     let mut out = Array::new();
     put(&mut out, "retry", f64::from(row.retrycount));
@@ -142,6 +145,9 @@ fn arguments(
     if let Some(returned) = &attempt.queue_returned {
         put(&mut out, "queue", shared::plugin_return(returned.clone()));
     }
+    if let Some(dsn) = dsn(attempt, announced) {
+        put(&mut out, "dsn", Value::Array(dsn));
+    }
     let Some(mut value) = ending(attempt) else { return Value::Array(out) };
     if let Some(returned) = &attempt.returned {
         put(&mut value, "plugin", Value::map([("return", returned.clone())]));
@@ -152,6 +158,30 @@ fn arguments(
         put(&mut out, "policy", policy(policies));
     }
     Value::Array(out)
+}
+
+/// `$arguments["dsn"]`: the notification that will be made, or what was said at a removal.
+fn dsn(attempt: &Attempt, announced: Option<&Announced>) -> Option<Array> {
+    let mut out = Array::new();
+    if let Some(announced) = announced {
+        put(&mut out, "action", announced.kind.word());
+        let mut id = Array::new();
+        put(&mut id, "transaction", announced.id.to_string());
+        put(&mut id, "queue", 1.0);
+        put(&mut out, "id", Value::Array(id));
+        let status = attempt.status();
+        let numbers = [u16::from(status.class.digit()), status.subject, status.detail];
+        put(&mut out, "status", Value::list(numbers.map(|n| Value::Number(f64::from(n)))));
+    } else {
+        attempt.said.as_ref()?;
+    }
+    let is_reply = matches!(
+        &attempt.ending,
+        Ending::Answered(result) if matches!(result.answer, Answer::Reply(_))
+    );
+    put(&mut out, "diagnostictype", if is_reply { "smtp" } else { "x-error" });
+    put(&mut out, "diagnosticcode", attempt.diagnostic());
+    Some(out)
 }
 
 /// `result` or `error`, and `connection`, of an attempt; `None` when there was none.

@@ -9,10 +9,13 @@ use config::running::{Destination, MailProtocol, Transport};
 use config::value::TlsMode;
 use hsl::host::{CallContext, NativeStep, Registry, Thrown};
 use hsl::{Array, Value};
+use hsl_std::Services;
+use hsl_std::keys::Keys;
 use queue::message::QueuedMessage;
 use queue::{Metadata, Requeue, RetryCount, Rewrite};
 
 use crate::context::Core;
+use crate::dsn::options::DsnOptions;
 use crate::generation::Generation;
 use crate::hooks::runner::{self, Ending, Run};
 use crate::hooks::shared::{self, put};
@@ -21,20 +24,43 @@ use crate::outbound::plan::{PluginCall, Settings, Sni, Source};
 use crate::outbound::{matching, outcome};
 
 /// What the script decided.
-#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Decision {
     Try,
-    Queue(Requeue),
-    Bounce,
-    Delete,
+    Queue(Requeue, Option<Arc<DsnOptions>>),
+    Bounce(Removal),
+    Delete(Removal),
+}
+
+/// What a script says when it takes a message out of the queue.
+pub(crate) struct Removal {
+    pub(crate) reason: Option<String>,
+    pub(crate) dsn: Arc<DsnOptions>,
+}
+
+/// What a script says when it puts a message off.
+pub(crate) struct PutOff {
+    options: Array,
+    dsn: Arc<DsnOptions>,
+}
+
+impl PutOff {
+    /// The options themselves.
+    pub(crate) const fn options(&self) -> &Array {
+        &self.options
+    }
+
+    /// How the sender is told of the delay, when he is to be told.
+    pub(crate) fn notice(&self) -> Option<Arc<DsnOptions>> {
+        verdict::flag(&self.options, "dsn_delayed").then(|| Arc::clone(&self.dsn))
+    }
 }
 
 /// How a queue script ended.
 pub(crate) enum QueueExit {
     Try(Array),
-    Queue(Array),
-    Bounce,
-    Delete,
+    Queue(PutOff),
+    Bounce(Removal),
+    Delete(Removal),
     Default,
 }
 
@@ -44,31 +70,44 @@ pub(crate) struct Notes {
     pub(crate) changed: bool,
 }
 
-pub(crate) fn register(registry: &mut Registry) {
+pub(crate) fn register(registry: &mut Registry, services: &Services) {
     registry.function(
         "Try(array options = []) -> none",
         "Attempts delivery with these settings and ends the script.",
         |_, args| NativeStep::exit(QueueExit::Try(verdict::array(args.first_mut()))),
     );
-    register_common(registry);
+    register_common(registry, services);
 }
 
 /// Functions that both queue hooks have.
-pub(crate) fn register_common(registry: &mut Registry) {
+pub(crate) fn register_common(registry: &mut Registry, services: &Services) {
+    let keys = Arc::clone(&services.keys);
     registry.function(
         "Queue(array options = []) -> none",
         "Puts the message off and ends the script.",
-        |_, args| NativeStep::exit(QueueExit::Queue(verdict::array(args.first_mut()))),
+        move |context: &mut CallContext<'_>, args: &mut [Value]| {
+            let options = verdict::array(args.first_mut());
+            let dsn = DsnOptions::read(context, &options, &*keys)?.shared();
+            Ok::<_, Thrown>(NativeStep::exit(QueueExit::Queue(PutOff { options, dsn })))
+        },
     );
+    let keys = Arc::clone(&services.keys);
     registry.function(
         "Bounce(array options = []) -> none",
         "Gives the message up, tells the sender and ends the script.",
-        |_, _| NativeStep::exit(QueueExit::Bounce),
+        move |context: &mut CallContext<'_>, args: &mut [Value]| {
+            let removal = removal(context, args, &*keys)?;
+            Ok::<_, Thrown>(NativeStep::exit(QueueExit::Bounce(removal)))
+        },
     );
+    let keys = Arc::clone(&services.keys);
     registry.function(
         "Delete(array options = []) -> none",
         "Removes the message silently and ends the script.",
-        |_, _| NativeStep::exit(QueueExit::Delete),
+        move |context: &mut CallContext<'_>, args: &mut [Value]| {
+            let removal = removal(context, args, &*keys)?;
+            Ok::<_, Thrown>(NativeStep::exit(QueueExit::Delete(removal)))
+        },
     );
     registry.function(
         "SetMetaData(array metadata) -> none",
@@ -83,6 +122,16 @@ pub(crate) fn register_common(registry: &mut Registry) {
             Value::map(notes.metadata.iter().map(|(key, value)| (key, Value::from(value))))
         },
     );
+}
+
+fn removal(
+    context: &CallContext<'_>,
+    args: &mut [Value],
+    keys: &dyn Keys,
+) -> Result<Removal, Thrown> {
+    let options = verdict::array(args.first_mut());
+    let dsn = DsnOptions::read(context, &options, keys)?.shared();
+    Ok(Removal { reason: verdict::text(&options, "reason"), dsn })
 }
 
 fn set_metadata(context: &mut CallContext<'_>, args: &mut [Value]) -> Result<Value, Thrown> {
@@ -127,12 +176,13 @@ pub(crate) async fn call(
     let context = vm.variable("context").unwrap_or_default();
     let metadata = vm.state::<Notes>().filter(|n| n.changed).map(|n| n.metadata.clone());
     let script_error = || {
-        Decision::Queue(Requeue {
+        let requeue = Requeue {
             delay: ERROR_DELAY,
             retrycount: RetryCount::Keep,
             reason: Some("the pre-delivery script failed".into()),
             ..Requeue::default()
-        })
+        };
+        Decision::Queue(requeue, None)
     };
     let decision = match ending {
         Ending::End => Decision::Try,
@@ -145,19 +195,20 @@ pub(crate) async fn call(
                     script_error()
                 }
             },
-            Ok(QueueExit::Queue(options)) => {
+            Ok(QueueExit::Queue(put_off)) => {
                 let delivery = matching::settings(core, row, None);
                 let usual =
                     || outcome::schedule(transport, &delivery).interval(row.retrycount).delay;
-                Decision::Queue(requeue(&options, metadata.clone(), usual))
+                let requeue = requeue(put_off.options(), metadata.clone(), usual);
+                Decision::Queue(requeue, put_off.notice())
             }
-            Ok(QueueExit::Bounce) => Decision::Bounce,
-            Ok(QueueExit::Delete) => Decision::Delete,
+            Ok(QueueExit::Bounce(removal)) => Decision::Bounce(removal),
+            Ok(QueueExit::Delete(removal)) => Decision::Delete(removal),
             Ok(QueueExit::Default) | Err(_) => Decision::Try,
         },
     };
     if let Some(metadata) = metadata
-        && !matches!(decision, Decision::Queue(_))
+        && !matches!(decision, Decision::Queue(..))
     {
         keep_notes(core, row, metadata);
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use config::delivery::DeliverySettings;
 use config::running::Transport;
 use hsl::Value;
-use mta_types::{Class, EnhancedCode};
+use mta_types::{Class, EnhancedCode, TransactionId};
 use queue::message::{DsnNotify, QueuedMessage};
 use queue::retry::{Interval, Schedule, Step};
 use queue::{End, Outcome as QueueOutcome, Requeue, RetryCount, Rewrite};
@@ -16,7 +16,9 @@ use spool::Durability;
 
 use crate::context::Core;
 use crate::dsn::notify::{self, Notice, NoticeKind};
+use crate::dsn::options::DsnOptions;
 use crate::fence::fenced;
+use crate::generation::Generation;
 use crate::hooks::postdelivery::{self, Action, Decision};
 use crate::outbound::matching;
 use crate::queue_service::persist;
@@ -32,6 +34,10 @@ pub(crate) struct Attempt {
     pub(crate) returned: Option<Value>,
     /// What a queue plugin returned that refused the message.
     pub(crate) queue_returned: Option<Value>,
+    /// The reason that a script gave when it removed the message.
+    pub(crate) said: Option<String>,
+    /// What a pre-delivery script said about the notification.
+    pub(crate) dsn: Option<Arc<DsnOptions>>,
 }
 
 /// How an attempt ended.
@@ -106,6 +112,8 @@ impl Attempt {
             duration: Duration::ZERO,
             returned: None,
             queue_returned: None,
+            said: None,
+            dsn: None,
         }
     }
 
@@ -199,8 +207,20 @@ impl Attempt {
                 Answer::Failure(failure) => failure.to_string(),
             },
             Ending::Error(error) => error.message.clone(),
-            Ending::Decided { bounce: true } => "bounced by script".to_owned(),
-            Ending::Decided { bounce: false } => "deleted by script".to_owned(),
+            Ending::Decided { bounce } => self.said.clone().unwrap_or_else(|| {
+                if *bounce { "bounced by script" } else { "deleted by script" }.to_owned()
+            }),
+        }
+    }
+
+    /// What a notification says about it: the peer's reply, or our reason.
+    pub(crate) fn diagnostic(&self) -> String {
+        match &self.ending {
+            Ending::Answered(result) => match &result.answer {
+                Answer::Reply(reply) => reply.to_string(),
+                Answer::Failure(failure) => failure.to_string(),
+            },
+            _ => self.reason(),
         }
     }
 }
@@ -237,17 +257,44 @@ pub(crate) async fn conclude(
     let local = attempt.connection.as_ref().and_then(|connection| connection.local);
     let delivery = matching::settings(core, &row, local);
     let default = default_action(transport, &delivery, &row, &attempt);
+    let announced = announce(core, &generation, &row, &attempt, default);
     let decision = match generation.postdelivery.is_some() {
         true => {
-            Box::pin(postdelivery::call(core, &generation, &row, &attempt, default, context)).await
+            let announced = announced.as_ref();
+            Box::pin(postdelivery::call(
+                core,
+                &generation,
+                &row,
+                &attempt,
+                default,
+                announced,
+                context,
+            ))
+            .await
         }
         false => Decision::Default,
     };
+    let mut options = attempt.dsn.clone();
+    // A delay that a script wants is told when the script says so.
+    let mut is_wanted = false;
     let (action, requeue) = match decision {
         Decision::Default => (default.action, None),
-        Decision::Queue(requeue) => (Some(Action::Queue), Some(requeue)),
-        Decision::Bounce => (Some(Action::Bounce), None),
+        Decision::Queue(requeue, notice) => {
+            is_wanted = notice.is_some();
+            options = notice;
+            (Some(Action::Queue), Some(requeue))
+        }
+        Decision::Bounce(dsn) => {
+            options = Some(dsn);
+            (Some(Action::Bounce), None)
+        }
         Decision::Delete => (Some(Action::Delete), None),
+    };
+    let notice = |kind: NoticeKind| Notice {
+        // The id is that of the notification which was announced, not of another kind.
+        id: announced.as_ref().filter(|announced| announced.kind == kind).map(|it| it.id),
+        options: options.clone(),
+        ..Notice::new(kind, &row, &attempt)
     };
     let outcome = match action {
         None => {
@@ -256,8 +303,7 @@ pub(crate) async fn conclude(
             // RFC 3461 §5.2.2: a next hop that took NOTIFY over answers for itself.
             let passed_on = attempt.connection.as_ref().is_some_and(|c| c.offers_dsn);
             if row.notify.contains(DsnNotify::SUCCESS) && !passed_on && transport.is_some() {
-                let notice = Notice::new(NoticeKind::Relayed, &row, &attempt);
-                notify::send(core, &generation, &notice).await;
+                notify::send(core, &generation, &notice(NoticeKind::Relayed)).await;
             }
             QueueOutcome::End(End::Delivered)
         }
@@ -270,12 +316,11 @@ pub(crate) async fn conclude(
                         .unwrap_or(Interval { delay: Schedule::DEFAULT_INTERVAL, notify: false });
                     (requeue_after(wait.delay, &attempt), wait.notify)
                 },
-                |requeue| (requeue, false),
+                |requeue| (requeue, is_wanted),
             );
-            if tell && wants(&row, DsnNotify::DELAY) {
+            if tell && (is_wanted || wants(&row, DsnNotify::DELAY)) {
                 let remaining = transport.map(|t| schedule(t, &delivery).remaining(row.retrycount));
-                let notice =
-                    Notice { remaining, ..Notice::new(NoticeKind::Delayed, &row, &attempt) };
+                let notice = Notice { remaining, ..notice(NoticeKind::Delayed) };
                 notify::send(core, &generation, &notice).await;
             }
             QueueOutcome::Requeue(requeue)
@@ -283,8 +328,7 @@ pub(crate) async fn conclude(
         Some(Action::Bounce) => {
             core.stats.failed.increment();
             if wants(&row, DsnNotify::FAILURE) {
-                let notice = Notice::new(NoticeKind::Failed, &row, &attempt);
-                if !notify::send(core, &generation, &notice).await {
+                if !notify::send(core, &generation, &notice(NoticeKind::Failed)).await {
                     // Nobody was told, so the row must not go: it is tried again later.
                     return settle(
                         core,
@@ -302,6 +346,40 @@ pub(crate) async fn conclude(
         Some(Action::Delete) => QueueOutcome::End(End::Deleted),
     };
     settle(core, &row, outcome);
+}
+
+/// A notification that will be made unless the script decides otherwise.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Announced {
+    pub(crate) kind: NoticeKind,
+    /// The transaction it will have.
+    pub(crate) id: TransactionId,
+}
+
+fn announce(
+    core: &Core,
+    generation: &Generation,
+    row: &QueuedMessage,
+    attempt: &Attempt,
+    default: DefaultAction,
+) -> Option<Announced> {
+    let kind = match default.action {
+        None => {
+            let passed_on = attempt.connection.as_ref().is_some_and(|c| c.offers_dsn);
+            let is_asked = row.notify.contains(DsnNotify::SUCCESS) && !passed_on;
+            is_asked.then_some(NoticeKind::Relayed)
+        }
+        Some(Action::Queue) => {
+            let tells = default.wait.is_some_and(|wait| wait.notify);
+            (tells && wants(row, DsnNotify::DELAY)).then_some(NoticeKind::Delayed)
+        }
+        Some(Action::Bounce) => wants(row, DsnNotify::FAILURE).then_some(NoticeKind::Failed),
+        Some(Action::Delete) => None,
+    }?;
+    let usual = DsnOptions::default();
+    let options = attempt.dsn.as_deref().unwrap_or(&usual);
+    notify::transport_of(generation, row, options)?;
+    Some(Announced { kind, id: core.ids.next() })
 }
 
 /// Runs work on a row behind a fence: should it panic, the row goes back into the queue.

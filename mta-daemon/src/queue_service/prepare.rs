@@ -11,6 +11,8 @@ use queue::{Outcome as QueueOutcome, Requeue, Route};
 use spool::Durability;
 
 use crate::context::Core;
+use crate::dsn::notify::{self, Notice, NoticeKind};
+use crate::dsn::options::DsnOptions;
 use crate::generation::Generation;
 use crate::hooks::predelivery::{self, Decision};
 use crate::outbound::matching;
@@ -63,9 +65,16 @@ async fn prepare(core: Arc<Core>, generation: Arc<Generation>, mut row: QueuedMe
         }
         match decision {
             Decision::Try => {}
-            Decision::Queue(requeue) => return put_off(&core, &row, requeue),
-            Decision::Bounce | Decision::Delete => {
-                let attempt = Attempt::decided(decision == Decision::Bounce);
+            Decision::Queue(requeue, notice) => {
+                if let Some(options) = notice {
+                    tell_of_delay(&core, &generation, &row, &requeue, options).await;
+                }
+                return put_off(&core, &row, requeue);
+            }
+            Decision::Bounce(ref removal) | Decision::Delete(ref removal) => {
+                let mut attempt = Attempt::decided(matches!(decision, Decision::Bounce(_)));
+                attempt.said.clone_from(&removal.reason);
+                attempt.dsn = Some(Arc::clone(&removal.dsn));
                 return outcome::conclude(&core, row, attempt, context).await;
             }
         }
@@ -79,6 +88,25 @@ async fn prepare(core: Arc<Core>, generation: Arc<Generation>, mut row: QueuedMe
         }
         Err(error) => outcome::conclude(&core, row, Attempt::failed(error), context).await,
     }
+}
+
+/// A script wants the sender to know that it puts the message off.
+async fn tell_of_delay(
+    core: &Arc<Core>,
+    generation: &Generation,
+    row: &QueuedMessage,
+    requeue: &Requeue,
+    options: Arc<DsnOptions>,
+) {
+    let reason = requeue.reason.as_deref().unwrap_or("put off by script");
+    let attempt = Attempt::failed(AttemptError {
+        kind: ErrorKind::Config,
+        temporary: true,
+        message: reason.to_owned(),
+    });
+    let notice =
+        Notice { options: Some(options), ..Notice::new(NoticeKind::Delayed, row, &attempt) };
+    notify::send(core, generation, &notice).await;
 }
 
 /// A script's `Queue()` before the attempt.

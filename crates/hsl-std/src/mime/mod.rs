@@ -19,6 +19,7 @@ use hsl::value::Value;
 use crate::services::Services;
 
 pub use builder::builder_of_object;
+pub use dkim::Signer as DkimSigner;
 pub use handle::{MessageHandle, PartRef, SharedMessage};
 pub use options::date_of_now;
 

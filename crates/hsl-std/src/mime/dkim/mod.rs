@@ -16,7 +16,8 @@ use openssl::hash::{Hasher, MessageDigest};
 
 use crate::services::FileContent;
 
-pub(super) use sign::{Signer, builder_method, message_method};
+pub use sign::Signer;
+pub(super) use sign::{builder_method, message_method};
 pub(super) use verify::method as verify_method;
 
 /// Which part of which message is digested, and how.

@@ -22,7 +22,7 @@ use crate::services::{FileContent, Services};
 
 /// A signature to be made: everything but the message.
 #[derive(Clone)]
-pub(crate) struct Signer {
+pub struct Signer {
     key: Arc<PrivateKey>,
     algorithm: Algorithm,
     header: Canonicalization,
@@ -94,8 +94,17 @@ pub(in crate::mime) fn builder_method(
 }
 
 impl Signer {
-    /// Reads the arguments. `None` when the key cannot be found, read or used.
-    fn new(ctx: &CallContext<'_>, args: &[Value], keys: &dyn Keys) -> Result<Option<Self>, Thrown> {
+    /// Reads selector, domain, key and options, as `signDKIM` takes them. `None` when the key cannot
+    /// be found, read or used.
+    ///
+    /// # Errors
+    ///
+    /// An option of the wrong kind.
+    pub fn new(
+        ctx: &CallContext<'_>,
+        args: &[Value],
+        keys: &dyn Keys,
+    ) -> Result<Option<Self>, Thrown> {
         let options = Options::new(args, 3);
         let algorithm = match options.bytes("algorithm")? {
             None => Algorithm::RsaSha256,
@@ -179,7 +188,11 @@ impl Signer {
     }
 
     /// Signs a message in memory: the whole field with its line end.
-    pub(in crate::mime) fn field(&self, octets: &Bytes) -> Result<Vec<u8>, Thrown> {
+    ///
+    /// # Errors
+    ///
+    /// What the key's algorithm says.
+    pub fn field(&self, octets: &Bytes) -> Result<Vec<u8>, Thrown> {
         let message = SharedMessage::from_octets(octets.clone());
         let digest = BodyDigest {
             content: Arc::new(octets.clone()),
