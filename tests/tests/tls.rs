@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use system_tests::{Setup, TestDaemon};
+use control::command::call;
+use control::pb;
+use system_tests::{Setup, TestDaemon, ask};
 use testkit::certs;
 use testkit::smtp_client::SmtpClient;
 use testkit::smtp_sink::{SinkBehaviour, SmtpSink};
@@ -177,4 +179,41 @@ where
     let last = reply.lines().last().unwrap_or_default();
     assert!(last.starts_with(code), "{line:?} was answered with {reply}");
     reply
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_script_chooses_job_protocol_and_cipher_of_an_attempt() {
+    let sink = SmtpSink::start_with(with_certificate(&["mx.example.org"])).await;
+    let setup = Setup { next_hop: Some(sink.address), ..Setup::default() }
+        .hook(
+            "predelivery",
+            "$tls = [\"tls\" => \"require\", \"tls_protocols\" => \"TLSv1.2\", \"jobid\" => \"night\"];\n\
+             if ($message[\"recipientaddress\"][\"localpart\"] == \"odd\")\n\
+             Try($tls + [\"tls_ciphers\" => \"NULL-MD5\"]);\n\
+             Try($tls + [\"tls_ciphers\" => \"ECDHE-ECDSA-AES256-GCM-SHA384\"]);",
+        )
+        .hook(
+            "postdelivery",
+            "$tls = $arguments[\"attempt\"][\"connection\"][\"tls\"];\n\
+             memory_store(\"seen\", [$message[\"jobid\"], $tls[\"protocol\"], $tls[\"cipher\"]]);",
+        );
+    let mut daemon = TestDaemon::start(setup).await;
+    let (mut client, _) = SmtpClient::connect(daemon.address()).await;
+    client.command("EHLO client.example").await;
+    // A cipher that there is not is the script's error, never another cipher.
+    for to in ["odd@example.org", "to@example.org"] {
+        let reply = client.deliver("a@client.example", &[to], MESSAGE).await;
+        assert!(reply.starts_with("250 "), "{reply}");
+    }
+    assert_eq!(sink.wait_for(1).await[0].to, ["<to@example.org>"]);
+    let mut seen = String::new();
+    while seen.is_empty() {
+        let request = pb::HslMemoryRequest { key: "seen".into() };
+        seen = ask(&daemon, move |client| client.call(call::MEMORY_FETCH, &request).unwrap().value)
+            .await;
+    }
+    assert!(seen.starts_with("[\"night\",\"TLSv1.2\",\""), "{seen}");
+    assert!(seen.contains("ECDHE_ECDSA_WITH_AES_256_GCM_SHA384"), "{seen}");
+    daemon.stop().await;
+    assert_eq!(sink.messages().len(), 1);
 }

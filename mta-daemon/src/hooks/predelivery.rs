@@ -189,7 +189,13 @@ pub(crate) async fn call(
         Ending::Failed => script_error(),
         Ending::Exit(exit) => match exit.downcast::<QueueExit>().map(|exit| *exit) {
             Ok(QueueExit::Try(options)) => match apply(settings, generation, &options) {
-                Ok(()) => Decision::Try,
+                Ok(()) => {
+                    if let Some(jobid) = verdict::text(&options, "jobid") {
+                        let jobid = Some(Some(jobid.as_str().into()));
+                        rewrite(core, row, Rewrite { jobid, ..Rewrite::default() });
+                    }
+                    Decision::Try
+                }
                 Err(error) => {
                     tracing::error!(transaction = %row.id.transaction, hook = %hook.name, %error, "script.failed");
                     script_error()
@@ -217,7 +223,11 @@ pub(crate) async fn call(
 
 /// Notes what a script set on the message that it left in the queue without `Queue`.
 pub(crate) fn keep_notes(core: &Core, row: &QueuedMessage, metadata: Metadata) {
-    let rewrite = Rewrite { metadata: Some(metadata), ..Rewrite::default() };
+    rewrite(core, row, Rewrite { metadata: Some(metadata), ..Rewrite::default() });
+}
+
+/// Changes facts of a row that is being worked on, in the queue and in the spool.
+fn rewrite(core: &Core, row: &QueuedMessage, rewrite: Rewrite) {
     let mut queue = core.queue.lock();
     if let Ok(Some(change)) = queue.rewrite(row.id, rewrite, crate::time::now()) {
         let changes = [change];
@@ -347,6 +357,9 @@ pub(crate) fn apply(
         settings.sources =
             list.values().map(|item| source(generation, item)).collect::<Result<_, _>>()?;
     }
+    if let Some(nonlocal) = options.get_text("nonlocal_source") {
+        settings.nonlocal_source = nonlocal.is_truthy();
+    }
     if let Some(random) = options.get_text("sourceip_random") {
         settings.source_random = random.is_truthy();
     }
@@ -439,6 +452,11 @@ fn apply_tls(
             .map_err(|error| Thrown::new(format!("Try: tls_protocols: expected {error}")))?;
         tls.versions = tls_policy::Versions { tls12: protocols.tls12, tls13: protocols.tls13 };
         settings.chosen.tls_protocols = true;
+    }
+    if let Some(text) = verdict::text(options, "tls_ciphers") {
+        let ciphers = tls_policy::Ciphers::parse(&text)
+            .map_err(|error| Thrown::new(format!("Try: tls_ciphers: {error}")))?;
+        tls.ciphers = Some((text, ciphers));
     }
     if let Some(verify) = options.get_text("tls_verify_host") {
         tls.verify_host = verify.is_truthy();

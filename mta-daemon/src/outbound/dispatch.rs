@@ -365,8 +365,13 @@ pub(crate) fn client_tls(
     if verify && (tls.verify_host || names.is_empty()) {
         names.push(target.host.to_string());
     }
-    let key =
-        format!("{:?}|{verify}|{names:?}|{}|{:?}", tls.versions, tls.default_ca, tls.client_cert);
+    let key = format!(
+        "{:?}|{verify}|{names:?}|{}|{:?}|{}",
+        tls.versions,
+        tls.default_ca,
+        tls.client_cert,
+        cipher_text(settings)
+    );
     let cache = &generation.client_tls;
     Ok(Some(cache.get(key, || {
         let verification = if verify {
@@ -374,7 +379,11 @@ pub(crate) fn client_tls(
         } else {
             Verification::None
         };
-        ClientTls::new(ClientOptions { versions: tls.versions, verification, identity })
+        let options = ClientOptions { versions: tls.versions, verification, identity };
+        match &tls.ciphers {
+            Some((_, ciphers)) => ClientTls::with_ciphers(options, ciphers),
+            None => ClientTls::new(options),
+        }
     })))
 }
 
@@ -401,7 +410,7 @@ fn pool_key(
     };
     let login = settings.credentials.as_ref().map_or("", |(username, _)| username);
     let session = format!(
-        "{}|{:?}|{}|{:?}|{sni}|{}|{:?}|{}|{login}|{:?}",
+        "{}|{:?}|{}|{:?}|{sni}|{}|{:?}|{}|{login}|{:?}|{}",
         config.helo,
         config.protocol,
         tls.mode.as_str(),
@@ -410,8 +419,14 @@ fn pool_key(
         tls.verify_names,
         tls.default_ca,
         tls.client_cert,
+        cipher_text(settings),
     );
     PoolKey { local, remote: target.address, policy, session }
+}
+
+/// The cipher suites as a script wrote them; empty for the usual ones.
+fn cipher_text(settings: &Settings) -> &str {
+    settings.tls.ciphers.as_ref().map_or("", |(text, _)| text)
 }
 
 /// Stored bodies up to this size are read at once.

@@ -41,6 +41,8 @@ pub(crate) struct Settings {
     pub(crate) ipv6: bool,
     pub(crate) sources: Vec<Source>,
     pub(crate) source_random: bool,
+    /// Source addresses need not be of this machine.
+    pub(crate) nonlocal_source: bool,
     pub(crate) helo: Option<Arc<str>>,
     pub(crate) protocol: MailProtocol,
     pub(crate) tls: TlsSettings,
@@ -101,6 +103,8 @@ pub(crate) struct TlsSettings {
     pub(crate) default_ca: bool,
     /// Our certificate, an id of `pki`.
     pub(crate) client_cert: Option<Arc<str>>,
+    /// The cipher suites that may be used, as a script wrote them and as they were understood.
+    pub(crate) ciphers: Option<(String, tls_policy::Ciphers)>,
 }
 
 /// Which server name is sent.
@@ -143,6 +147,7 @@ impl Settings {
             ipv6: connection.ipv6,
             sources,
             source_random: connection.sourceip_random,
+            nonlocal_source: false,
             helo: session.helo.clone(),
             protocol: session.protocol,
             tls: TlsSettings {
@@ -153,6 +158,7 @@ impl Settings {
                 verify_names: Vec::new(),
                 default_ca: false,
                 client_cert: None,
+                ciphers: None,
             },
             credentials: session
                 .credentials
@@ -202,6 +208,7 @@ impl Settings {
             ipv6: true,
             sources: Vec::new(),
             source_random: true,
+            nonlocal_source: false,
             helo: None,
             protocol: MailProtocol::Smtp,
             tls: TlsSettings {
@@ -212,6 +219,7 @@ impl Settings {
                 verify_names: Vec::new(),
                 default_ca: false,
                 client_cert: None,
+                ciphers: None,
             },
             credentials: None,
             xclient: Vec::new(),

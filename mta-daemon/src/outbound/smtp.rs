@@ -124,7 +124,7 @@ impl OpenConnection {
         tls: Option<&ClientTls>,
         places: (&Registry<OutboundEntry>, Level),
     ) -> Result<Self, ConnectError> {
-        let connect = connect(target.address, source);
+        let connect = connect(target.address, source, settings.nonlocal_source);
         let stream = timeout(settings.connect_timeout, connect)
             .await
             .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "connection timed out"))??;
@@ -447,9 +447,16 @@ fn failure(state: State, failure: Failure) -> Outcome {
     Outcome { state, answer: Answer::Failure(failure) }
 }
 
-async fn connect(remote: SocketAddr, source: Option<IpAddr>) -> io::Result<tokio::net::TcpStream> {
+async fn connect(
+    remote: SocketAddr,
+    source: Option<IpAddr>,
+    is_nonlocal: bool,
+) -> io::Result<tokio::net::TcpStream> {
     let socket = if remote.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     if let Some(source) = source.filter(|source| source.is_ipv4() == remote.is_ipv4()) {
+        if is_nonlocal {
+            rustix::net::sockopt::set_ip_freebind(&socket, true)?;
+        }
         socket.bind(SocketAddr::new(source, 0))?;
     }
     socket.connect(remote).await
