@@ -195,7 +195,8 @@ async fn a_script_chooses_job_protocol_and_cipher_of_an_attempt() {
         .hook(
             "postdelivery",
             "$tls = $arguments[\"attempt\"][\"connection\"][\"tls\"];\n\
-             memory_store(\"seen\", [$message[\"jobid\"], $tls[\"protocol\"], $tls[\"cipher\"]]);",
+             $names = X509($tls[\"peercert\"][\"x509\"])->subject_alt_name();\n\
+             memory_store(\"seen\", [$message[\"jobid\"], $tls[\"protocol\"], $tls[\"cipher\"], $names]);",
         );
     let mut daemon = TestDaemon::start(setup).await;
     let (mut client, _) = SmtpClient::connect(daemon.address()).await;
@@ -214,6 +215,7 @@ async fn a_script_chooses_job_protocol_and_cipher_of_an_attempt() {
     }
     assert!(seen.starts_with("[\"night\",\"TLSv1.2\",\""), "{seen}");
     assert!(seen.contains("ECDHE_ECDSA_WITH_AES_256_GCM_SHA384"), "{seen}");
+    assert!(seen.contains("{\"DNS\":[\"mx.example.org\"]}"), "{seen}");
     daemon.stop().await;
     assert_eq!(sink.messages().len(), 1);
 }

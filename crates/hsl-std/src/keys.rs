@@ -168,6 +168,11 @@ pub fn certificate_value(certificate: Certificate) -> Value {
     Value::Resource(Resource::new("X509Resource", certificate))
 }
 
+/// The resource for a certificate in DER form; `None` when it is none.
+pub fn certificate_value_from_der(der: &[u8]) -> Option<Value> {
+    Certificate::from_der(der).ok().map(certificate_value)
+}
+
 /// The certificate behind an `X509Resource` or an `X509` object.
 pub fn certificate_of(value: &Value) -> Option<Arc<Certificate>> {
     match value {

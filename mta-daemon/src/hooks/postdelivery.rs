@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use hsl::host::{NativeStep, Registry};
 use hsl::{Array, Value};
-use hsl_std::Services;
+use hsl_std::{Services, keys};
 use queue::Requeue;
 use queue::message::QueuedMessage;
 use queue::policy::{AppliedPolicy, Property};
@@ -279,6 +279,15 @@ pub(crate) fn tls(session: Option<&tls_policy::Session>) -> Value {
         put(&mut tls, "protocol", session.protocol);
         put(&mut tls, "cipher", session.cipher.as_str());
         put(&mut tls, "keysize", f64::from(session.keysize));
+        let given = session.peer_certificates.iter();
+        let certificates: Vec<_> =
+            given.filter_map(|der| keys::certificate_value_from_der(der)).collect();
+        if let Some(x509) = certificates.first() {
+            let mut peer = Array::new();
+            put(&mut peer, "x509", Value::clone(x509));
+            put(&mut peer, "chain", Value::list(certificates.iter().skip(1).cloned()));
+            put(&mut tls, "peercert", Value::Array(peer));
+        }
     }
     Value::Array(tls)
 }
