@@ -320,6 +320,7 @@ fn server(
             Vec::new()
         },
         proxy_hook: hooks.proxy.is_some(),
+        keep_last_reply: hooks.disconnect.is_some(),
         limits: Limits {
             size: phases.data.maxsize.map(|size| size.0),
             recipients: phases.rcptto.maxrecipients.get(),

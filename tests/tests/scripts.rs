@@ -1,6 +1,8 @@
 //! Hooks run real scripts with their documented variables and verdicts.
 
-use system_tests::{Setup, TestDaemon};
+use control::command::call;
+use control::pb;
+use system_tests::{Setup, TestDaemon, ask};
 use testkit::smtp_client::SmtpClient;
 use testkit::smtp_sink::SmtpSink;
 
@@ -131,4 +133,38 @@ async fn queue_hooks_see_the_attempt_and_change_its_course() {
     daemon.stop().await;
     assert!(first.messages().is_empty());
     assert_eq!(other.messages().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_disconnect_hook_sees_who_closed_and_the_last_reply() {
+    let setup = Setup::default()
+        .hook(
+            "rcptto",
+            "Reject([\"no such user\", \"here\"], [\"reply_codes\" => [\"code\" => 550]]);",
+        )
+        .hook(
+            "disconnect",
+            "memory_update(\"seen\", [$arguments[\"close\"], $arguments[\"reply\"]],\n\
+             function ($key, $all, $one) { return $all + [$one]; }, []);",
+        );
+    let mut daemon = TestDaemon::start(setup).await;
+    let (mut client, _) = SmtpClient::connect(daemon.address()).await;
+    client.command("EHLO client.example").await;
+    client.send(b"MAIL FROM:<a@client.example>\r\nRCPT TO:<b@example.org>\r\n").await;
+    client.reply().await;
+    let reply = client.reply().await;
+    assert!(reply.starts_with("550-"), "{reply}");
+    drop(client);
+    let (mut client, _) = SmtpClient::connect(daemon.address()).await;
+    client.command("QUIT").await;
+    let mut seen = String::new();
+    while seen.matches("remote").count() + seen.matches("local").count() < 2 {
+        let request = pb::HslMemoryRequest { key: "seen".into() };
+        seen = ask(&daemon, move |client| client.call(call::MEMORY_FETCH, &request).unwrap().value)
+            .await;
+    }
+    let refused = r#"["remote",{"code":550,"enhanced":[5,7,1],"reason":["no such user","here"],"state":"RCPT"}]"#;
+    assert!(seen.contains(refused), "{seen}");
+    assert!(seen.contains(r#""code":221"#) && seen.contains(r#""state":"QUIT""#), "{seen}");
+    daemon.stop().await;
 }

@@ -57,6 +57,12 @@ impl Verb {
         ("HELP", Self::Help),
     ];
 
+    /// Its text in upper case.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        Self::ALL.iter().find(|(_, verb)| *verb == self).map_or("", |(word, _)| word)
+    }
+
     /// Splits a line into its verb and what follows it, without white space around; `None` for a
     /// verb that is not known.
     #[must_use]

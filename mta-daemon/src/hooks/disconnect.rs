@@ -2,7 +2,9 @@
 
 use hsl::host::{NativeStep, Registry};
 use hsl::{Array, Value};
+use smtp::client::{ReplyLimits, ReplyReader};
 
+use crate::hooks::postdelivery;
 use crate::hooks::runner::{self, Run};
 use crate::hooks::shared::put;
 use crate::inbound::connection::Connection;
@@ -14,16 +16,25 @@ pub(crate) fn register(registry: &mut Registry) {
     registry.function("Pass() -> none", "Ends the script.", |_, _| NativeStep::exit(Passed));
 }
 
-/// Runs the script. `local` tells whether we closed; `failure` is the socket's error.
+/// Runs the script. `local` tells whether we closed; `reply` is the last one of ours with what it
+/// answered, `failure` the socket's error.
 pub(crate) async fn call(
     connection: &mut Connection,
     local: bool,
+    reply: Option<(&str, &[u8])>,
     failure: Option<&std::io::Error>,
 ) {
     let server = std::sync::Arc::clone(&connection.server);
     let Some(hook) = &server.hooks.disconnect else { return };
     let mut arguments = Array::new();
     put(&mut arguments, "close", if local { "local" } else { "remote" });
+    if let Some((state, octets)) = reply
+        && let (_, Some(Ok(reply))) = ReplyReader::new(ReplyLimits::default()).take(octets)
+    {
+        let mut value = postdelivery::reply(&reply);
+        put(&mut value, "state", state);
+        put(&mut arguments, "reply", Value::Array(value));
+    }
     if let Some(error) = failure {
         let mut value = Array::new();
         put(&mut value, "reason", error.to_string());

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use hsl::host::{NativeStep, Registry};
 use hsl::{Array, Value};
 use hsl_std::{Services, keys};
+use mta_types::{EnhancedCode, Reply};
 use queue::Requeue;
 use queue::message::QueuedMessage;
 use queue::policy::{AppliedPolicy, Property};
@@ -169,9 +170,7 @@ fn dsn(attempt: &Attempt, announced: Option<&Announced>) -> Option<Array> {
         put(&mut id, "transaction", announced.id.to_string());
         put(&mut id, "queue", 1.0);
         put(&mut out, "id", Value::Array(id));
-        let status = attempt.status();
-        let numbers = [u16::from(status.class.digit()), status.subject, status.detail];
-        put(&mut out, "status", Value::list(numbers.map(|n| Value::Number(f64::from(n)))));
+        put(&mut out, "status", enhanced(attempt.status()));
     } else {
         attempt.said.as_ref()?;
     }
@@ -189,18 +188,10 @@ pub(crate) fn ending(attempt: &Attempt) -> Option<Array> {
     let mut value = Array::new();
     match &attempt.ending {
         Ending::Answered(result) => {
-            let mut answer = Array::new();
-            if let Answer::Reply(reply) = &result.answer {
-                put(&mut answer, "code", f64::from(reply.code));
-                if let Some(enhanced) = reply.enhanced {
-                    let numbers =
-                        [u16::from(enhanced.class.digit()), enhanced.subject, enhanced.detail];
-                    let numbers = numbers.map(|n| Value::Number(f64::from(n)));
-                    put(&mut answer, "enhanced", Value::list(numbers));
-                }
-                let lines = reply.lines.iter().map(|line| Value::from(line.as_str()));
-                put(&mut answer, "reason", Value::list(lines));
-            }
+            let mut answer = match &result.answer {
+                Answer::Reply(reply) => self::reply(reply),
+                Answer::Failure(_) => Array::new(),
+            };
             put(&mut answer, "state", result.state.as_str());
             put(&mut value, "result", Value::Array(answer));
         }
@@ -269,6 +260,24 @@ fn policy(applied: &[AppliedPolicy]) -> Value {
     put(&mut out, "tags", texts(&all));
     put(&mut out, "policies", Value::list(policies));
     Value::Array(out)
+}
+
+/// `code`, `enhanced` and `reason` of a reply.
+pub(crate) fn reply(reply: &Reply) -> Array {
+    let mut out = Array::new();
+    put(&mut out, "code", f64::from(reply.code));
+    if let Some(code) = reply.enhanced {
+        put(&mut out, "enhanced", enhanced(code));
+    }
+    let lines = reply.lines.iter().map(|line| Value::from(line.as_str()));
+    put(&mut out, "reason", Value::list(lines));
+    out
+}
+
+/// An enhanced code as three numbers.
+fn enhanced(code: EnhancedCode) -> Value {
+    let numbers = [u16::from(code.class.digit()), code.subject, code.detail];
+    Value::list(numbers.map(|n| Value::Number(f64::from(n))))
 }
 
 /// What is known of a connection's TLS.

@@ -170,7 +170,8 @@ impl Connection {
         if self.server.hooks.disconnect.is_some() {
             let local = reason.is_some_and(|reason| reason != CloseReason::Quit);
             let failure = self.last_failure.take();
-            hooks::disconnect::call(&mut self, local, failure.as_ref()).await;
+            let reply = session.last_reply();
+            hooks::disconnect::call(&mut self, local, reply, failure.as_ref()).await;
         }
     }
 

@@ -21,6 +21,7 @@ impl Session {
             self.bad(replies::UNKNOWN_COMMAND);
             return None;
         };
+        self.answering = verb.word();
         if verb == Verb::Bdat {
             return self.bdat(arguments);
         }

@@ -20,6 +20,8 @@ pub struct Config {
     pub enhanced_codes: bool,
     /// Show command lines to the driver first ([`Event::Command`](super::Event)).
     pub proxy_hook: bool,
+    /// Remember the last reply, for [`Session::last_reply`](super::Session::last_reply).
+    pub keep_last_reply: bool,
     /// Bounds.
     pub limits: Limits,
 }
@@ -34,6 +36,7 @@ impl Default for Config {
             line_endings: LineEndings::Refuse,
             enhanced_codes: true,
             proxy_hook: false,
+            keep_last_reply: false,
             limits: Limits::default(),
         }
     }

@@ -129,6 +129,7 @@ impl Session {
     }
 
     fn complete(&mut self) -> Event<'static> {
+        self.answering = "EOD";
         self.pending = Some(Pending::EndOfData);
         let received = self.intake.header.received();
         Event::EndOfData(EndOfData { size: self.intake.size, received })

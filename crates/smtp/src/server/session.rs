@@ -47,6 +47,12 @@ pub struct Session {
     out: Vec<u8>,
     /// Octets of `out` that are written already.
     written: usize,
+    /// What the newest replies answer: a command's verb, `BANNER`, or `EOD`.
+    pub(super) answering: &'static str,
+    /// What the last reply in `out` answers.
+    answered: &'static str,
+    /// The last reply that went out and what it answered, when it is to be remembered.
+    last_reply: Option<Box<(&'static str, Vec<u8>)>>,
     /// What the last EHLO reply announced; nothing after HELO.
     pub(super) offer: Offer,
     pub(super) authenticated: bool,
@@ -105,6 +111,9 @@ impl Session {
             pending: None,
             lines: LineReader::default(),
             out: Vec::new(),
+            answering: "BANNER",
+            answered: "BANNER",
+            last_reply: None,
             written: 0,
             offer: Offer::default(),
             authenticated: false,
@@ -319,6 +328,7 @@ impl Session {
                 let enhanced = replies::enhanced_code(replies::PROXY, code, &reply)
                     .filter(|_| self.config.enhanced_codes);
                 let fallback = replies::PROXY.text;
+                self.answered = self.answering;
                 replies::write_lines(&mut self.out, code, enhanced, &reply.lines, fallback);
                 self.skip_chunk(chunk, Fate::Silent);
                 self.after_answer(disconnect);
@@ -346,12 +356,42 @@ impl Session {
     pub fn advance_output(&mut self, len: usize) {
         self.written = self.written.saturating_add(len).min(self.out.len());
         if self.written == self.out.len() {
+            self.remember_reply();
             self.written = 0;
             self.out.clear();
             if self.out.capacity() > KEPT_OUTPUT {
                 self.out = Vec::new();
             }
         }
+    }
+
+    /// Keeps the last reply of the output, which is about to be cleared.
+    fn remember_reply(&mut self) {
+        if !self.config.keep_last_reply || self.out.is_empty() {
+            return;
+        }
+        let mut start = self.out.len();
+        // Backwards over lines, to behind the last line of the reply before.
+        while start > 0 {
+            let before = self.out.get(..start).unwrap_or_default();
+            let line = memchr::memrchr(b'\n', before.get(..start - 1).unwrap_or_default());
+            let line = line.map_or(0, |end| end + 1);
+            let is_last_line = self.out.get(line + 3) != Some(&b'-');
+            if is_last_line && start < self.out.len() {
+                break;
+            }
+            start = line;
+        }
+        let reply = self.out.get(start..).unwrap_or_default().to_vec();
+        self.last_reply = Some(Box::new((self.answered, reply)));
+    }
+
+    /// The last reply that went out, as octets, with what it answered: a command's verb, `BANNER`, or
+    /// `EOD` for the end of a message. `None` before the first, and unless the configuration asks for
+    /// it.
+    #[must_use]
+    pub fn last_reply(&self) -> Option<(&'static str, &[u8])> {
+        self.last_reply.as_deref().map(|(state, reply)| (*state, reply.as_slice()))
     }
 
     /// The handshake succeeded; the client starts over with EHLO (RFC 3207 §4.2).
@@ -573,6 +613,7 @@ impl Session {
     fn after_answer(&mut self, disconnect: bool) {
         if disconnect {
             if let Fate::Late(late) = std::mem::take(&mut self.intake.fate) {
+                self.answered = self.answering;
                 self.out.extend_from_slice(&late);
             }
             self.close(CloseReason::Verdict);
@@ -594,10 +635,12 @@ impl Session {
     }
 
     pub(super) fn reply(&mut self, reply: Stock) {
+        self.answered = self.answering;
         replies::write_stock(&mut self.out, reply, self.config.enhanced_codes);
     }
 
     fn reply_verdict(&mut self, phase: Phase, verdict: &Verdict) {
+        self.answered = self.answering;
         let (enhanced, hostname) = (self.config.enhanced_codes, &*self.config.hostname);
         replies::write_verdict(&mut self.out, phase, verdict, enhanced, hostname);
     }
@@ -609,6 +652,7 @@ impl Session {
 
     /// Writes the greeting and the list of keywords as one reply.
     fn reply_ehlo(&mut self, verdict: &Verdict, list: &[String]) {
+        self.answered = self.answering;
         let code = replies::reply_code(Phase::Helo.stock(Decision::Accept), verdict);
         let hostname = [&*self.config.hostname];
         let text = verdict.reply.lines.iter().map(String::as_str);
@@ -622,6 +666,7 @@ impl Session {
     }
 
     pub(super) fn reply_octets(&mut self, octets: &[u8]) {
+        self.answered = self.answering;
         self.out.extend_from_slice(octets);
     }
 }
