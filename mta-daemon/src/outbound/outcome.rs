@@ -327,19 +327,16 @@ pub(crate) async fn conclude(
         }
         Some(Action::Bounce) => {
             core.stats.failed.increment();
-            if wants(&row, DsnNotify::FAILURE) {
-                if !notify::send(core, &generation, &notice(NoticeKind::Failed)).await {
-                    // Nobody was told, so the row must not go: it is tried again later.
-                    return settle(
-                        core,
-                        &row,
-                        QueueOutcome::Requeue(Requeue {
-                            delay: NOTICE_RETRY,
-                            retrycount: RetryCount::Keep,
-                            ..Requeue::default()
-                        }),
-                    );
-                }
+            if wants(&row, DsnNotify::FAILURE)
+                && !notify::send(core, &generation, &notice(NoticeKind::Failed)).await
+            {
+                // Nobody was told, so the row must not go: it is tried again later.
+                let requeue = Requeue {
+                    delay: NOTICE_RETRY,
+                    retrycount: RetryCount::Keep,
+                    ..Requeue::default()
+                };
+                return settle(core, &row, QueueOutcome::Requeue(requeue));
             }
             QueueOutcome::End(End::Bounced)
         }
