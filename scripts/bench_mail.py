@@ -145,7 +145,9 @@ class Smtpd:
                 "transportgroups:\n  - transports:\n      - id: sink\n        connection:\n"
                 "          server: 127.0.0.1\n          port: %d\n%s" % (hook, sink_port, script))
         with open(at("smtpd-policy.yaml"), "w") as file:
-            file.write('version: "5.6"\npolicies: []\n')
+            # As many connections to the next hop as Postfix makes.
+            file.write('version: "5.6"\npolicies:\n  - fields: [remotemx]\n    default:\n'
+                       "      concurrency: 20\n")
         with open(at("smtpd-suspend.yaml"), "w") as file:
             file.write('version: "5.6"\nsuspends: []\n')
         with open(at("smtpd-delivery.yaml"), "w") as file:
