@@ -66,6 +66,27 @@ def cpu_seconds(root):
     return ticks / TICK
 
 
+def end_all(process):
+    """Ends a process and all below it: a tracer does not hand the signal on."""
+    family = tree(process.pid)
+    for pid in reversed(family):
+        signal_to(pid, signal.SIGTERM)
+    try:
+        process.wait(30)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    for pid in family[1:]:
+        signal_to(pid, signal.SIGKILL)
+
+
+def signal_to(pid, number):
+    try:
+        os.kill(pid, number)
+    except OSError:
+        pass
+
+
 class Sink:
     """smtp-sink, and how many messages it took."""
 
@@ -163,17 +184,7 @@ class Smtpd:
         return self.process.pid
 
     def end(self):
-        # A tracer does not hand the signal on.
-        for pid in reversed(tree(self.process.pid)):
-            try:
-                os.kill(pid, signal.SIGTERM)
-            except OSError:
-                pass
-        try:
-            self.process.wait(30)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+        end_all(self.process)
         self.log.close()
 
 
@@ -238,22 +249,7 @@ class Postfix:
         return self.process.pid
 
     def end(self):
-        family = tree(self.process.pid)
-        for pid in reversed(family):
-            try:
-                os.kill(pid, signal.SIGTERM)
-            except OSError:
-                pass
-        try:
-            self.process.wait(30)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        for pid in family:
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except OSError:
-                pass
+        end_all(self.process)
 
 
 def load(port, messages, options):

@@ -1,7 +1,5 @@
 //! What a script says about a notification: the option `dsn` of `Queue` and `Bounce`.
 
-use std::sync::Arc;
-
 use hsl::host::{CallContext, Thrown};
 use hsl::{Array, Value};
 use hsl_std::keys::Keys;
@@ -112,11 +110,6 @@ impl DsnOptions {
             },
             dkim,
         })
-    }
-
-    /// The same, to be handed on.
-    pub(crate) fn shared(self) -> Arc<Self> {
-        Arc::new(self)
     }
 }
 

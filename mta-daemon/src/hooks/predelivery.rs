@@ -87,7 +87,7 @@ pub(crate) fn register_common(registry: &mut Registry, services: &Services) {
         "Puts the message off and ends the script.",
         move |context: &mut CallContext<'_>, args: &mut [Value]| {
             let options = verdict::array(args.first_mut());
-            let dsn = DsnOptions::read(context, &options, &*keys)?.shared();
+            let dsn = Arc::new(DsnOptions::read(context, &options, &*keys)?);
             Ok::<_, Thrown>(NativeStep::exit(QueueExit::Queue(PutOff { options, dsn })))
         },
     );
@@ -130,7 +130,7 @@ fn removal(
     keys: &dyn Keys,
 ) -> Result<Removal, Thrown> {
     let options = verdict::array(args.first_mut());
-    let dsn = DsnOptions::read(context, &options, keys)?.shared();
+    let dsn = Arc::new(DsnOptions::read(context, &options, keys)?);
     Ok(Removal { reason: verdict::text(&options, "reason"), dsn })
 }
 

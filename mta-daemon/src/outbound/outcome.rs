@@ -299,10 +299,8 @@ pub(crate) async fn conclude(
     let outcome = match action {
         None => {
             core.stats.delivered.increment();
-            let transport = transport.and_then(|t| t.dsn_transport.as_ref());
-            // RFC 3461 §5.2.2: a next hop that took NOTIFY over answers for itself.
-            let passed_on = attempt.connection.as_ref().is_some_and(|c| c.offers_dsn);
-            if row.notify.contains(DsnNotify::SUCCESS) && !passed_on && transport.is_some() {
+            // Whether one was asked for is known since before the script ran.
+            if announced.is_some() {
                 notify::send(core, &generation, &notice(NoticeKind::Relayed)).await;
             }
             QueueOutcome::End(End::Delivered)
@@ -362,6 +360,7 @@ fn announce(
 ) -> Option<Announced> {
     let kind = match default.action {
         None => {
+            // RFC 3461 §5.2.2: a next hop that took NOTIFY over answers for itself.
             let passed_on = attempt.connection.as_ref().is_some_and(|c| c.offers_dsn);
             let is_asked = row.notify.contains(DsnNotify::SUCCESS) && !passed_on;
             is_asked.then_some(NoticeKind::Relayed)

@@ -306,9 +306,6 @@ impl Connection {
     }
 }
 
-/// Room for what is read at once.
-const PIECE: usize = 8192;
-
 async fn limited<T>(limit: Duration, future: impl Future<Output = T>) -> Result<T, Failure> {
     if limit.is_zero() {
         return Ok(future.await);
@@ -350,3 +347,6 @@ fn entry(content: &[u8]) -> Option<Entry> {
 const MAX_ANSWER: usize = 1 << 20;
 /// What "no limit" means for connecting.
 const LONG: Duration = Duration::from_secs(120);
+
+/// Room for what is read at once.
+const PIECE: usize = 8192;
