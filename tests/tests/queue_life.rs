@@ -143,6 +143,36 @@ async fn a_script_sees_the_notification_that_comes_and_words_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn success_is_told_by_us_or_by_a_next_hop_that_can() {
+    let script = "Accept([\"extensions\" => [...$arguments[\"extensions\"], \"DSN\"]]);";
+    for can_tell in [false, true] {
+        let mut behaviour = SinkBehaviour::default();
+        if can_tell {
+            behaviour.extensions.push("DSN".to_owned());
+        }
+        let sink = SmtpSink::start_with(behaviour).await;
+        let setup = Setup { next_hop: Some(sink.address), dsn: true, ..Setup::default() };
+        let mut daemon = TestDaemon::start(setup.hook("helo", script)).await;
+        let (mut client, _) = SmtpClient::connect(daemon.address()).await;
+        client.command("EHLO client.example").await;
+        client.command("MAIL FROM:<a@client.example>").await;
+        let reply = client.command("RCPT TO:<to@example.org> NOTIFY=SUCCESS").await;
+        assert!(reply.starts_with("250 "), "{reply}");
+        client.command("DATA").await;
+        client.send(MESSAGE.as_bytes()).await;
+        assert!(client.command(".").await.starts_with("250 "));
+        let messages = sink.wait_for(if can_tell { 1 } else { 2 }).await;
+        assert_eq!(messages[0].to[0].contains("NOTIFY=SUCCESS"), can_tell, "{:?}", messages[0].to);
+        if !can_tell {
+            assert_eq!(messages[1].to, ["<a@client.example>"]);
+            assert!(messages[1].content.contains("\r\nAction: relayed\r\nStatus: 2.0.0\r\n"));
+        }
+        daemon.stop().await;
+        assert_eq!(sink.messages().len(), if can_tell { 1 } else { 2 });
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_domain_that_takes_no_mail_bounces_at_once() {
     let sink = SmtpSink::start().await;
     let names = Zone::new()
