@@ -29,6 +29,7 @@ mod shutdown;
 mod startup;
 mod stats;
 mod time;
+mod unix_socket;
 
 pub use generation::GenerationError;
 pub use startup::{Daemon, Options, StartError, check};

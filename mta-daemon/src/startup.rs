@@ -1,13 +1,13 @@
 //! The order of birth: configuration, sockets, keys, privileges, spool, queue, listeners, ready.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use config::startup::{Corrupt, ServerKind};
+use config::startup::{Corrupt, Place, ServerKind};
 use config::{Loaded, Running, Startup};
 use hsl::host::Registry;
 use mta_types::Timestamp;
@@ -31,6 +31,7 @@ use crate::outbound::pool::Pool;
 use crate::queue_service::rule_files::{self, DeliveryRules};
 use crate::queue_service::{QueueService, pickup};
 use crate::stats::Stats;
+use crate::unix_socket;
 use crate::{plugins, reload, services, time};
 
 /// How to start.
@@ -63,6 +64,14 @@ pub enum StartError {
         /// Where.
         address: SocketAddr,
         /// Why not.
+        source: std::io::Error,
+    },
+    /// A Unix socket for mail could not be bound.
+    #[error("server {server}: cannot listen on {source}")]
+    ListenLocal {
+        /// The virtual server.
+        server: String,
+        /// Where, and why not.
         source: std::io::Error,
     },
     /// The control socket could not be bound.
@@ -197,7 +206,9 @@ impl Daemon {
         let _ = slot.set(Arc::downgrade(&core));
         let mut addresses = Vec::new();
         for socket in bound {
-            if let Ok(address) = socket.listener.local_addr() {
+            if let listener::Sockets::Tcp(listener) = &socket.sockets
+                && let Ok(address) = listener.local_addr()
+            {
                 addresses.push((socket.server.to_string(), address));
             }
             core.tasks.spawn(listener::serve(Arc::clone(&core), socket));
@@ -275,16 +286,24 @@ fn bind(startup: &Startup) -> Result<Vec<listener::Bound>, StartError> {
     let mut bound = Vec::new();
     for server in startup.servers.iter().filter(|server| server.kind == ServerKind::Smtp) {
         for point in &server.listeners {
-            for address in point.socket_addrs() {
+            let of = |sockets| listener::Bound {
+                sockets,
+                server: server.id.clone(),
+                id: point.id.clone(),
+                proxies: server.proxyprotocol.iter().map(IpAddr::to_canonical).collect(),
+            };
+            if let Place::Unix(socket) = &point.place {
+                let (listener, file) = unix_socket::bind(socket).map_err(|source| {
+                    StartError::ListenLocal { server: server.id.to_string(), source }
+                })?;
+                bound.push(of(listener::Sockets::Unix(listener, file)));
+            }
+            for address in point.place.socket_addrs() {
                 match listener::bind(address, point.backlog) {
-                    Ok(listener) => bound.push(listener::Bound {
-                        listener,
-                        server: server.id.clone(),
-                        id: point.id.clone(),
-                    }),
+                    Ok(listener) => bound.push(of(listener::Sockets::Tcp(listener))),
                     // A machine without IPv6 still serves "all addresses" over IPv4.
                     Err(error)
-                        if point.address.is_none()
+                        if matches!(point.place, Place::Network { address: None, .. })
                             && address.is_ipv6()
                             && error.kind() != std::io::ErrorKind::AddrInUse => {}
                     Err(source) => {

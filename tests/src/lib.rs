@@ -32,6 +32,9 @@ pub struct Setup {
     pub dsn: bool,
     /// Lines for the server in the running configuration, indented by four.
     pub server: String,
+    /// Lines behind the server's first listener in the startup configuration: further listeners
+    /// (indented by six) and keys (by four). `{dir}` is the daemon's directory.
+    pub sockets: String,
     /// Lines for the transport's `session`, indented by eight.
     pub session: String,
     /// Further top-level lines of the running configuration.
@@ -180,10 +183,11 @@ fn write_configuration(dir: &Path, setup: &Setup) {
     let at = |name: &str| dir.join(name).display().to_string();
     let startup = format!(
         "version: \"5.6\"\n\
-         servers:\n  - id: default\n    listeners:\n      - port: 0\n        address: 127.0.0.1\n\
+         servers:\n  - id: default\n    listeners:\n      - port: 0\n        address: 127.0.0.1\n{}\
          spool:\n  path: {}\n{}\
          environment:\n  appconf: {}\n  deliveryconf: {}\n  policyconf: {}\n  suspendconf: {}\n  \
          controlsocket:\n    path: {}\n{}",
+        setup.sockets.replace("{dir}", &dir.display().to_string()),
         at("queue"),
         setup.spool,
         at("smtpd-app.yaml"),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use config::delivery::SmtpState;
 use config::policy::Property;
 use config::running::{Destination, GroupingDefault, MailProtocol, PoolingPolicy, RetryInterval};
-use config::startup::{ControlSocket, Corrupt, ServerKind, UuidVersion};
+use config::startup::{ControlSocket, Corrupt, ServerKind, UnixSocket, UuidVersion};
 use config::value::{Field, Matcher, TlsMode};
 use config::{Diagnostic, Loaded, Policy, Running, Severity, Size, Source, Startup};
 
@@ -61,7 +61,7 @@ fn an_almost_empty_startup_file_has_the_documented_defaults() {
     assert_eq!(environment.rated_socket.to_str(), Some("/var/run/halon/rated.sock"));
     assert_eq!(environment.uuid_version, UuidVersion::Time);
     assert_eq!(environment.syslog_mask, 255);
-    let ControlSocket::Unix { path, chmod, .. } = &environment.controlsocket else {
+    let ControlSocket::Unix(UnixSocket { path, chmod, .. }) = &environment.controlsocket else {
         panic!("{:?}", environment.controlsocket)
     };
     assert_eq!((path.to_str(), chmod.bits()), (Some("/var/run/halon/smtpd.ctl"), 0o660));
@@ -84,7 +84,7 @@ environment:
     let server = loaded.config.server("default").expect("the server");
     assert_eq!((server.kind, server.event_threads), (ServerKind::Smtp, 2));
     let [listener] = server.listeners.as_slice() else { panic!("{:?}", server.listeners) };
-    assert_eq!(listener.socket_addrs(), ["127.0.0.1:25".parse().expect("an address")]);
+    assert_eq!(listener.place.socket_addrs(), ["127.0.0.1:25".parse().expect("an address")]);
     let environment = &loaded.config.environment;
     assert_eq!(environment.umask.map(config::Mode::bits), Some(0o27));
     assert_eq!(environment.rlimit_nofile, Some(70_000));
@@ -157,6 +157,16 @@ fn startup_rules_that_tables_cannot_say_are_checked() {
             "another server `a`",
         ),
         ("servers: [{id: a}]", "`listeners` is missing"),
+        ("servers: [{id: a, listeners: [{id: x}]}]", "the key `port` is missing"),
+        ("servers: [{id: a, listeners: [{port: 25, chmod: '0600'}]}]", "`chmod` needs `path`"),
+        (
+            "servers: [{id: a, listeners: [{path: /run/a, port: 25}]}]",
+            "`port` cannot stand beside `path`",
+        ),
+        (
+            "servers: [{id: a, listeners: [{path: /run/a}, {path: /run/a}]}]",
+            "already listens there",
+        ),
         ("servers: [{id: a, listeners: [{port: 25}, {port: 25}]}]", "already listens"),
         (
             "servers: [{id: a, listeners: [{port: 25}]}, {id: b, listeners: [{port: 25}]}]",

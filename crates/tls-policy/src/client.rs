@@ -10,11 +10,10 @@ use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signat
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, DigitallySignedStruct, Error, SignatureScheme};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::{Ciphers, Identity, RootStore, Session, Stream, Versions};
+use crate::{Ciphers, Identity, RootStore, Session, Socket, Stream, Versions};
 
 /// What a peer's certificate must be.
 #[derive(Clone, Debug)]
@@ -97,7 +96,7 @@ impl ClientTls {
     /// Not cancel safe: the connection is lost when the future is dropped.
     pub async fn connect(
         &self,
-        stream: TcpStream,
+        stream: Socket,
         name: Option<&str>,
     ) -> io::Result<(Stream, Session)> {
         let (stream, session) = self.handshake(stream, name).await?;

@@ -11,12 +11,14 @@ mod certificate;
 mod ciphers;
 mod client;
 mod server;
+mod socket;
 mod stream;
 
 pub use certificate::{Identity, IdentityError, RootStore};
 pub use ciphers::{CipherError, Ciphers};
 pub use client::{ClientOptions, ClientTls, Verification};
 pub use server::{ServerOptions, ServerTls, SniName};
+pub use socket::Socket;
 pub use stream::{Session, Stream};
 
 /// The protocol versions that may be spoken; at least one.

@@ -5,10 +5,9 @@ use std::sync::Arc;
 
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
-use crate::{Identity, Session, Stream, Versions};
+use crate::{Identity, Session, Socket, Stream, Versions};
 
 /// A server name with the identity shown for it.
 #[derive(Clone, Debug)]
@@ -69,7 +68,7 @@ impl ServerTls {
     /// # Cancel safety
     ///
     /// Not cancel safe: the connection is lost when the future is dropped.
-    pub async fn accept(&self, stream: TcpStream) -> io::Result<(Stream, Session)> {
+    pub async fn accept(&self, stream: Socket) -> io::Result<(Stream, Session)> {
         let stream = self.acceptor.accept(stream).await?;
         let session = {
             let (_, connection) = stream.get_ref();

@@ -5,7 +5,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+
+use crate::Socket;
 
 /// A connection, clear or encrypted.
 #[derive(Debug)]
@@ -16,9 +17,9 @@ pub struct Stream {
 // Boxed: an idle clear connection must not carry the size of a TLS one.
 #[derive(Debug)]
 enum Inner {
-    Clear(TcpStream),
-    Client(Box<tokio_rustls::client::TlsStream<TcpStream>>),
-    Server(Box<tokio_rustls::server::TlsStream<TcpStream>>),
+    Clear(Socket),
+    Client(Box<tokio_rustls::client::TlsStream<Socket>>),
+    Server(Box<tokio_rustls::server::TlsStream<Socket>>),
 }
 
 /// What a handshake agreed on.
@@ -64,15 +65,15 @@ impl Session {
 impl Stream {
     /// A clear connection.
     #[must_use]
-    pub fn clear(stream: TcpStream) -> Self {
-        Self { inner: Inner::Clear(stream) }
+    pub fn clear(socket: impl Into<Socket>) -> Self {
+        Self { inner: Inner::Clear(socket.into()) }
     }
 
-    pub(crate) fn client(stream: tokio_rustls::client::TlsStream<TcpStream>) -> Self {
+    pub(crate) fn client(stream: tokio_rustls::client::TlsStream<Socket>) -> Self {
         Self { inner: Inner::Client(Box::new(stream)) }
     }
 
-    pub(crate) fn server(stream: tokio_rustls::server::TlsStream<TcpStream>) -> Self {
+    pub(crate) fn server(stream: tokio_rustls::server::TlsStream<Socket>) -> Self {
         Self { inner: Inner::Server(Box::new(stream)) }
     }
 
@@ -81,7 +82,7 @@ impl Stream {
     /// # Errors
     ///
     /// The stream itself.
-    pub fn into_clear(self) -> Result<TcpStream, Self> {
+    pub fn into_clear(self) -> Result<Socket, Self> {
         match self.inner {
             Inner::Clear(stream) => Ok(stream),
             inner => Err(Self { inner }),
@@ -90,7 +91,7 @@ impl Stream {
 
     /// The socket below.
     #[must_use]
-    pub fn socket(&self) -> &TcpStream {
+    pub fn socket(&self) -> &Socket {
         match &self.inner {
             Inner::Clear(stream) => stream,
             Inner::Client(stream) => stream.get_ref().0,

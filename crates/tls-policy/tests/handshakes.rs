@@ -29,11 +29,11 @@ async fn handshake(
     let server = ServerTls::new(server);
     let accept = async {
         let (stream, _) = listener.accept().await?;
-        server.accept(stream).await
+        server.accept(stream.into()).await
     };
     let connect = async {
         let stream = TcpStream::connect(address).await?;
-        ClientTls::new(client).connect(stream, name).await
+        ClientTls::new(client).connect(stream.into(), name).await
     };
     let (accepted, connected) = tokio::join!(accept, connect);
     Ok((accepted?.1, connected?.1))

@@ -4,8 +4,6 @@
 //! connection, nothing more.
 
 use std::io;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +16,7 @@ use tokio::time::timeout;
 
 use crate::context::Core;
 use crate::control::dispatch;
+use crate::unix_socket::{self, SocketFile};
 
 /// A bound control socket.
 pub(crate) enum Bound {
@@ -25,18 +24,7 @@ pub(crate) enum Bound {
     Tcp(std::net::TcpListener),
 }
 
-/// The socket's file; left behind it would only be refused connections, so it goes with this value.
-pub(crate) struct SocketFile(PathBuf);
-
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        // Somebody else may have removed it already.
-        let _ = std::fs::remove_file(&self.0);
-    }
-}
-
-/// Binds the control socket with its owner, group and mode. A socket that a dead process left
-/// behind is replaced; one that somebody listens on is not.
+/// Binds the control socket.
 ///
 /// # Errors
 ///
@@ -49,50 +37,11 @@ pub(crate) fn bind(settings: &ControlSocket) -> io::Result<Bound> {
             listener.set_nonblocking(true)?;
             Ok(Bound::Tcp(listener))
         }
-        ControlSocket::Unix { path, owner, group, chmod } => {
-            if std::os::unix::net::UnixStream::connect(path).is_ok() {
-                return Err(io::Error::new(
-                    io::ErrorKind::AddrInUse,
-                    format!("{} is in use by another process", path.display()),
-                ));
-            }
-            match std::fs::remove_file(path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(named(path, error));
-                }
-                _ => {}
-            }
-            let listener =
-                std::os::unix::net::UnixListener::bind(path).map_err(|error| named(path, error))?;
-            let file = SocketFile(path.clone());
-            listener.set_nonblocking(true)?;
-            let mode = std::fs::Permissions::from_mode(chmod.bits());
-            std::fs::set_permissions(path, mode).map_err(|error| named(path, error))?;
-            let uid = owner.as_deref().map(find_user).transpose()?;
-            let gid = group.as_deref().map(find_group).transpose()?;
-            if uid.is_some() || gid.is_some() {
-                nix::unistd::chown(path.as_path(), uid, gid)
-                    .map_err(|error| named(path, error.into()))?;
-            }
+        ControlSocket::Unix(socket) => {
+            let (listener, file) = unix_socket::bind(socket)?;
             Ok(Bound::Unix(listener, file))
         }
     }
-}
-
-fn named(path: &Path, error: io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
-}
-
-fn find_user(name: &str) -> io::Result<nix::unistd::Uid> {
-    nix::unistd::User::from_name(name)?
-        .map(|user| user.uid)
-        .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("there is no user {name}")))
-}
-
-fn find_group(name: &str) -> io::Result<nix::unistd::Gid> {
-    nix::unistd::Group::from_name(name)?
-        .map(|group| group.gid)
-        .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("there is no group {name}")))
 }
 
 /// Serves until told to end, which is the last thing in a shutdown.

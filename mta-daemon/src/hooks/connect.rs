@@ -52,6 +52,15 @@ fn arguments(connection: &Connection) -> Value {
     if let Some(name) = &facts.remoteptr {
         put(&mut out, "remoteptr", name.as_str());
     }
+    if let Some(uid) = facts.remoteuid {
+        put(&mut out, "remoteuid", f64::from(uid));
+    }
+    if let Some(proxy) = &facts.proxy {
+        put(&mut out, "proxyip", proxy.ip.to_string());
+        if !proxy.tlv.is_empty() {
+            put(&mut out, "proxytlv", shared::hex(&proxy.tlv));
+        }
+    }
     put(&mut out, "serverid", facts.serverid.as_str());
     Value::Array(out)
 }

@@ -17,6 +17,9 @@ pub(crate) fn connection(facts: &Facts) -> Value {
         put(&mut out, "localip", ends.local.ip().to_string());
         put(&mut out, "localport", f64::from(ends.local.port()));
     }
+    if let Some(uid) = facts.remoteuid {
+        put(&mut out, "remoteuid", f64::from(uid));
+    }
     if let Some(name) = &facts.remoteptr {
         put(&mut out, "remoteptr", name.as_str());
     }
@@ -152,6 +155,16 @@ pub(crate) fn text_pairs(array: &Array) -> Vec<(String, String)> {
 pub(crate) fn metadata(array: &Array) -> queue::Metadata {
     let pairs = text_pairs(array);
     pairs.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect()
+}
+
+/// Octets as hexadecimal digits, lower case.
+pub(crate) fn hex(octets: &[u8]) -> String {
+    use std::fmt::Write as _;
+    octets.iter().fold(String::with_capacity(octets.len() * 2), |mut out, octet| {
+        // Writing to a string does not fail.
+        let _ = write!(out, "{octet:02x}");
+        out
+    })
 }
 
 /// Sets a text key.

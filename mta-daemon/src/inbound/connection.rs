@@ -6,7 +6,6 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::Poll;
@@ -18,16 +17,15 @@ use smtp::server::{
     AuthAnswer, AuthResponse, CloseReason, Decision, Event, ProxyAnswer, Security, Session, Timer,
     Verdict,
 };
-use tls_policy::Stream;
+use tls_policy::{Socket, Stream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::connections::Registered;
 use crate::context::{Core, Server};
 use crate::hooks;
 use crate::inbound::facts::{
-    AuthFacts, Ends, Facts, InboundEntry, RecipientFacts, TransactionFacts,
+    AuthFacts, Facts, InboundEntry, Origin, RecipientFacts, TransactionFacts,
 };
 use crate::inbound::receive::Reception;
 
@@ -58,15 +56,16 @@ enum Next {
 }
 
 impl Connection {
-    pub(crate) fn new(
-        core: Arc<Core>,
-        server: Arc<Server>,
-        remote: SocketAddr,
-        local: SocketAddr,
-    ) -> Self {
+    pub(crate) fn new(core: Arc<Core>, server: Arc<Server>, origin: Origin) -> Self {
+        let (ends, remoteuid, proxy) = match origin {
+            Origin::Network(ends, proxy) => (Some(ends), None, proxy),
+            Origin::Local { uid } => (None, Some(uid), None),
+        };
         let facts = Facts {
             id: core.ids.next(),
-            ends: Some(Ends { remote, local }),
+            ends,
+            remoteuid,
+            proxy,
             serverid: server.id.clone(),
             remoteptr: None,
             helo: None,
@@ -75,8 +74,7 @@ impl Connection {
         };
         let entry = core.inbound.enter(InboundEntry {
             id: facts.id,
-            remote,
-            local,
+            ends,
             serverid: server.id.clone(),
             remoteptr: OnceLock::new(),
             since: Instant::now(),
@@ -96,6 +94,8 @@ impl Connection {
         let facts = Facts {
             id: core.ids.next(),
             ends: None,
+            remoteuid: None,
+            proxy: None,
             serverid: server.id.clone(),
             remoteptr: None,
             helo: None,
@@ -134,14 +134,14 @@ impl Connection {
     ///
     /// Dropping the future closes the connection; a message whose commit was asked for may or may
     /// not have become durable, and no 250 was sent for it.
-    pub(crate) async fn run(mut self, stream: TcpStream, implicit_tls: bool) {
+    pub(crate) async fn run(mut self, socket: Socket, implicit_tls: bool) {
         tracing::debug!(
             transaction = %self.facts.id,
             server = %self.facts.serverid,
             remoteip = %self.facts.peer(),
             "inbound.connection_accepted"
         );
-        let mut stream = Some(Stream::clear(stream));
+        let mut stream = Some(Stream::clear(socket));
         let mut security = Security::Clear;
         if implicit_tls {
             if self.handshake(&mut stream).await.is_err() {

@@ -13,8 +13,13 @@ use smtp::server::HelloVerb;
 #[derive(Debug)]
 pub(crate) struct Facts {
     pub(crate) id: TransactionId,
-    /// Both ends of the connection; `None` for a message that a plugin injects.
+    /// Both ends of a connection over the network; `None` for one within this machine, and for a
+    /// message that a plugin injects.
     pub(crate) ends: Option<Ends>,
+    /// Who connected within this machine.
+    pub(crate) remoteuid: Option<u32>,
+    /// The proxy between the peer and us.
+    pub(crate) proxy: Option<Box<Proxy>>,
     pub(crate) serverid: ServerId,
     /// The peer's confirmed host name.
     pub(crate) remoteptr: Option<String>,
@@ -23,8 +28,24 @@ pub(crate) struct Facts {
     pub(crate) auth: Option<Box<AuthFacts>>,
 }
 
+/// Where a connection comes from.
+pub(crate) enum Origin {
+    /// A peer in the network, perhaps behind a proxy.
+    Network(Ends, Option<Box<Proxy>>),
+    /// A program of this machine, by its user.
+    Local { uid: u32 },
+}
+
+/// What a proxy is and said, beside the addresses.
+#[derive(Debug)]
+pub(crate) struct Proxy {
+    pub(crate) ip: IpAddr,
+    /// Type-length-value fields of a version 2 header, as they came.
+    pub(crate) tlv: Vec<u8>,
+}
+
 /// The two ends of a connection.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ends {
     pub(crate) remote: SocketAddr,
     pub(crate) local: SocketAddr,
@@ -38,7 +59,11 @@ impl Facts {
 
     /// The peer's address for the log.
     pub(crate) fn peer(&self) -> String {
-        self.remoteip().map_or_else(|| "plugin".to_owned(), |ip| ip.to_string())
+        match (self.remoteip(), self.remoteuid) {
+            (Some(ip), _) => ip.to_string(),
+            (None, Some(uid)) => format!("uid {uid}"),
+            (None, None) => "plugin".to_owned(),
+        }
     }
 }
 
@@ -46,8 +71,8 @@ impl Facts {
 pub(crate) struct InboundEntry {
     /// The id of its first transaction.
     pub(crate) id: TransactionId,
-    pub(crate) remote: SocketAddr,
-    pub(crate) local: SocketAddr,
+    /// `None` for a connection within this machine.
+    pub(crate) ends: Option<Ends>,
     pub(crate) serverid: ServerId,
     pub(crate) remoteptr: OnceLock<String>,
     pub(crate) since: Instant,

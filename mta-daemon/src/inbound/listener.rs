@@ -1,24 +1,38 @@
 //! Accepts connections on one socket and gives each a task of its own.
 
-use std::net::SocketAddr;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use mta_types::ServerId;
-use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::{TcpListener, TcpStream};
+use socket2::{Domain, Protocol, Type};
+use tls_policy::Socket;
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::time::timeout;
 
-use crate::context::Core;
+use crate::context::{Core, Server};
 use crate::fence::fenced;
 use crate::inbound::connection::Connection;
+use crate::inbound::facts::{Ends, Origin, Proxy};
+use crate::inbound::proxy_header;
 use crate::stats::Level;
+use crate::unix_socket::SocketFile;
 
 /// A bound socket of a virtual server.
 pub(crate) struct Bound {
-    pub(crate) listener: std::net::TcpListener,
+    pub(crate) sockets: Sockets,
     pub(crate) server: ServerId,
     /// Name by which the running configuration may refer to it.
     pub(crate) id: Option<Arc<str>>,
+    /// Peers that begin with a PROXY header.
+    pub(crate) proxies: Arc<[IpAddr]>,
+}
+
+/// Where connections come from.
+pub(crate) enum Sockets {
+    Tcp(std::net::TcpListener),
+    Unix(std::os::unix::net::UnixListener, SocketFile),
 }
 
 /// Binds a listening socket.
@@ -30,7 +44,8 @@ pub(crate) fn bind(
     address: SocketAddr,
     backlog: Option<u32>,
 ) -> std::io::Result<std::net::TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    let socket =
+        socket2::Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
         // IPv4 gets a socket of its own, so that addresses show as what they are.
         socket.set_only_v6(true)?;
@@ -45,23 +60,32 @@ pub(crate) fn bind(
 
 /// Accepts until the daemon stops.
 pub(crate) async fn serve(core: Arc<Core>, bound: Bound) {
-    let listener = match TcpListener::from_std(bound.listener) {
+    let Bound { sockets, server, id, proxies } = bound;
+    let door = Door { core, server, id, proxies };
+    let listener = match sockets {
+        Sockets::Tcp(listener) => TcpListener::from_std(listener).map(Listener::Tcp),
+        Sockets::Unix(listener, file) => {
+            UnixListener::from_std(listener).map(|listener| Listener::Unix(listener, file))
+        }
+    };
+    let listener = match listener {
         Ok(listener) => listener,
         Err(error) => {
-            tracing::error!(server = %bound.server, %error, "inbound.accept_failed");
+            tracing::error!(server = %door.server, %error, "inbound.accept_failed");
             return;
         }
     };
     loop {
         let accepted = tokio::select! {
             biased;
-            () = core.stop.cancelled() => return,
+            () = door.core.stop.cancelled() => return,
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, remote)) => take(&core, &bound.server, bound.id.as_ref(), stream, remote),
+            Ok(Accepted::Tcp(stream, remote)) => door.take_tcp(stream, remote),
+            Ok(Accepted::Unix(stream)) => door.take_unix(stream),
             Err(error) => {
-                tracing::error!(server = %bound.server, %error, "inbound.accept_failed");
+                tracing::error!(server = %door.server, %error, "inbound.accept_failed");
                 // Out of descriptors or memory: others may give some back meanwhile.
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
@@ -69,31 +93,140 @@ pub(crate) async fn serve(core: Arc<Core>, bound: Bound) {
     }
 }
 
-fn take(
-    core: &Arc<Core>,
-    server: &ServerId,
-    listener: Option<&Arc<str>>,
-    stream: TcpStream,
-    remote: SocketAddr,
+/// A listening socket at work.
+enum Listener {
+    Tcp(TcpListener),
+    // The file goes when nobody listens any more.
+    Unix(UnixListener, #[expect(dead_code, reason = "kept for its end")] SocketFile),
+}
+
+enum Accepted {
+    Tcp(TcpStream, SocketAddr),
+    Unix(UnixStream),
+}
+
+impl Listener {
+    async fn accept(&self) -> io::Result<Accepted> {
+        Ok(match self {
+            Self::Tcp(listener) => {
+                let (stream, remote) = listener.accept().await?;
+                Accepted::Tcp(stream, remote)
+            }
+            Self::Unix(listener, _) => Accepted::Unix(listener.accept().await?.0),
+        })
+    }
+}
+
+/// A listening socket's place in the product.
+struct Door {
+    core: Arc<Core>,
+    server: ServerId,
+    id: Option<Arc<str>>,
+    proxies: Arc<[IpAddr]>,
+}
+
+impl Door {
+    fn take_tcp(&self, stream: TcpStream, remote: SocketAddr) {
+        // Replies are written whole; waiting for more would only add delay.
+        let _ = stream.set_nodelay(true);
+        let Ok(local) = stream.local_addr() else { return };
+        let ends = Ends { remote, local };
+        let Some((server, level)) = self.enter(&stream, &remote.ip().to_canonical()) else {
+            return;
+        };
+        let implicit_tls = self.implicit_tls(&server);
+        let core = Arc::clone(&self.core);
+        if self.proxies.contains(&remote.ip().to_canonical()) {
+            self.core.tasks.spawn(run_proxied(core, server, ends, stream, implicit_tls, level));
+        } else {
+            let connection = Connection::new(core, server, Origin::Network(ends, None));
+            self.core.tasks.spawn(run(connection, stream.into(), implicit_tls, level));
+        }
+    }
+
+    fn take_unix(&self, stream: UnixStream) {
+        let Ok(peer) = stream.peer_cred() else { return };
+        let uid = peer.uid();
+        let Some((server, level)) = self.enter(&stream, &format_args!("uid {uid}")) else { return };
+        let implicit_tls = self.implicit_tls(&server);
+        let core = Arc::clone(&self.core);
+        let connection = Connection::new(core, server, Origin::Local { uid });
+        self.core.tasks.spawn(run(connection, stream.into(), implicit_tls, level));
+    }
+
+    /// The server as it is now and a place on it, unless it is full: then the peer is told so,
+    /// without waiting for it.
+    fn enter(
+        &self,
+        stream: &impl TryWrite,
+        peer: &dyn std::fmt::Display,
+    ) -> Option<(Arc<Server>, Level)> {
+        let generation = self.core.generation.load_full();
+        let server = Arc::clone(generation.server(&self.server)?);
+        if let Some(level) = server.stats.connections.enter_below(server.max_connections) {
+            return Some((server, level));
+        }
+        tracing::warn!(server = %self.server, remoteip = %peer, "inbound.connection_refused");
+        let hostname = &server.smtp.hostname;
+        // A fresh socket takes a line; what does not go out at once is not worth waiting for.
+        stream
+            .write_now(&format!("421 4.3.2 {hostname} too many connections, try again later\r\n"));
+        None
+    }
+
+    fn implicit_tls(&self, server: &Server) -> bool {
+        self.id.as_ref().is_some_and(|id| server.implicit_tls.contains(id))
+    }
+}
+
+/// Takes the PROXY header off a connection, then runs it as the one that the proxy took.
+async fn run_proxied(
+    core: Arc<Core>,
+    server: Arc<Server>,
+    ends: Ends,
+    mut stream: TcpStream,
+    implicit_tls: bool,
+    level: Level,
 ) {
-    let generation = core.generation.load_full();
-    let Some(settings) = generation.server(server) else { return };
-    // Replies are written whole; waiting for more would only add delay.
-    let _ = stream.set_nodelay(true);
-    let stats = &settings.stats;
-    let Some(level) = stats.connections.enter_below(settings.max_connections) else {
-        tracing::warn!(server = %server, remoteip = %remote.ip(), "inbound.connection_refused");
-        core.tasks.spawn(refuse(stream, settings.smtp.hostname.clone()));
-        return;
+    let read = tokio::select! {
+        biased;
+        () = core.stop.cancelled() => return,
+        read = timeout(PROXY_PATIENCE, proxy_header::read(&mut stream)) => read,
     };
-    let implicit_tls = listener.is_some_and(|id| settings.implicit_tls.contains(id));
-    let Ok(local) = stream.local_addr() else { return };
-    let connection = Connection::new(Arc::clone(core), Arc::clone(settings), remote, local);
-    core.tasks.spawn(run(connection, stream, implicit_tls, level));
+    let ip = ends.remote.ip().to_canonical();
+    let timed_out = || io::Error::new(io::ErrorKind::TimedOut, "no PROXY header came in time");
+    match read.map_err(|_| timed_out()).and_then(|result| result) {
+        Ok(header) => {
+            let proxy = header.ends.map(|_| Box::new(Proxy { ip, tlv: header.tlv }));
+            let origin = Origin::Network(header.ends.unwrap_or(ends), proxy);
+            let connection = Connection::new(core, server, origin);
+            Box::pin(run(connection, stream.into(), implicit_tls, level)).await;
+        }
+        Err(error) => {
+            tracing::warn!(server = %server.id, proxyip = %ip, %error, "inbound.proxy_header_refused");
+        }
+    }
+}
+
+/// Writes what the socket takes at once.
+trait TryWrite {
+    fn write_now(&self, line: &str);
+}
+
+impl TryWrite for TcpStream {
+    fn write_now(&self, line: &str) {
+        let _ = self.try_write(line.as_bytes());
+    }
+}
+
+impl TryWrite for UnixStream {
+    fn write_now(&self, line: &str) {
+        let _ = self.try_write(line.as_bytes());
+    }
 }
 
 /// Runs one conversation behind a fence: our own fault ends it and nothing else.
-async fn run(connection: Connection, stream: TcpStream, implicit_tls: bool, level: Level) {
+async fn run(connection: Connection, stream: Socket, implicit_tls: bool, level: Level) {
     let remote = connection.facts.peer();
     let server = connection.facts.serverid.clone();
     if fenced(Box::pin(connection.run(stream, implicit_tls))).await.is_err() {
@@ -102,17 +235,11 @@ async fn run(connection: Connection, stream: TcpStream, implicit_tls: bool, leve
     drop(level);
 }
 
-/// Tells a peer that there is no room, without waiting for it.
-async fn refuse(stream: TcpStream, hostname: String) {
-    let line = format!("421 4.3.2 {hostname} too many connections, try again later\r\n");
-    if stream.writable().await.is_ok() {
-        // What does not go out at once is not worth waiting for.
-        let _ = stream.try_write(line.as_bytes());
-    }
-}
-
 /// Linux's own ceiling since 5.4 (`net.core.somaxconn`).
 const DEFAULT_BACKLOG: u32 = 4096;
+
+/// How long a proxy may take for its header: it sends it with its first packet.
+const PROXY_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Pause after a failed accept.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);

@@ -86,12 +86,37 @@ pub enum ServerKind {
 pub struct Listener {
     /// Name by which the running configuration may refer to it; unique within the server.
     pub id: Option<Arc<str>>,
-    /// Bind address; `None` is every IPv4 and IPv6 address.
-    pub address: Option<IpAddr>,
-    /// TCP port; zero takes one that is free. Ours.
-    pub port: u16,
+    /// Where it is.
+    pub place: Place,
     /// Listen backlog; `None` is the system's.
     pub backlog: Option<u32>,
+}
+
+/// Where a listener is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Place {
+    /// In the network.
+    Network {
+        /// Bind address; `None` is every IPv4 and IPv6 address.
+        address: Option<IpAddr>,
+        /// TCP port; zero takes one that is free. Ours.
+        port: u16,
+    },
+    /// In the file system, for programs of this machine. The key is ours.
+    Unix(UnixSocket),
+}
+
+/// A Unix socket with its owner and mode.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct UnixSocket {
+    /// Its path.
+    pub path: PathBuf,
+    /// Owner; `None` leaves whom the program starts as.
+    pub owner: Option<Arc<str>>,
+    /// Group; `None` leaves whom the program starts as.
+    pub group: Option<Arc<str>>,
+    /// Permission bits.
+    pub chmod: Mode,
 }
 
 /// Threads of the delivery side; `None` leaves the number to the program.
@@ -214,16 +239,7 @@ pub enum ControlSocket {
         tls: Option<ControlTls>,
     },
     /// A Unix socket.
-    Unix {
-        /// Its path.
-        path: PathBuf,
-        /// Owner; `None` leaves the process's.
-        owner: Option<Arc<str>>,
-        /// Group; `None` leaves the process's.
-        group: Option<Arc<str>>,
-        /// Mode.
-        chmod: Mode,
-    },
+    Unix(UnixSocket),
 }
 
 /// TLS of the control socket.
@@ -296,16 +312,18 @@ impl Startup {
     }
 }
 
-impl Listener {
-    /// The socket addresses to bind: one, or every IPv6 and every IPv4 address when none is named.
+impl Place {
+    /// The socket addresses to bind: one, or every IPv6 and every IPv4 address when none is named;
+    /// none for a Unix socket.
     #[must_use]
     pub fn socket_addrs(&self) -> Vec<SocketAddr> {
-        match self.address {
-            Some(address) => vec![SocketAddr::new(address, self.port)],
-            None => vec![
-                SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, self.port)),
-                SocketAddr::from((std::net::Ipv4Addr::UNSPECIFIED, self.port)),
+        match *self {
+            Self::Network { address: Some(address), port } => vec![SocketAddr::new(address, port)],
+            Self::Network { address: None, port } => vec![
+                SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, port)),
+                SocketAddr::from((std::net::Ipv4Addr::UNSPECIFIED, port)),
             ],
+            Self::Unix(_) => Vec::new(),
         }
     }
 }

@@ -47,16 +47,19 @@ const SERVER: &[Key] = &[
     key(
         "proxyprotocol",
         Kind::List { of: &Kind::Address, min: 0 },
-        "Peers that may send a PROXY header.",
-    )
-    .later(),
+        "Proxies; each begins its connections with a PROXY header.",
+    ),
     key("threads", Kind::Map(SERVER_THREADS), "Thread numbers of this server."),
 ];
 
 const LISTENER: &[Key] = &[
     key("id", Kind::Id, "Name by which the running configuration may refer to this listener."),
     key("address", Kind::Address, "Bind address; without it all IPv4 and IPv6 addresses."),
-    key("port", LISTEN_PORT, "TCP port; 0 takes one that is free (ours).").required(),
+    key("port", LISTEN_PORT, "TCP port; 0 takes one that is free (ours)."),
+    key("path", Kind::Id, "Unix socket in place of a port (ours)."),
+    key("owner", Kind::Id, "Owner of the Unix socket (ours)."),
+    key("group", Kind::Id, "Group of the Unix socket (ours)."),
+    key("chmod", Kind::Mode, "Mode of the Unix socket (ours).").or("\"0660\""),
     key("backlog", POSITIVE, "Listen backlog; without it the system's."),
 ];
 

@@ -1,13 +1,12 @@
 //! Reads `smtpd.yaml` into [`Startup`] and checks what its table cannot say.
 
 use std::collections::HashSet;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::{
     Cluster, ControlSocket, ControlTls, ControlTlsEnd, Corrupt, Environment, KEYS, Listener,
-    MonitorListener, Pki, Plugin, Privdrop, QueueThreads, Scripting, ServerKind, ServerSockets,
-    Spool, Startup, UuidVersion, Version,
+    MonitorListener, Pki, Place, Plugin, Privdrop, QueueThreads, Scripting, ServerKind,
+    ServerSockets, Spool, Startup, UnixSocket, UuidVersion, Version,
 };
 use crate::node::{KeyPath, Node};
 use crate::read::{Cursor, Findings, FromNode, Read};
@@ -102,7 +101,7 @@ pub(crate) fn unimplemented_kind(server: &Cursor<'_>, kind: ServerKind, findings
 /// Reads the listeners of one server; `places` holds those of all servers so far.
 fn listeners(
     server: &Cursor<'_>,
-    places: &mut HashSet<(Option<IpAddr>, u16)>,
+    places: &mut HashSet<Place>,
     findings: &mut Findings,
 ) -> Read<Vec<Listener>> {
     let mut ids = HashSet::new();
@@ -110,20 +109,46 @@ fn listeners(
     for cursor in server.list("listeners") {
         let listener = Listener {
             id: cursor.optional("id")?,
-            address: cursor.optional("address")?,
-            port: cursor.value("port")?,
+            place: place(&cursor, findings)?,
             backlog: cursor.optional("backlog")?,
         };
         if let Some(id) = listener.id.as_ref().filter(|id| !ids.insert(Arc::clone(id))) {
             findings.error(&cursor, "id", format!("there is another listener `{id}`"));
         }
-        if !places.insert((listener.address, listener.port)) {
-            let message = "a server already listens on that address and port".to_owned();
-            findings.error(&cursor, "port", message);
+        if !places.insert(listener.place.clone()) {
+            let (key, what) = match listener.place {
+                Place::Network { .. } => ("port", "on that address and port"),
+                Place::Unix(_) => ("path", "there"),
+            };
+            findings.error(&cursor, key, format!("a server already listens {what}"));
         }
         listeners.push(listener);
     }
     Ok(listeners)
+}
+
+/// Reads where a listener is: a port, or a Unix socket.
+fn place(listener: &Cursor<'_>, findings: &mut Findings) -> Read<Place> {
+    if !listener.has("path") {
+        for name in ["owner", "group", "chmod"].into_iter().filter(|name| listener.has(name)) {
+            findings.error(listener, name, format!("`{name}` needs `path`"));
+        }
+        let port = listener.optional("port")?;
+        if port.is_none() {
+            findings.error(listener, "", "the key `port` is missing".to_owned());
+        }
+        let address = listener.optional("address")?;
+        return Ok(Place::Network { address, port: port.unwrap_or_default() });
+    }
+    for name in ["port", "address"].into_iter().filter(|name| listener.has(name)) {
+        findings.error(listener, name, format!("`{name}` cannot stand beside `path`"));
+    }
+    Ok(Place::Unix(UnixSocket {
+        path: listener.value("path")?,
+        owner: listener.optional("owner")?,
+        group: listener.optional("group")?,
+        chmod: listener.value("chmod")?,
+    }))
 }
 
 /// Reads `pki.private[]` of either file.
@@ -219,12 +244,12 @@ fn controlsocket(socket: &Cursor<'_>, findings: &mut Findings) -> Read<ControlSo
                 findings.error(socket, name, format!("`{name}` needs `port`"));
             }
         }
-        return Ok(ControlSocket::Unix {
+        return Ok(ControlSocket::Unix(UnixSocket {
             path: socket.value("path")?,
             owner: socket.optional("owner")?,
             group: socket.optional("group")?,
             chmod: socket.value("chmod")?,
-        });
+        }));
     };
     for name in ["path", "owner", "group", "chmod"] {
         if socket.has(name) {

@@ -1,6 +1,6 @@
 //! Open connections: list and close, on both sides.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -47,6 +47,10 @@ impl Filter {
         })
     }
 
+    fn is_any_address(&self) -> bool {
+        self.localip.is_none() && self.remoteip.is_none()
+    }
+
     fn addresses(&self, local: IpAddr, remote: IpAddr) -> bool {
         self.localip.is_none_or(|net| net.contains(local.to_canonical()))
             && self.remoteip.is_none_or(|net| net.contains(remote.to_canonical()))
@@ -55,7 +59,10 @@ impl Filter {
     fn inbound(&self, facts: &InboundEntry) -> bool {
         (self.connectionid.is_empty() || self.connectionid == facts.id.to_string())
             && (self.name.is_empty() || self.name == facts.serverid.as_str())
-            && self.addresses(facts.local.ip(), facts.remote.ip())
+            && facts.ends.map_or_else(
+                || self.is_any_address(),
+                |ends| self.addresses(ends.local.ip(), ends.remote.ip()),
+            )
     }
 
     fn outbound(&self, facts: &OutboundEntry) -> bool {
@@ -80,16 +87,19 @@ pub(crate) fn list_server(core: &Core, request: pb::ServerConnectionsListRequest
     let connections = page(core.inbound.list(), request.paging, |facts| filter.inbound(facts))
         .map(|entry| {
             let facts = &entry.facts;
+            let (local, remote) = facts.ends.map(|ends| (ends.local, ends.remote)).unzip();
+            let ip = |end: Option<SocketAddr>| end.map(|end| end.ip().to_string());
+            let port = |end: Option<SocketAddr>| end.map_or(0, |end| end.port().into());
             pb::server_connections_list_response::Connection {
                 connectionid: facts.id.to_string(),
-                remoteip: facts.remote.ip().to_string(),
+                remoteip: ip(remote).unwrap_or_default(),
                 remoteptr: facts.remoteptr.get().cloned().unwrap_or_default(),
                 serverid: facts.serverid.to_string(),
                 duration: facts.since.elapsed().as_secs_f64(),
                 transactions: facts.messages.load(Ordering::Relaxed),
-                remoteport: facts.remote.port().into(),
-                localip: facts.local.ip().to_string(),
-                localport: facts.local.port().into(),
+                remoteport: port(remote),
+                localip: ip(local).unwrap_or_default(),
+                localport: port(local),
             }
         })
         .collect();
