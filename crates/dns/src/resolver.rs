@@ -3,18 +3,23 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use hickory_proto::op::ResponseCode;
+use hickory_proto::op::{DnsRequestOptions, Query, ResponseCode};
 use hickory_proto::rr::Name;
+use hickory_resolver::caching_client::CachingClient;
 use hickory_resolver::config::{
     ConnectionConfig, LookupIpStrategy, NameServerConfig, ProtocolConfig, ResolveHosts,
     ResolverConfig, ResolverOpts, ServerOrderingStrategy,
 };
+use hickory_resolver::lookup::Lookup;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError, NetError};
-use hickory_resolver::{Resolver as Library, TokioResolver};
+use hickory_resolver::system_conf::read_system_conf;
+use hickory_resolver::{
+    NameServerPool, PoolContext, Resolver as Library, TlsConfig, TokioResolver,
+};
 use tokio::sync::Semaphore;
 
 use crate::mx::{self, Exchanger, Route};
@@ -54,10 +59,14 @@ impl Default for Config {
 #[derive(Clone)]
 pub struct Resolver {
     shared: Arc<Shared>,
+    /// Whether the server is asked to say which answers it validated.
+    wants_authenticity: bool,
 }
 
 struct Shared {
     library: TokioResolver,
+    /// Asks the same servers for authenticity; made when it is first wanted.
+    validating: OnceLock<Validating>,
     config: Config,
     permits: Semaphore,
     counters: Counters,
@@ -202,14 +211,33 @@ impl Resolver {
     pub fn new(config: Config) -> Result<Self, SetupError> {
         let library = build(&config, &config.servers)?;
         Ok(Self {
+            wants_authenticity: false,
             shared: Arc::new(Shared {
                 library,
+                validating: OnceLock::new(),
                 permits: Semaphore::new(config.concurrency.max(1)),
                 counters: Counters::default(),
                 special: Mutex::new(HashMap::new()),
                 config,
             }),
         })
+    }
+
+    /// The same resolver, asking its servers to say which answers they validated: only then can an
+    /// answer be [`Security::Secure`]. Answers are larger by their signatures.
+    ///
+    /// The operator trusts those servers and the way to them, as RFC 7672 §1.3.1 has it: a
+    /// validating resolver on the same machine.
+    ///
+    /// # Errors
+    ///
+    /// [`SetupError`] as [`Resolver::new`].
+    pub fn authentic(&self) -> Result<Self, SetupError> {
+        if self.shared.validating.get().is_none() {
+            // Whoever is first wins; the other's is not used.
+            let _ = self.shared.validating.set(validating(&self.shared.config)?);
+        }
+        Ok(Self { wants_authenticity: true, ..self.clone() })
     }
 
     /// Asks for records of one kind.
@@ -379,6 +407,9 @@ impl Resolver {
     /// Empties the cache.
     pub fn clear_cache(&self) {
         self.shared.library.clear_cache();
+        if let Some(validating) = self.shared.validating.get() {
+            validating.clear_cache();
+        }
         self.shared.special.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
@@ -408,7 +439,12 @@ impl Resolver {
         let permit = self.shared.permits.acquire().await;
         drop(waiting);
         let running = Gauge::new(&counters.running);
-        let result = library.lookup(fqdn, kind.to_library()).await;
+        let result = match self.shared.validating.get() {
+            Some(validating) if self.wants_authenticity => {
+                self.ask_authentic(validating, fqdn, kind).await
+            }
+            _ => library.lookup(fqdn, kind.to_library()).await,
+        };
         drop((running, permit));
         let lookup = result.map_err(|cause| error(name, classify(&cause)))?;
         let wanted = kind.to_library();
@@ -431,7 +467,34 @@ impl Resolver {
         };
         Ok(Answer { value: records, security })
     }
+
+    async fn ask_authentic(
+        &self,
+        validating: &Validating,
+        name: Name,
+        kind: RecordKind,
+    ) -> Result<Lookup, NetError> {
+        let mut options = DnsRequestOptions::default();
+        options.use_edns = true;
+        options.edns_payload_len = EDNS_PAYLOAD;
+        options.edns_set_dnssec_ok = true;
+        let query = Query::query(name, kind.to_library());
+        let mut attempt = 1;
+        loop {
+            match validating.lookup(query.clone(), options).await {
+                Err(NetError::Timeout | NetError::Io(_))
+                    if attempt < self.shared.config.attempts =>
+                {
+                    attempt += 1;
+                }
+                result => return result,
+            }
+        }
+    }
 }
+
+/// A cache over connections to the servers, which sends what it is told to.
+type Validating = CachingClient<NameServerPool<TokioRuntimeProvider>>;
 
 /// Counts up while it lives.
 struct Gauge<'a>(&'a AtomicU64);
@@ -449,19 +512,39 @@ impl Drop for Gauge<'_> {
     }
 }
 
+/// The servers named, as the library wants them.
+fn named(servers: &[SocketAddr]) -> Vec<NameServerConfig> {
+    let one = |server: &SocketAddr| {
+        let mut udp = ConnectionConfig::new(ProtocolConfig::Udp);
+        let mut tcp = ConnectionConfig::new(ProtocolConfig::Tcp);
+        udp.port = server.port();
+        tcp.port = server.port();
+        NameServerConfig::new(server.ip(), true, vec![udp, tcp])
+    };
+    servers.iter().map(one).collect()
+}
+
+fn validating(config: &Config) -> Result<Validating, SetupError> {
+    let failed = |cause: &dyn std::fmt::Display| SetupError(cause.to_string());
+    let (servers, mut options) = if config.servers.is_empty() {
+        let (system, options) = read_system_conf().map_err(|cause| failed(&cause))?;
+        (system.name_servers().to_vec(), options)
+    } else {
+        (named(&config.servers), ResolverOpts::default())
+    };
+    set_options(&mut options, config);
+    let tls = TlsConfig::new().map_err(|cause| failed(&cause))?;
+    let context = Arc::new(PoolContext::new(options, tls));
+    let pool = NameServerPool::from_config(servers, context, TokioRuntimeProvider::default());
+    Ok(CachingClient::new(config.cache_size, pool, false))
+}
+
 fn build(config: &Config, servers: &[SocketAddr]) -> Result<TokioResolver, SetupError> {
     let provider = TokioRuntimeProvider::default();
     let mut builder = if servers.is_empty() {
         Library::builder(provider).map_err(|cause| SetupError(cause.to_string()))?
     } else {
-        let servers = servers.iter().map(|server| {
-            let mut udp = ConnectionConfig::new(ProtocolConfig::Udp);
-            let mut tcp = ConnectionConfig::new(ProtocolConfig::Tcp);
-            udp.port = server.port();
-            tcp.port = server.port();
-            NameServerConfig::new(server.ip(), true, vec![udp, tcp])
-        });
-        let config = ResolverConfig::from_parts(None, Vec::new(), servers.collect());
+        let config = ResolverConfig::from_parts(None, Vec::new(), named(servers));
         Library::builder_with_config(config, provider)
     };
     set_options(builder.options_mut(), config);

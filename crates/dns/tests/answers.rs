@@ -88,7 +88,41 @@ async fn reverse_names_must_lead_back() {
 async fn a_txt_record_of_several_strings_is_one_value_and_validation_shows() {
     let (resolver, _server) =
         resolver(Zone::new().txt("t.example", &["v=spf1 ", "-all"]).validated()).await;
-    let answer = resolver.query("t.example", RecordKind::Txt).await.unwrap();
+    let authentic = resolver.authentic().unwrap();
+    let answer = authentic.query("t.example", RecordKind::Txt).await.unwrap();
     assert_eq!(answer.value[0].value, RecordValue::Txt(b"v=spf1 -all".to_vec()));
     assert_eq!(answer.security, Security::Secure);
+}
+
+#[tokio::test]
+async fn servers_say_what_they_validated_to_those_who_ask() {
+    let zone = Zone::new()
+        .mx("example.org", 10, "mx.example.org")
+        .address("mx.example.org", "127.0.0.9")
+        .tlsa("_25._tcp.mx.example.org", 3, 1, 1, &[7; 32])
+        .validated();
+    let (resolver, server) = resolver(zone).await;
+    let usual = resolver.route("example.org", 1).await.unwrap();
+    assert_eq!(usual.security, Security::Insecure, "nobody asked");
+    let authentic = resolver.authentic().unwrap();
+    assert_eq!(authentic.route("example.org", 1).await.unwrap().security, Security::Secure);
+    let found = authentic.addresses("mx.example.org", true, false).await.unwrap();
+    assert_eq!(found.security, Security::Secure);
+    let tlsa = authentic.query("_25._tcp.mx.example.org", RecordKind::Tlsa).await.unwrap();
+    assert_eq!(tlsa.security, Security::Secure);
+    let expected = RecordValue::Tlsa { usage: 3, selector: 1, matching: 1, data: vec![7; 32] };
+    assert_eq!(tlsa.value[0].value, expected);
+    // From the cache it is as authentic as before.
+    let asked = server.questions().len();
+    assert_eq!(authentic.route("example.org", 1).await.unwrap().security, Security::Secure);
+    assert_eq!(server.questions().len(), asked);
+    let error = authentic.query("_26._tcp.mx.example.org", RecordKind::Tlsa).await.unwrap_err();
+    assert_eq!(error.kind, LookupErrorKind::NxDomain);
+}
+
+#[tokio::test]
+async fn a_server_that_validates_nothing_stays_insecure() {
+    let (resolver, _server) = resolver(Zone::new().mx("example.org", 10, "mx.example.org")).await;
+    let authentic = resolver.authentic().unwrap();
+    assert_eq!(authentic.route("example.org", 1).await.unwrap().security, Security::Insecure);
 }

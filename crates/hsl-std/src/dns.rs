@@ -23,7 +23,7 @@ pub(crate) fn register(registry: &mut Registry, services: &Services) {
                 let options = Options::new(args, 1);
                 let record = record_type(options.bytes("type")?.unwrap_or(b"a"))?;
                 let extended = options.boolean("extended_result", false)?;
-                let query = query(args::bytes(args, 0), record, options)?;
+                let query = query(args::bytes(args, 0), record, options, true)?;
                 let answer = resolver.query(query);
                 Ok::<_, Thrown>(NativeStep::suspend(async move {
                     Ok(full_result(answer.await, extended))
@@ -43,7 +43,7 @@ pub(crate) fn register(registry: &mut Registry, services: &Services) {
                     ("timeout", args::take(args, 3)),
                 ]);
                 let options = Options::of(options.as_array());
-                let answer = lister.query(query(&name, RecordType::A, options)?);
+                let answer = lister.query(query(&name, RecordType::A, options, false)?);
                 Ok(NativeStep::suspend(async move {
                     let found = answer.await.result.unwrap_or_default();
                     Ok(Value::list(found.iter().map(short_item)))
@@ -97,7 +97,7 @@ pub(crate) fn register_old_names(registry: &mut Registry, services: &Services) {
                 let extended = options.boolean("extended_result", false)?;
                 let host = args::bytes(args, 0);
                 let queries: Result<Vec<_>, Thrown> =
-                    records.iter().map(|record| query(host, *record, options)).collect();
+                    records.iter().map(|record| query(host, *record, options, extended)).collect();
                 let answers = ask_all(Arc::clone(&resolver), queries?);
                 Ok::<_, Thrown>(NativeStep::suspend(async move {
                     let answer = answers.await;
@@ -128,7 +128,12 @@ async fn ask_all(resolver: Arc<dyn Resolver>, queries: Vec<DnsQuery>) -> DnsAnsw
     all
 }
 
-fn query(host: &[u8], record: RecordType, options: Options<'_>) -> Result<DnsQuery, Thrown> {
+fn query(
+    host: &[u8],
+    record: RecordType,
+    options: Options<'_>,
+    authentic: bool,
+) -> Result<DnsQuery, Thrown> {
     let mut name = String::from_utf8_lossy(host).into_owned();
     if record == RecordType::Ptr
         && let Some(reverse) = inet::reverse(host, None)
@@ -152,7 +157,7 @@ fn query(host: &[u8], record: RecordType, options: Options<'_>) -> Result<DnsQue
         Some(port) if (1.0..=65_535.0).contains(&port) => port as u16,
         Some(_) => return Err(Thrown::new("option \"port\" must be from 1 to 65535")),
     };
-    Ok(DnsQuery { host: name, record, timeout, servers, port })
+    Ok(DnsQuery { host: name, record, timeout, servers, port, authentic })
 }
 
 fn record_type(name: &[u8]) -> Result<RecordType, Thrown> {

@@ -119,6 +119,8 @@ pub struct DnsQuery {
     pub servers: Vec<IpAddr>,
     /// Port of `servers`.
     pub port: u16,
+    /// Whether it matters which answers were validated; without `servers` only.
+    pub authentic: bool,
 }
 
 /// The types that scripts ask for.

@@ -17,7 +17,10 @@ pub async fn ask(resolver: &Resolver, query: DnsQuery) -> DnsAnswer {
         query.servers.iter().map(|ip| SocketAddr::new(*ip, query.port)).collect();
     let answer = async {
         if servers.is_empty() {
-            resolver.query(&query.host, kind).await
+            match resolver.authentic() {
+                Ok(resolver) if query.authentic => resolver.query(&query.host, kind).await,
+                _ => resolver.query(&query.host, kind).await,
+            }
         } else {
             resolver.query_servers(&servers, &query.host, kind).await
         }

@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use hickory_proto::op::{Message, MessageType, OpCode, ResponseCode};
-use hickory_proto::rr::rdata::{A, AAAA, MX, PTR, TXT};
+use hickory_proto::rr::rdata::{A, AAAA, MX, PTR, TLSA, TXT};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use hickory_proto::serialize::binary::BinDecodable;
 use tokio::net::UdpSocket;
@@ -59,6 +59,13 @@ impl Zone {
         self.record(name, RData::PTR(PTR(absolute(host))))
     }
 
+    /// Adds a certificate association (RFC 6698).
+    #[must_use]
+    pub fn tlsa(self, name: &str, usage: u8, selector: u8, matching: u8, data: &[u8]) -> Self {
+        let data = TLSA::new(usage.into(), selector.into(), matching.into(), data.to_vec());
+        self.record(name, RData::TLSA(data))
+    }
+
     /// Makes a name answer SERVFAIL.
     #[must_use]
     pub fn failing(mut self, name: &str) -> Self {
@@ -73,7 +80,8 @@ impl Zone {
         self
     }
 
-    /// Sets the AD bit on all answers, as a validating resolver does.
+    /// Sets the AD bit on all answers, as a validating resolver does for those who ask for it
+    /// (RFC 6840 §5.8).
     #[must_use]
     pub fn validated(mut self) -> Self {
         self.validated = true;
@@ -122,7 +130,9 @@ impl Zone {
         let mut response = Message::new(request.metadata.id, MessageType::Response, OpCode::Query);
         response.metadata.recursion_desired = request.metadata.recursion_desired;
         response.metadata.recursion_available = true;
-        response.metadata.authentic_data = self.validated;
+        let wants_to_know = request.metadata.authentic_data
+            || request.edns.as_ref().is_some_and(|edns| edns.flags().dnssec_ok);
+        response.metadata.authentic_data = self.validated && wants_to_know;
         response.add_query(query.clone());
         if self.failing.contains(&name) {
             response.metadata.response_code = ResponseCode::ServFail;

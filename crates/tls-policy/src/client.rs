@@ -13,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use crate::dane::{Judge, TlsaRecord};
 use crate::{Ciphers, Identity, RootStore, Session, Socket, Stream, Versions};
 
 /// What a peer's certificate must be.
@@ -25,6 +26,13 @@ pub enum Verification {
         /// Who may sign.
         roots: RootStore,
         /// Names of which the certificate must carry one; empty takes any name.
+        names: Vec<String>,
+    },
+    /// Named by TLSA records (RFC 7672).
+    Dane {
+        /// The records; those that cannot be used do not count.
+        records: Vec<TlsaRecord>,
+        /// Names of which a certificate below a trust anchor must carry one.
         names: Vec<String>,
     },
 }
@@ -166,7 +174,15 @@ impl rustls::client::ResolvesClientCert for Ours {
 #[derive(Debug)]
 struct Verifier {
     provider: Arc<CryptoProvider>,
-    authority: Option<Authority>,
+    measure: Measure,
+}
+
+/// What a certificate is measured by.
+#[derive(Debug)]
+enum Measure {
+    Nothing,
+    Authority(Authority),
+    Dane(Judge),
 }
 
 #[derive(Debug)]
@@ -179,9 +195,12 @@ struct Authority {
 
 impl Verifier {
     fn new(provider: Arc<CryptoProvider>, verification: Verification) -> Self {
-        let authority = match verification {
-            Verification::None => None,
-            Verification::Authority { roots, names } => Some(Authority {
+        let measure = match verification {
+            Verification::None => Measure::Nothing,
+            Verification::Dane { records, names } => {
+                Measure::Dane(Judge::new(Arc::clone(&provider), records, names))
+            }
+            Verification::Authority { roots, names } => Measure::Authority(Authority {
                 chain: WebPkiServerVerifier::builder_with_provider(
                     Arc::new(roots.roots),
                     Arc::clone(&provider),
@@ -195,7 +214,7 @@ impl Verifier {
                     .collect(),
             }),
         };
-        Self { provider, authority }
+        Self { provider, measure }
     }
 }
 
@@ -208,7 +227,11 @@ impl ServerCertVerifier for Verifier {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let Some(authority) = &self.authority else { return Ok(ServerCertVerified::assertion()) };
+        let authority = match &self.measure {
+            Measure::Nothing => return Ok(ServerCertVerified::assertion()),
+            Measure::Dane(judge) => return judge.verify(end_entity, intermediates, now),
+            Measure::Authority(authority) => authority,
+        };
         let Some(chain) = &authority.chain else {
             return Err(Error::InvalidCertificate(CertificateError::UnknownIssuer));
         };

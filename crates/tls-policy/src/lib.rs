@@ -10,6 +10,8 @@
 mod certificate;
 mod ciphers;
 mod client;
+mod dane;
+mod report;
 mod server;
 mod socket;
 mod stream;
@@ -17,6 +19,8 @@ mod stream;
 pub use certificate::{Identity, IdentityError, RootStore};
 pub use ciphers::{CipherError, Ciphers};
 pub use client::{ClientOptions, ClientTls, Verification};
+pub use dane::TlsaRecord;
+pub use report::Report;
 pub use server::{ServerOptions, ServerTls, SniName};
 pub use socket::Socket;
 pub use stream::{Session, Stream};

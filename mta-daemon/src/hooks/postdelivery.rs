@@ -19,7 +19,8 @@ use crate::hooks::predelivery::{self, Notes, QueueExit};
 use crate::hooks::runner::{self, Ending as RunEnding, Run};
 use crate::hooks::shared::{self, put};
 use crate::outbound::matching;
-use crate::outbound::outcome::{self, Announced, Attempt, DefaultAction, Ending};
+use crate::outbound::outcome::{self, Announced, Attempt, ConnectionFacts, DefaultAction, Ending};
+use crate::outbound::tls::Dane;
 
 /// What happens to a message, in the manual's words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -218,7 +219,13 @@ pub(crate) fn ending(attempt: &Attempt) -> Option<Array> {
         }
         put(&mut connection, "remotemx", &*facts.remotemx);
         put(&mut connection, "transactions", f64::from(facts.transactions));
-        put(&mut connection, "tls", tls(facts.tls.as_ref()));
+        if let Some(id) = &facts.id {
+            put(&mut connection, "id", id.as_str());
+        }
+        if let Some(id) = &facts.localid {
+            put(&mut connection, "localipid", &**id);
+        }
+        put(&mut connection, "tls", tls(Some(facts)));
         put(&mut value, "connection", Value::Array(connection));
     }
     Some(value)
@@ -281,10 +288,20 @@ fn enhanced(code: EnhancedCode) -> Value {
 }
 
 /// What is known of a connection's TLS.
-pub(crate) fn tls(session: Option<&tls_policy::Session>) -> Value {
+pub(crate) fn tls(facts: Option<&ConnectionFacts>) -> Value {
     let mut tls = Array::new();
-    put(&mut tls, "started", session.is_some());
-    if let Some(session) = session {
+    let Some(facts) = facts else {
+        put(&mut tls, "started", false);
+        return Value::Array(tls);
+    };
+    put(&mut tls, "started", facts.tls.is_some());
+    if let Some(report) = facts.report {
+        put(&mut tls, "tlsrpt", report.as_str());
+    }
+    if let Some(dane) = &facts.dane {
+        put(&mut tls, "tlsa", tlsa(dane));
+    }
+    if let Some(session) = &facts.tls {
         put(&mut tls, "protocol", session.protocol);
         put(&mut tls, "cipher", session.cipher.as_str());
         put(&mut tls, "keysize", f64::from(session.keysize));
@@ -299,4 +316,25 @@ pub(crate) fn tls(session: Option<&tls_policy::Session>) -> Value {
         }
     }
     Value::Array(tls)
+}
+
+/// What was found out of a host's TLSA records.
+fn tlsa(dane: &Dane) -> Value {
+    let error = |text: &str| Value::map([("error", Value::from(text))]);
+    match dane {
+        Dane::Insecure => error("insecure"),
+        Dane::Absent => error("no such record"),
+        Dane::Failed(cause) => error(cause),
+        Dane::Records(records) => {
+            let records = records.iter().map(|record| {
+                Value::map([
+                    ("usage", Value::from(f64::from(record.usage))),
+                    ("selector", Value::from(f64::from(record.selector))),
+                    ("mtype", Value::from(f64::from(record.matching))),
+                    ("data", Value::from(shared::hex(&record.data))),
+                ])
+            });
+            Value::map([("records", Value::list(records))])
+        }
+    }
 }

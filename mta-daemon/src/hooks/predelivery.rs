@@ -480,7 +480,7 @@ fn source(generation: &Generation, item: &Value) -> Result<Source, Thrown> {
             .running
             .addresses
             .get(id)
-            .map(|known| Source { address: known.address, helo: known.hostname.clone() })
+            .map(Source::of)
             .ok_or_else(|| Thrown::new(format!("Try: sourceip {id} is not in addresses")))
     };
     match item {
@@ -488,6 +488,7 @@ fn source(generation: &Generation, item: &Value) -> Result<Source, Thrown> {
             let mut source = match (verdict::text(parts, "id"), verdict::text(parts, "address")) {
                 (Some(id), _) => by_id(&id)?,
                 (None, Some(address)) => Source {
+                    id: None,
                     address: address.parse().map_err(|_| {
                         Thrown::new(format!("Try: sourceip {address} is no address"))
                     })?,

@@ -5,20 +5,19 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use config::running::MailProtocol;
-use config::value::TlsMode;
 use queue::message::{DsnNotify, DsnReturn, QueuedMessage};
 use queue::pickup::Pick;
 use smtp::client::{self, Answer, Credentials, Outcome, Protocol, Tls};
 use smtp::parameters::Parameters;
-use tls_policy::{ClientOptions, ClientTls, Verification};
 
 use crate::context::Core;
 use crate::generation::Generation;
 use crate::outbound::matching;
 use crate::outbound::outcome::{self, Attempt, AttemptError, ConnectionFacts, ErrorKind};
-use crate::outbound::plan::{Plan, Settings, Sni, Target};
+use crate::outbound::plan::{Plan, Settings, Target};
 use crate::outbound::pool::PoolKey;
 use crate::outbound::smtp::{ConnectError, Content, OpenConnection, envelope};
+use crate::outbound::tls::{self, Refusal, TlsSetup};
 use crate::plugins;
 
 /// Delivers a row that was picked up, and tells the queue what became of it.
@@ -74,12 +73,15 @@ async fn attempt(
     for target in &plan.targets {
         let delivery = matching::settings_at(core, row, target, local);
         let settings = &plan.settings.under(&delivery);
-        let config = Arc::new(client_config(settings, helo.clone()));
-        let tls = match client_tls(&generation, settings, target) {
+        let tls = match tls::setup(&generation, settings, target) {
             Ok(tls) => tls,
-            Err(error) => return Attempt::failed(error),
+            Err(refusal) => {
+                last = Some(refused(target, local, settings, *refusal));
+                continue;
+            }
         };
-        let key = pool_key(&generation, settings, &config, target, local, row);
+        let config = Arc::new(client_config(settings, helo.clone(), tls.level));
+        let key = pool_key(&generation, settings, &config, &tls, target, local, row);
         let pooled = match settings.pooling.enabled {
             true => core.pool.take(&key, Instant::now(), &core.stats.pool),
             false => None,
@@ -90,46 +92,35 @@ async fn attempt(
             None => {
                 let places = (&core.outbound, core.stats.outbound.enter());
                 let config = Arc::clone(&config);
-                OpenConnection::open(target, local, config, settings, tls.as_ref(), places).await
+                OpenConnection::open(target, local, config, settings, &tls, places).await
             }
         };
         let mut connection = match opened {
             Ok(connection) => connection,
             Err(error) => {
-                last = Some(connect_failure(target, local, error));
+                last = Some(connect_failure(target, local, settings, error));
                 continue;
             }
         };
-        let mut result = connection
-            .deliver(row.id, envelope_of(settings, row), &content, settings, tls.as_ref())
-            .await;
+        let mut result =
+            connection.deliver(row.id, envelope_of(settings, row), &content, settings, &tls).await;
         if from_pool && is_stale(&result) {
             // The peer closed while the connection was idle: that says nothing about the message.
             let places = (&core.outbound, core.stats.outbound.enter());
             let config = Arc::clone(&config);
-            match OpenConnection::open(target, local, config, settings, tls.as_ref(), places).await
-            {
+            match OpenConnection::open(target, local, config, settings, &tls, places).await {
                 Ok(fresh) => {
                     connection = fresh;
                     let envelope = envelope_of(settings, row);
-                    result = connection
-                        .deliver(row.id, envelope, &content, settings, tls.as_ref())
-                        .await;
+                    result = connection.deliver(row.id, envelope, &content, settings, &tls).await;
                 }
                 Err(error) => {
-                    last = Some(connect_failure(target, local, error));
+                    last = Some(connect_failure(target, local, settings, error));
                     continue;
                 }
             }
         }
-        let facts = ConnectionFacts {
-            local: Some(connection.local.ip()),
-            remote: Some(connection.remote.ip()),
-            remotemx: Arc::clone(&connection.host),
-            tls: connection.tls.as_deref().cloned(),
-            transactions: connection.transactions(),
-            offers_dsn: connection.offers_dsn(),
-        };
+        let facts = connection.facts(target, settings, &tls);
         park(core, &generation, connection, key, settings).await;
         let attempt = Attempt::answered(result, facts);
         if attempt.is_connection_trouble() {
@@ -191,21 +182,31 @@ async fn park(
     }
 }
 
+/// A target to which the settings allow no connection.
+pub(crate) fn refused(
+    target: &Target,
+    local: Option<IpAddr>,
+    settings: &Settings,
+    refusal: Refusal,
+) -> Attempt {
+    let mut facts = ConnectionFacts::to(target, local, settings);
+    facts.report = refusal.report;
+    Attempt { connection: Some(facts), ..Attempt::failed(refusal.error) }
+}
+
 pub(crate) fn connect_failure(
     target: &Target,
     local: Option<IpAddr>,
+    settings: &Settings,
     error: ConnectError,
 ) -> Attempt {
-    let facts = ConnectionFacts {
-        local,
-        remote: Some(target.address.ip()),
-        remotemx: Arc::clone(&target.host),
-        tls: None,
-        transactions: 0,
-        offers_dsn: false,
-    };
     match error {
-        ConnectError::Session(result) => Attempt::answered(result, facts),
+        ConnectError::Session { outcome, report, id } => {
+            let mut facts = ConnectionFacts::to(target, local, settings);
+            facts.report = report;
+            facts.id = Some(id);
+            Attempt::answered(outcome, facts)
+        }
         ConnectError::Socket(error) => Attempt::failed(AttemptError {
             kind: ErrorKind::Network,
             temporary: true,
@@ -307,21 +308,14 @@ pub(crate) fn helo_name(
         .to_owned()
 }
 
-pub(crate) fn client_config(settings: &Settings, helo: String) -> client::Config {
+pub(crate) fn client_config(settings: &Settings, helo: String, tls: Tls) -> client::Config {
     client::Config {
         protocol: match settings.protocol {
             MailProtocol::Smtp => Protocol::Smtp,
             MailProtocol::Lmtp => Protocol::Lmtp,
         },
         helo,
-        tls: match settings.tls.mode {
-            TlsMode::Disabled => Tls::Disabled,
-            TlsMode::Optional | TlsMode::OptionalVerify | TlsMode::Dane => Tls::Optional,
-            TlsMode::DaneFallbackRequireVerify
-            | TlsMode::DaneRequire
-            | TlsMode::Require
-            | TlsMode::RequireVerify => Tls::Required,
-        },
+        tls,
         implicit_tls: false,
         credentials: settings.credentials.as_ref().map(|(username, password)| Credentials {
             username: username.to_string(),
@@ -334,63 +328,11 @@ pub(crate) fn client_config(settings: &Settings, helo: String) -> client::Config
     }
 }
 
-/// The TLS side of a session; `None` when TLS is off.
-pub(crate) fn client_tls(
-    generation: &Generation,
-    settings: &Settings,
-    target: &Target,
-) -> Result<Option<ClientTls>, AttemptError> {
-    let tls = &settings.tls;
-    let verify = match tls.mode {
-        TlsMode::Disabled => return Ok(None),
-        TlsMode::Optional | TlsMode::Require => tls.verify_host || !tls.verify_names.is_empty(),
-        TlsMode::OptionalVerify | TlsMode::RequireVerify => true,
-        TlsMode::Dane | TlsMode::DaneRequire | TlsMode::DaneFallbackRequireVerify => {
-            return Err(AttemptError {
-                kind: ErrorKind::Config,
-                temporary: true,
-                message: format!("TLS mode {} is not available", tls.mode.as_str()),
-            });
-        }
-    };
-    let identity = match &tls.client_cert {
-        None => None,
-        Some(id) => Some(generation.identities.get(id).cloned().ok_or_else(|| AttemptError {
-            kind: ErrorKind::Config,
-            temporary: true,
-            message: format!("client certificate pki:{id} is not in the configuration"),
-        })?),
-    };
-    let mut names = if verify { tls.verify_names.clone() } else { Vec::new() };
-    if verify && (tls.verify_host || names.is_empty()) {
-        names.push(target.host.to_string());
-    }
-    let key = format!(
-        "{:?}|{verify}|{names:?}|{}|{:?}|{}",
-        tls.versions,
-        tls.default_ca,
-        tls.client_cert,
-        cipher_text(settings)
-    );
-    let cache = &generation.client_tls;
-    Ok(Some(cache.get(key, || {
-        let verification = if verify {
-            Verification::Authority { roots: cache.roots(tls.default_ca), names }
-        } else {
-            Verification::None
-        };
-        let options = ClientOptions { versions: tls.versions, verification, identity };
-        match &tls.ciphers {
-            Some((_, ciphers)) => ClientTls::with_ciphers(options, ciphers),
-            None => ClientTls::new(options),
-        }
-    })))
-}
-
 fn pool_key(
     generation: &Generation,
     settings: &Settings,
     config: &client::Config,
+    tls: &TlsSetup,
     target: &Target,
     local: Option<IpAddr>,
     row: &QueuedMessage,
@@ -402,31 +344,10 @@ fn pool_key(
             row.grouping.as_ref().map_or_else(|| target.host.to_string(), ToString::to_string)
         }
     };
-    let tls = &settings.tls;
-    let sni = match &tls.sni {
-        Sni::Off => "",
-        Sni::Host => &*target.host,
-        Sni::Name(name) => name,
-    };
     let login = settings.credentials.as_ref().map_or("", |(username, _)| username);
-    let session = format!(
-        "{}|{:?}|{}|{:?}|{sni}|{}|{:?}|{}|{login}|{:?}|{}",
-        config.helo,
-        config.protocol,
-        tls.mode.as_str(),
-        tls.versions,
-        tls.verify_host,
-        tls.verify_names,
-        tls.default_ca,
-        tls.client_cert,
-        cipher_text(settings),
-    );
+    let session =
+        format!("{}|{:?}|{login}|{:?}|{}", config.helo, config.protocol, tls.sni, tls.key);
     PoolKey { local, remote: target.address, policy, session }
-}
-
-/// The cipher suites as a script wrote them; empty for the usual ones.
-fn cipher_text(settings: &Settings) -> &str {
-    settings.tls.ciphers.as_ref().map_or("", |(text, _)| text)
 }
 
 /// Stored bodies up to this size are read at once.

@@ -11,3 +11,4 @@ pub(crate) mod plan;
 pub(crate) mod pool;
 pub(crate) mod script_client;
 pub(crate) mod smtp;
+pub(crate) mod tls;

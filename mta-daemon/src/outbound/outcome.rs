@@ -21,6 +21,8 @@ use crate::fence::fenced;
 use crate::generation::Generation;
 use crate::hooks::postdelivery::{self, Action, Decision};
 use crate::outbound::matching;
+use crate::outbound::plan::{Settings, Target};
+use crate::outbound::tls::Dane;
 use crate::queue_service::persist;
 use crate::time;
 
@@ -63,6 +65,7 @@ pub(crate) struct AttemptError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ErrorKind {
     Config,
+    Dane,
     DnsNxDomain,
     DnsNullMx,
     DnsNoData,
@@ -79,6 +82,7 @@ impl ErrorKind {
     pub(crate) const fn words(self) -> (&'static str, Option<&'static str>) {
         match self {
             Self::Config => ("config", None),
+            Self::Dane => ("dane", None),
             Self::DnsNxDomain => ("dns", Some("nxdomain")),
             Self::DnsNullMx => ("dns", Some("nullmx")),
             Self::DnsNoData => ("dns", Some("nodata")),
@@ -95,13 +99,40 @@ impl ErrorKind {
 /// The connection an attempt used.
 #[derive(Clone, Debug)]
 pub(crate) struct ConnectionFacts {
+    /// Its id; `None` when there was none.
+    pub(crate) id: Option<String>,
+    /// The local address's name in the configuration.
+    pub(crate) localid: Option<Arc<str>>,
     pub(crate) local: Option<IpAddr>,
     pub(crate) remote: Option<IpAddr>,
     pub(crate) remotemx: Arc<str>,
     pub(crate) tls: Option<tls_policy::Session>,
+    /// What is wrong with the connection's security.
+    pub(crate) report: Option<tls_policy::Report>,
+    /// What was found out of the host's TLSA records, where they count.
+    pub(crate) dane: Option<Arc<Dane>>,
     pub(crate) transactions: u32,
     /// The peer announced DSN, so ENVID, RET, NOTIFY and ORCPT went on to it.
     pub(crate) offers_dsn: bool,
+}
+
+impl ConnectionFacts {
+    /// What is known before there is a connection.
+    pub(crate) fn to(target: &Target, local: Option<IpAddr>, settings: &Settings) -> Self {
+        let source = settings.sources.iter().find(|source| Some(source.address) == local);
+        Self {
+            id: None,
+            localid: source.and_then(|source| source.id.clone()),
+            local,
+            remote: Some(target.address.ip()),
+            remotemx: Arc::clone(&target.host),
+            tls: None,
+            report: None,
+            dane: target.dane.clone(),
+            transactions: 0,
+            offers_dsn: false,
+        }
+    }
 }
 
 impl Attempt {
@@ -155,7 +186,7 @@ impl Attempt {
                 error.temporary
                     && matches!(
                         error.kind,
-                        ErrorKind::Network | ErrorKind::Protocol | ErrorKind::Tls
+                        ErrorKind::Dane | ErrorKind::Network | ErrorKind::Protocol | ErrorKind::Tls
                     )
             }
             Ending::Decided { .. } => false,
@@ -192,7 +223,7 @@ impl Attempt {
                 ErrorKind::Network => EnhancedCode::new(class, 4, 1),
                 ErrorKind::Plugin => EnhancedCode::new(class, 3, 0),
                 ErrorKind::Protocol => EnhancedCode::new(class, 5, 0),
-                ErrorKind::Tls => EnhancedCode::new(class, 7, 5),
+                ErrorKind::Tls | ErrorKind::Dane => EnhancedCode::new(class, 7, 5),
                 ErrorKind::Config => EnhancedCode::new(class, 3, 5),
             },
             Ending::Decided { .. } => EnhancedCode::new(class, 7, 1),

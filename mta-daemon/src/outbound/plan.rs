@@ -8,12 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use config::delivery::{DeliverySettings, SmtpState};
-use config::running::{Destination, MailProtocol, Transport};
+use config::running::{Destination, MailProtocol, SourceAddress, Transport};
 use config::value::TlsMode;
 use mta_types::Address;
 use smtp::parameters::Parameters;
 
 use crate::generation::Generation;
+use crate::outbound::tls::Dane;
 
 /// How one row will be delivered.
 #[derive(Clone, Debug)]
@@ -30,6 +31,8 @@ pub(crate) struct Plan {
 pub(crate) struct Target {
     pub(crate) host: Arc<str>,
     pub(crate) address: SocketAddr,
+    /// What DNS says about the host's certificates; `None` when nobody wants to know.
+    pub(crate) dane: Option<Arc<Dane>>,
 }
 
 /// What does not depend on DNS.
@@ -84,8 +87,21 @@ pub(crate) struct Chosen {
 /// A local address to connect from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Source {
+    /// Its name in `addresses`.
+    pub(crate) id: Option<Arc<str>>,
     pub(crate) address: IpAddr,
     pub(crate) helo: Option<Arc<str>>,
+}
+
+impl Source {
+    /// An address of the configuration.
+    pub(crate) fn of(known: &SourceAddress) -> Self {
+        Self {
+            id: Some(Arc::clone(&known.id)),
+            address: known.address,
+            helo: known.hostname.clone(),
+        }
+    }
 }
 
 /// How TLS is used.
@@ -137,7 +153,7 @@ impl Settings {
             .sourceip
             .iter()
             .filter_map(|id| generation.running.addresses.get(id))
-            .map(|source| Source { address: source.address, helo: source.hostname.clone() })
+            .map(Source::of)
             .collect();
         let protocols = session.tls_protocols;
         Self {
@@ -254,7 +270,11 @@ impl Settings {
     /// The targets of a destination that needs no DNS.
     pub(crate) fn fixed_targets(&self) -> Option<Vec<Target>> {
         let Destination::Address(ip) = &self.destination else { return None };
-        Some(vec![Target { host: ip.to_string().into(), address: SocketAddr::new(*ip, self.port) }])
+        Some(vec![Target {
+            host: ip.to_string().into(),
+            address: SocketAddr::new(*ip, self.port),
+            dane: None,
+        }])
     }
 }
 

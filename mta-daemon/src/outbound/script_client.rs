@@ -14,16 +14,16 @@ use hsl_std::services::{Dialogue, FileContent, MailClient, MailToSend};
 use mta_types::Address;
 use smtp::client::{Answer, BodyType, Envelope, Failure, Outcome, Purpose, Recipient, State};
 use smtp::parameters::Parameters;
-use tls_policy::ClientTls;
 
 use crate::context::Core;
 use crate::generation::Generation;
 use crate::hooks::shared::{self, put};
 use crate::hooks::{postdelivery, predelivery};
-use crate::outbound::dispatch::{client_config, client_tls, connect_failure, helo_name};
-use crate::outbound::outcome::{Attempt, AttemptError, ConnectionFacts, Ending, ErrorKind};
-use crate::outbound::plan::Settings;
+use crate::outbound::dispatch::{client_config, connect_failure, helo_name, refused};
+use crate::outbound::outcome::{Attempt, AttemptError, Ending, ErrorKind};
+use crate::outbound::plan::{Settings, Target};
 use crate::outbound::smtp::{Content, OpenConnection};
+use crate::outbound::tls::{self, TlsSetup};
 use crate::queue_service::prepare;
 use crate::services::CoreSlot;
 
@@ -56,8 +56,7 @@ impl MailClient for DaemonClient {
         Ok(Box::pin(async move {
             let attempt = attempt(&core, &generation, &settings, envelope, content).await;
             let mut result = postdelivery::ending(&attempt).unwrap_or_default();
-            let tls = attempt.connection.as_ref().and_then(|connection| connection.tls.as_ref());
-            put(&mut result, "tls", postdelivery::tls(tls));
+            put(&mut result, "tls", postdelivery::tls(attempt.connection.as_ref()));
             Ok(Value::Array(result))
         }))
     }
@@ -103,8 +102,8 @@ impl MailClient for DaemonClient {
             let opened = open(&core, &generation, &settings, &Address::null()).await;
             let failed = match opened {
                 // A session that is ready for mail has logged in.
-                Ok((connection, _)) => {
-                    connection.quit(&settings).await;
+                Ok(opened) => {
+                    opened.connection.quit(&settings).await;
                     return Ok(Value::Number(1.0));
                 }
                 Err(failed) => failed,
@@ -188,25 +187,39 @@ fn recipient(value: &Value) -> Result<Recipient, Thrown> {
     Ok(Recipient { address, params })
 }
 
+/// A connection with what it was made of.
+struct Opened {
+    connection: OpenConnection,
+    tls: TlsSetup,
+    target: Target,
+}
+
 /// Connects to the first server that can be talked to; it is ready for mail.
 async fn open(
     core: &Core,
     generation: &Generation,
     settings: &Settings,
     recipient: &Address,
-) -> Result<(OpenConnection, Option<ClientTls>), Box<Attempt>> {
+) -> Result<Opened, Box<Attempt>> {
     let seed = dns::mx::seed(core.ids.next().as_bytes(), 0);
     let targets = prepare::targets(generation, settings, recipient, seed).await;
     let mut last = None;
     for target in targets.map_err(Attempt::failed)? {
         let local = source_for(settings, target.address.ip());
-        let config = Arc::new(client_config(settings, helo_name(generation, settings, local)));
-        let tls = client_tls(generation, settings, &target).map_err(Attempt::failed)?;
+        let tls = match tls::setup(generation, settings, &target) {
+            Ok(tls) => tls,
+            Err(refusal) => {
+                last = Some(refused(&target, local, settings, *refusal));
+                continue;
+            }
+        };
+        let helo = helo_name(generation, settings, local);
+        let config = Arc::new(client_config(settings, helo, tls.level));
         let places = (&core.outbound, core.stats.outbound.enter());
-        match OpenConnection::open(&target, local, config, settings, tls.as_ref(), places).await {
-            Ok(connection) => return Ok((connection, tls)),
+        match OpenConnection::open(&target, local, config, settings, &tls, places).await {
+            Ok(connection) => return Ok(Opened { connection, tls, target }),
             Err(error) => {
-                let failed = connect_failure(&target, local, error);
+                let failed = connect_failure(&target, local, settings, error);
                 // What a server says counts; only one that says nothing is passed over.
                 if matches!(failed.ending, Ending::Answered(_)) {
                     return Err(failed.into());
@@ -236,20 +249,13 @@ async fn attempt(
     let started = Instant::now();
     let first = envelope.recipients.first().map(|recipient| recipient.address.clone());
     let opened = open(core, generation, settings, &first.unwrap_or_default()).await;
-    let (mut connection, tls) = match opened {
+    let Opened { mut connection, tls, target } = match opened {
         Ok(opened) => opened,
         Err(failed) => return *failed,
     };
     let content = Content::Script(content);
-    let outcomes = connection.transact(envelope, &content, settings, tls.as_ref()).await;
-    let facts = ConnectionFacts {
-        local: Some(connection.local.ip()),
-        remote: Some(connection.remote.ip()),
-        remotemx: Arc::clone(&connection.host),
-        tls: connection.tls.as_deref().cloned(),
-        transactions: connection.transactions(),
-        offers_dsn: connection.offers_dsn(),
-    };
+    let outcomes = connection.transact(envelope, &content, settings, &tls).await;
+    let facts = connection.facts(&target, settings, &tls);
     connection.quit(settings).await;
     // Under LMTP recipients may fare differently after the content: the worst is told.
     let is_good =
@@ -298,7 +304,6 @@ fn extended_result(attempt: &Attempt, verdict: f64) -> Value {
         }
         _ => put(&mut out, "on_rcptto", false),
     }
-    let tls = attempt.connection.as_ref().and_then(|connection| connection.tls.as_ref());
-    put(&mut out, "tls", postdelivery::tls(tls));
+    put(&mut out, "tls", postdelivery::tls(attempt.connection.as_ref()));
     Value::Array(out)
 }

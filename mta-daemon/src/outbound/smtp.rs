@@ -14,23 +14,25 @@ use smtp::client::{
     State,
 };
 use spool::BodyReader;
-use tls_policy::{ClientTls, Stream};
+use tls_policy::{Report, Stream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpSocket;
 use tokio::time::timeout;
 
 use crate::connections::{Registered, Registry};
-use crate::outbound::plan::{Settings, Sni, Target};
+use crate::outbound::outcome::ConnectionFacts;
+use crate::outbound::plan::{Settings, Target};
+use crate::outbound::tls::TlsSetup;
 use crate::stats::Level;
 
 /// A connection to another server, between transactions or in one.
 pub(crate) struct OpenConnection {
     stream: Option<Stream>,
     session: Session,
-    pub(crate) host: Arc<str>,
     pub(crate) local: SocketAddr,
     pub(crate) remote: SocketAddr,
     pub(crate) tls: Option<Box<tls_policy::Session>>,
+    report: Option<Report>,
     _level: Level,
     entry: Registered<OutboundEntry>,
 }
@@ -103,7 +105,13 @@ pub(crate) enum ConnectError {
     Socket(#[from] io::Error),
     /// The session did not get as far as taking a message.
     #[error("session ended")]
-    Session(Outcome),
+    Session {
+        outcome: Outcome,
+        /// What was wrong with TLS.
+        report: Option<Report>,
+        /// The connection's id.
+        id: String,
+    },
 }
 
 impl OpenConnection {
@@ -121,7 +129,7 @@ impl OpenConnection {
         source: Option<IpAddr>,
         config: Arc<client::Config>,
         settings: &Settings,
-        tls: Option<&ClientTls>,
+        tls: &TlsSetup,
         places: (&Registry<OutboundEntry>, Level),
     ) -> Result<Self, ConnectError> {
         let connect = connect(target.address, source, settings.nonlocal_source);
@@ -144,17 +152,24 @@ impl OpenConnection {
         let mut open = Self {
             local,
             remote: target.address,
-            host: Arc::clone(&target.host),
             stream: Some(Stream::clear(stream)),
             session: Session::new(config),
             tls: None,
+            report: None,
             _level: level,
             entry,
         };
-        match open.next(settings, tls).await {
+        match open.next(settings, Some(tls)).await {
             Event::Ready => Ok(open),
-            Event::Closed(Some(outcome)) => Err(ConnectError::Session(outcome)),
-            _ => Err(ConnectError::Session(failure(State::Banner, Failure::ConnectionLost))),
+            event => {
+                let outcome = match event {
+                    Event::Closed(Some(outcome)) => outcome,
+                    _ => failure(State::Banner, Failure::ConnectionLost),
+                };
+                let not_offered = matches!(outcome.answer, Answer::Failure(Failure::TlsNotOffered));
+                let report = open.report.or(not_offered.then_some(Report::StartTlsNotSupported));
+                Err(ConnectError::Session { outcome, report, id: open.entry.facts.id.clone() })
+            }
         }
     }
 
@@ -169,7 +184,7 @@ impl OpenConnection {
         envelope: Envelope,
         content: &Content,
         settings: &Settings,
-        tls: Option<&ClientTls>,
+        tls: &TlsSetup,
     ) -> Outcome {
         self.entry.facts.now.lock().row = Some(row);
         let outcomes = self.transact(envelope, content, settings, tls).await;
@@ -186,11 +201,11 @@ impl OpenConnection {
         envelope: Envelope,
         content: &Content,
         settings: &Settings,
-        tls: Option<&ClientTls>,
+        tls: &TlsSetup,
     ) -> Vec<Outcome> {
         self.session.begin(envelope);
         loop {
-            match self.next(settings, tls).await {
+            match self.next(settings, Some(tls)).await {
                 Event::NeedBody => {
                     if let Err(error) = self.send(content).await {
                         tracing::debug!(remoteip = %self.remote.ip(), %error, "delivery.content_failed");
@@ -221,9 +236,23 @@ impl OpenConnection {
         self.session.is_idle() && self.stream.is_some()
     }
 
-    /// Tells whether the peer announced DSN (RFC 3461).
-    pub(crate) fn offers_dsn(&self) -> bool {
-        self.session.offer().has(smtp::extensions::Extensions::DSN)
+    /// What the post-delivery script may see of this connection.
+    pub(crate) fn facts(
+        &self,
+        target: &Target,
+        settings: &Settings,
+        tls: &TlsSetup,
+    ) -> ConnectionFacts {
+        let is_wanted = tls.level != client::Tls::Disabled;
+        let clear = (is_wanted && self.tls.is_none()).then_some(Report::StartTlsNotSupported);
+        ConnectionFacts {
+            id: Some(self.entry.facts.id.clone()),
+            tls: self.tls.as_deref().cloned(),
+            report: self.report.or(clear),
+            transactions: self.transactions(),
+            offers_dsn: self.session.offer().has(smtp::extensions::Extensions::DSN),
+            ..ConnectionFacts::to(target, Some(self.local.ip()), settings)
+        }
     }
 
     /// Messages begun on this connection.
@@ -252,7 +281,7 @@ impl OpenConnection {
     }
 
     /// The session's next event; handshakes are run here.
-    async fn next(&mut self, settings: &Settings, tls: Option<&ClientTls>) -> Event {
+    async fn next(&mut self, settings: &Settings, tls: Option<&TlsSetup>) -> Event {
         loop {
             if let Some(event) = self.session.next_event() {
                 match event {
@@ -324,21 +353,21 @@ impl OpenConnection {
         Ok(())
     }
 
-    async fn handshake(&mut self, settings: &Settings, tls: Option<&ClientTls>) {
+    async fn handshake(&mut self, settings: &Settings, tls: Option<&TlsSetup>) {
         if self.flush().await.is_err() {
             self.session.tls_failed();
             return;
         }
-        let (Some(tls), Some(Ok(clear))) = (tls, self.stream.take().map(Stream::into_clear)) else {
+        let (Some(setup), Some(Ok(clear))) = (tls, self.stream.take().map(Stream::into_clear))
+        else {
             self.session.tls_failed();
             return;
         };
-        let name = match &settings.tls.sni {
-            Sni::Off => None,
-            Sni::Host => Some(&*self.host),
-            Sni::Name(name) => Some(name.as_str()),
+        let Some(client) = &setup.client else {
+            self.session.tls_failed();
+            return;
         };
-        let connect = Box::pin(tls.connect(clear, name));
+        let connect = Box::pin(client.connect(clear, setup.sni.as_deref()));
         match timeout(settings.timeout(State::StartTls), connect).await {
             Ok(Ok((stream, session))) => {
                 self.stream = Some(stream);
@@ -347,9 +376,13 @@ impl OpenConnection {
             }
             Ok(Err(error)) => {
                 tracing::debug!(remoteip = %self.remote.ip(), %error, "delivery.tls_failed");
+                self.report = Some(Report::of(&error));
                 self.session.tls_failed();
             }
-            Err(_) => self.session.tls_failed(),
+            Err(_) => {
+                self.report = Some(Report::ValidationFailure);
+                self.session.tls_failed();
+            }
         }
     }
 

@@ -53,12 +53,8 @@ pub(crate) async fn attempt(
         }),
     };
     let connection = target.map(|target| ConnectionFacts {
-        local,
-        remote: Some(target.address.ip()),
-        remotemx: Arc::clone(&target.host),
-        tls: None,
         transactions: 1,
-        offers_dsn: false,
+        ..ConnectionFacts::to(target, local, &plan.settings)
     });
     Attempt { connection, returned: Some(outcome.returned), ..Attempt::ended(ending) }
 }

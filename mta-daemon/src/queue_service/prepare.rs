@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use config::running::Destination;
 use dns::mx::{self, Route as MxRoute};
+use dns::{Resolver, Security};
 use mta_types::MessageId;
 use queue::message::QueuedMessage;
 use queue::{Outcome as QueueOutcome, Requeue, Route};
@@ -18,6 +19,7 @@ use crate::hooks::predelivery::{self, Decision};
 use crate::outbound::matching;
 use crate::outbound::outcome::{self, Attempt, AttemptError, ErrorKind};
 use crate::outbound::plan::{Plan, Settings, Target};
+use crate::outbound::tls::{self, Dane};
 use crate::plugins::decision;
 use crate::queue_service::persist;
 use crate::time;
@@ -198,16 +200,20 @@ pub(crate) async fn targets(
     }
     let domain = match &settings.destination {
         Destination::Host(host) => {
-            return hosts(generation, settings, vec![host.to_string()]).await;
+            let resolver = resolver(generation, settings)?;
+            return hosts(&resolver, settings, vec![host.to_string()], true).await;
         }
         _ => recipient.domain(),
     };
     if let Some(literal) = address_literal(domain) {
         let address = SocketAddr::new(literal, settings.port);
-        return Ok(vec![Target { host: domain.into(), address }]);
+        return Ok(vec![Target { host: domain.into(), address, dane: None }]);
     }
-    let route = generation.resolver.route(&ascii_domain(domain)?, seed).await;
-    match route.map_err(|error| dns_error(&error))?.value {
+    let resolver = resolver(generation, settings)?;
+    let domain = &ascii_domain(domain)?;
+    let route = resolver.route(domain, seed).await.map_err(|error| dns_error(&error))?;
+    let is_secure = route.security == Security::Secure;
+    match route.value {
         MxRoute::NullMx => Err(AttemptError {
             kind: ErrorKind::DnsNullMx,
             temporary: false,
@@ -228,16 +234,33 @@ pub(crate) async fn targets(
                     message: format!("no mail exchanger of {domain} may be used"),
                 });
             }
-            hosts(generation, settings, names).await
+            // Without MX records the domain is its own host, and vouches for itself.
+            let is_secure = is_secure || matches!(names.as_slice(), [only] if only == domain);
+            hosts(&resolver, settings, names, is_secure).await
         }
     }
 }
 
+/// The resolver, asking for authenticity where that matters.
+fn resolver(generation: &Generation, settings: &Settings) -> Result<Resolver, AttemptError> {
+    if !settings.tls.mode.is_dane() {
+        return Ok(generation.resolver.clone());
+    }
+    generation.resolver.authentic().map_err(|error| AttemptError {
+        kind: ErrorKind::DnsOther,
+        temporary: true,
+        message: error.to_string(),
+    })
+}
+
 /// The addresses of hosts in their order, of the families wanted.
+///
+/// `is_secure` says that DNSSEC vouches for the names.
 async fn hosts(
-    generation: &Generation,
+    resolver: &Resolver,
     settings: &Settings,
     names: Vec<String>,
+    is_secure: bool,
 ) -> Result<Vec<Target>, AttemptError> {
     let mut targets = Vec::new();
     let mut failure = None;
@@ -249,14 +272,22 @@ async fn hosts(
             family && reachable
         };
         let (v4, v6) = (want(true), want(false));
-        match generation.resolver.addresses(&name, v4, v6).await {
+        match resolver.addresses(&name, v4, v6).await {
             Ok(found) => {
+                let dane = match settings.tls.mode.is_dane() {
+                    false => None,
+                    true if is_secure && found.security == Security::Secure => {
+                        Some(tls::look_up(resolver, &name, settings.port).await)
+                    }
+                    true => Some(Arc::new(Dane::Insecure)),
+                };
                 let host: Arc<str> = name.into();
                 let v6 = found.value.v6.into_iter().map(IpAddr::V6);
                 let v4 = found.value.v4.into_iter().map(IpAddr::V4);
                 targets.extend(v6.chain(v4).map(|ip| Target {
                     host: Arc::clone(&host),
                     address: SocketAddr::new(ip, settings.port),
+                    dane: dane.clone(),
                 }));
             }
             Err(error) => failure = Some(error),

@@ -114,7 +114,8 @@ impl Connector {
         }
         let ask = async |record| {
             let host = host.to_owned();
-            let query = DnsQuery { host, record, timeout, servers: Vec::new(), port: 53 };
+            let query =
+                DnsQuery { host, record, timeout, servers: Vec::new(), port: 53, authentic: false };
             let found = self.resolver.query(query).await.result.unwrap_or_default();
             found.into_iter().filter_map(|record| match record.data {
                 RecordData::Address(address) => Some(address),

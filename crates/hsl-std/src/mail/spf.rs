@@ -264,6 +264,7 @@ impl Check {
             timeout: self.timeout,
             servers: self.servers.clone(),
             port: 53,
+            authentic: false,
         });
         match answer.await.result {
             Ok(records) if records.is_empty() => Ok(Answer::Void),

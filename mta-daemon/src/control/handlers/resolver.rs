@@ -12,7 +12,7 @@ use crate::control::dispatch::{Answer, ControlError};
 
 /// Looks a domain up as a delivery would; the same seed and retry give the same order.
 pub(crate) async fn query(core: &Core, request: pb::ResolverQueryRequest) -> Answer {
-    let resolver = core.generation.load().resolver.clone();
+    let resolver = core.generation.load().resolver.authentic()?;
     let transaction: mta_types::TransactionId = match request.seed.as_str() {
         "" => mta_types::TransactionId::NIL,
         seed => seed.parse().map_err(|_| ControlError(format!("{seed} is no transaction id")))?,

@@ -80,6 +80,7 @@ pub(in crate::mime) fn method(class: &mut ClassBuilder, services: &Services, acc
                     timeout,
                     servers: Vec::new(),
                     port: 53,
+                    authentic: false,
                 };
                 let answer = resolver.query(query);
                 NativeStep::suspend(async move {
