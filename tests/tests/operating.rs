@@ -44,6 +44,73 @@ async fn the_subject_of_what_is_stored_is_listed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_operator_bounces_or_deletes_goes_through_the_script() {
+    let sink = SmtpSink::start().await;
+    let setup = Setup { next_hop: Some(sink.address), dsn: true, ..Setup::default() }
+        .hook(
+            "eod",
+            r#"foreach ($transaction["recipients"] as $r)
+                   $arguments["mail"]->queue($transaction["senderaddress"], $r["address"], "out",
+                       ["hold" => true]);
+               Accept();"#,
+        )
+        .hook(
+            "postdelivery",
+            r#"$what = json_encode([$arguments["action"], isset($arguments["attempt"]), isset($context), $arguments["dsn"]["diagnosticcode"]]);
+               if ($message["recipientaddress"]["localpart"] == "saved") Bounce(["dsn" => ["headers" => ["X-What: $what"]]]);
+               if ($message["recipientaddress"]["localpart"] == "bounced") Bounce(["dsn" => ["headers" => ["X-What: $what"]]]);"#,
+        );
+    let mut daemon = TestDaemon::start(setup).await;
+    let act = async |to: &'static str, action: pb::queue_update_request::Task| {
+        assert!(send(&daemon, &format!("{to}@example.org")).await.starts_with("250 "));
+        let affected = ask(&daemon, move |client| {
+            let request = pb::QueueUpdateRequest {
+                conditions: Some(pb::Condition {
+                    recipients: vec![pb::condition::MailAddress {
+                        localpart: Some(pb::StringMatch { value: to.into(), ..Default::default() }),
+                        ..Default::default()
+                    }],
+                    ..Default::default()
+                }),
+                task: Some(action),
+                ..Default::default()
+            };
+            client.call(call::QUEUE_UPDATE, &request).unwrap().affected
+        })
+        .await;
+        assert_eq!(affected, 1);
+    };
+    let bounce = pb::queue_update_request::Action {
+        r#type: pb::ActionType::Bounce.into(),
+        dsn: Some(pb::queue_update_request::action::Dsn {
+            status: Some(pb::queue_update_request::action::dsn::Status {
+                class: 5,
+                subject: 1,
+                detail: 6,
+            }),
+            diagnosticcode: "the mailbox has moved".into(),
+        }),
+    };
+    act("bounced", pb::queue_update_request::Task::Action(bounce)).await;
+    let notice = sink.wait_for(1).await.remove(0).content;
+    for part in [
+        "\r\nX-What: [\"BOUNCE\",false,false,\"the mailbox has moved\"]\r\n",
+        "\r\nAction: failed\r\nStatus: 5.1.6\r\n",
+        "Diagnostic-Code: x-error; the mailbox has moved\r\n",
+    ] {
+        assert!(notice.contains(part), "{part}\n{notice}");
+    }
+    // The script may think otherwise than the operator.
+    let delete = || pb::queue_update_request::Task::Actiontype(pb::ActionType::Delete.into());
+    act("saved", delete()).await;
+    let notice = sink.wait_for(2).await.remove(1).content;
+    assert!(notice.contains("\r\nX-What: [\"DELETE\",false,false,null]\r\n"), "{notice}");
+    act("gone", delete()).await;
+    daemon.stop().await;
+    assert_eq!(sink.messages().len(), 2, "what is deleted is not told of");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rows_are_listed_held_released_and_deleted() {
     let sink = SmtpSink::start().await;
     let setup = Setup { next_hop: Some(sink.address), ..Setup::default() }.hook(

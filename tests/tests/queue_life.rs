@@ -173,6 +173,37 @@ async fn success_is_told_by_us_or_by_a_next_hop_that_can() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_script_says_what_is_told_of_success() {
+    let mut behaviour = SinkBehaviour::default();
+    behaviour.extensions.push("DSN".to_owned());
+    let sink = SmtpSink::start_with(behaviour).await;
+    let setup = Setup { next_hop: Some(sink.address), dsn: true, ..Setup::default() }
+        .hook("helo", "Accept([\"extensions\" => [...$arguments[\"extensions\"], \"DSN\"]]);")
+        .hook(
+            "predelivery",
+            r#"if ($message["sender"] == "") Try();
+               Try(["dsn" => ["success" => "delivered", "envid" => "e1", "ret" => "HDRS",
+                   "notify" => "SUCCESS,FAILURE", "orcpt" => "rfc822;first@example.org"]]);"#,
+        );
+    let mut daemon = TestDaemon::start(setup).await;
+    send(&daemon, "a@client.example", "to@example.org").await;
+    let messages = sink.wait_for(2).await;
+    // We tell of the success, so the next hop must not.
+    assert_eq!(messages[0].to, ["<to@example.org> NOTIFY=FAILURE ORCPT=rfc822;first@example.org"]);
+    assert!(messages[0].from.ends_with(" ENVID=e1 RET=HDRS"), "{}", messages[0].from);
+    let told = &messages[1].content;
+    for part in [
+        "\r\nSubject: Mail delivered: success notification\r\n",
+        "\r\nOriginal-Envelope-Id: e1\r\n",
+        "\r\nOriginal-Recipient: rfc822; first@example.org\r\n",
+        "\r\nAction: delivered\r\nStatus: 2.0.0\r\n",
+    ] {
+        assert!(told.contains(part), "{part}\n{told}");
+    }
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_domain_that_takes_no_mail_bounces_at_once() {
     let sink = SmtpSink::start().await;
     let names = Zone::new()

@@ -148,3 +148,78 @@ async fn a_program_of_this_machine_is_known_by_its_user() {
     daemon.stop().await;
     assert!(!path.exists(), "the socket goes with the daemon");
 }
+
+/// Takes one connection, reads its header and goes where that says; gives the header back.
+async fn proxy_once(listener: tokio::net::TcpListener) -> Vec<u8> {
+    use tokio::io::AsyncReadExt;
+    let (mut client, _) = listener.accept().await.unwrap();
+    let mut header = vec![0; 28];
+    client.read_exact(&mut header).await.unwrap();
+    let ip: [u8; 4] = header[20..24].try_into().unwrap();
+    let port = u16::from_be_bytes([header[26], header[27]]);
+    let mut server = TcpStream::connect((std::net::Ipv4Addr::from(ip), port)).await.unwrap();
+    // Either end may close first.
+    let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
+    header
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_proxy_delivers_from_an_address_that_we_do_not_have() {
+    let sink = testkit::smtp_sink::SmtpSink::start_with(
+        testkit::smtp_sink::SinkBehaviour::default().hold("RCPT TO:"),
+    )
+    .await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let proxy = tokio::spawn(proxy_once(listener));
+    let setup = Setup { next_hop: Some(sink.address), ..Setup::default() }.hook(
+        "predelivery",
+        &format!(
+            "Try([\"proxyprotocol\" => [\"server\" => \"127.0.0.1\", \"port\" => {port}],\n\
+             \"sourceip\" => [[\"address\" => \"192.0.2.5\", \"helo\" => \"out.example.org\"]]]);"
+        ),
+    );
+    let mut daemon = TestDaemon::start(setup).await;
+    let stream = TcpStream::connect(daemon.address()).await.unwrap();
+    let lines = [
+        "HELO client.example",
+        "MAIL FROM:<a@client.example>",
+        "RCPT TO:<b@example.org>",
+        "DATA",
+        "Subject: x\r\n\r\nText\r\n.",
+    ];
+    let replies = talk(stream, b"", &lines).await;
+    assert!(replies[5].starts_with("250 "), "{replies:?}");
+    while !sink.commands().iter().any(|line| line.starts_with("RCPT")) {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let listed = ask(&daemon, |client| {
+        let mut through = |proxyip: &str| {
+            let condition = pb::queue_connections_list_request::Condition {
+                proxyip: proxyip.into(),
+                ..Default::default()
+            };
+            let request = pb::QueueConnectionsListRequest {
+                condition: Some(condition),
+                ..Default::default()
+            };
+            client.call(call::QUEUE_CONNECTIONS_LIST, &request).unwrap().connections
+        };
+        assert!(through("192.0.2.0/24").is_empty());
+        through("127.0.0.1")
+    })
+    .await;
+    assert_eq!(listed.len(), 1);
+    assert_eq!(
+        (listed[0].localip.as_str(), listed[0].proxyip.as_str()),
+        ("192.0.2.5", "127.0.0.1")
+    );
+    sink.behave(testkit::smtp_sink::SinkBehaviour::default());
+    let message = sink.wait_for(1).await.remove(0);
+    assert_eq!(message.helo, "out.example.org");
+    daemon.stop().await;
+    let header = proxy.await.unwrap();
+    assert_eq!(&header[..16], b"\r\n\r\n\0\r\nQUIT\n\x21\x11\x00\x0c");
+    assert_eq!(header[16..20], [192, 0, 2, 5]);
+    assert_eq!(header[26..28], sink.address.port().to_be_bytes());
+}

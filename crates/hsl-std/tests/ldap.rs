@@ -210,7 +210,7 @@ fn tls_is_spoken_from_the_start_or_after_starttls() {
                 stream.read_exact(&mut request).await.unwrap();
                 stream.write_all(&message(1, 0x78, &result(0, ""))).await.unwrap();
             }
-            let Ok((mut stream, _)) = server.accept(stream).await else { continue };
+            let Ok((mut stream, _)) = server.accept(stream.into()).await else { continue };
             let mut request = [0; 14];
             stream.read_exact(&mut request).await.unwrap();
             let id = if is_starttls { 2 } else { 1 };

@@ -285,7 +285,7 @@ mod tls {
                 let server = ServerTls::new(options);
                 for _ in 0..count {
                     let (stream, _) = listener.accept().await.unwrap();
-                    let Ok((mut stream, _)) = server.accept(stream).await else { continue };
+                    let Ok((mut stream, _)) = server.accept(stream.into()).await else { continue };
                     let mut buffer = [0; 1000];
                     while let Ok(count @ 1..) = stream.read(&mut buffer).await {
                         stream.write_all(&buffer[..count]).await.unwrap();

@@ -127,6 +127,15 @@ impl DsnNotify {
         Self(self.0 | other.0)
     }
 
+    /// This set without `other`; nothing left is [`DsnNotify::NEVER`], for absence asks for more.
+    #[must_use]
+    pub const fn without(self, other: Self) -> Self {
+        match self.0 & !other.0 {
+            0 if self.0 != 0 => Self::NEVER,
+            rest => Self(rest),
+        }
+    }
+
     /// Tells whether all of `other` is in this set.
     #[must_use]
     pub const fn contains(self, other: Self) -> bool {

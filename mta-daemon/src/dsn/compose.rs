@@ -17,6 +17,7 @@ pub(crate) enum Action {
     Failed,
     Delayed,
     Relayed,
+    Delivered,
 }
 
 /// Everything a notification says.
@@ -162,6 +163,7 @@ const fn subject(action: Action) -> &'static str {
         Action::Failed => "Undelivered mail: delivery failed",
         Action::Delayed => "Delayed mail: delivery is still being attempted",
         Action::Relayed => "Mail relayed: success notification",
+        Action::Delivered => "Mail delivered: success notification",
     }
 }
 
@@ -186,6 +188,10 @@ fn human_text(report: &Report<'_>) -> String {
             "This is the mail system at {host}.\n\n\
              Your message was handed on for\n\n    <{recipient}>\n\n\
              The next server may or may not notify you of its delivery.\n"
+        ),
+        Action::Delivered => format!(
+            "This is the mail system at {host}.\n\n\
+             Your message was delivered to\n\n    <{recipient}>\n"
         ),
     }
 }
@@ -213,6 +219,7 @@ fn status_fields(report: &Report<'_>, host: &str) -> String {
         Action::Failed => "failed",
         Action::Delayed => "delayed",
         Action::Relayed => "relayed",
+        Action::Delivered => "delivered",
     };
     field("Action", action);
     field("Status", &report.status.to_string());

@@ -25,6 +25,7 @@ pub(crate) enum NoticeKind {
     Failed,
     Delayed,
     Relayed,
+    Delivered,
 }
 
 impl NoticeKind {
@@ -34,6 +35,7 @@ impl NoticeKind {
             Self::Failed => "failed",
             Self::Delayed => "delayed",
             Self::Relayed => "relayed",
+            Self::Delivered => "delivered",
         }
     }
 }
@@ -64,8 +66,9 @@ pub(crate) async fn send(core: &Arc<Core>, generation: &Generation, notice: &Not
     let usual = DsnOptions::default();
     let options = notice.options.as_deref().unwrap_or(&usual);
     let Some(transportid) = transport_of(generation, row, options) else { return true };
-    let wants_full =
-        notice.kind == NoticeKind::Failed && row.transaction.ret() == Some(DsnReturn::Full);
+    let asked = notice.attempt.asked.as_deref();
+    let ret = asked.and_then(|asked| asked.ret).or(row.transaction.ret());
+    let wants_full = notice.kind == NoticeKind::Failed && ret == Some(DsnReturn::Full);
     let original = match original(core, row, wants_full).await {
         Ok(original) => original,
         Err(error) => {
@@ -87,6 +90,7 @@ pub(crate) async fn send(core: &Arc<Core>, generation: &Generation, notice: &Not
             NoticeKind::Failed => Action::Failed,
             NoticeKind::Delayed => Action::Delayed,
             NoticeKind::Relayed => Action::Relayed,
+            NoticeKind::Delivered => Action::Delivered,
         },
         id,
         hostname: &generation.hostname,
@@ -94,7 +98,7 @@ pub(crate) async fn send(core: &Arc<Core>, generation: &Generation, notice: &Not
         now,
         offset_minutes: time::offset_minutes(now),
         arrival: row.transaction.ts(),
-        envid: row.transaction.envid(),
+        envid: asked.and_then(|asked| asked.envid.as_deref()).or(row.transaction.envid()),
         recipient: &row.recipient,
         orcpt: row.orcpt.as_deref(),
         status: notice.attempt.status(),

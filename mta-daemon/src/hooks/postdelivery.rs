@@ -70,15 +70,18 @@ pub(crate) async fn call(
     let Some(hook) = &generation.postdelivery else { return Decision::Default };
     // While it is being sent the row is counted, and the queue knows by what.
     let policies = core.queue.lock().applied_policies(row.id);
+    let mut variables = vec![
+        ("arguments", arguments(row, attempt, default, policies.as_deref(), announced)),
+        ("message", predelivery::message(core, row, attempt.asked.as_deref())),
+    ];
+    if !attempt.by_hand {
+        variables.push(("context", context));
+    }
     let run = Run {
         hook,
         stats: &core.stats.postdelivery,
         transaction: row.id.transaction,
-        variables: vec![
-            ("arguments", arguments(row, attempt, default, policies.as_deref(), announced)),
-            ("message", predelivery::message(core, row)),
-            ("context", context),
-        ],
+        variables,
         states: vec![Box::new(Notes { metadata: row.metadata.clone(), changed: false })],
     };
     let (ending, mut vm) = runner::run(&core.scripts, run).await;

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use config::running::{Destination, MailProtocol, Transport};
+use config::running::{Destination, MailProtocol, ProxyProtocol, Transport};
 use config::value::TlsMode;
 use hsl::host::{CallContext, NativeStep, Registry, Thrown};
 use hsl::{Array, Value};
@@ -20,7 +20,8 @@ use crate::generation::Generation;
 use crate::hooks::runner::{self, Ending, Run};
 use crate::hooks::shared::{self, put};
 use crate::hooks::verdict;
-use crate::outbound::plan::{PluginCall, Settings, Sni, Source};
+use crate::inbound::receive;
+use crate::outbound::plan::{PluginCall, Settings, Sni, Source, TryDsn};
 use crate::outbound::{matching, outcome};
 
 /// What the script decided.
@@ -167,7 +168,7 @@ pub(crate) async fn call(
         transaction: row.id.transaction,
         variables: vec![
             ("arguments", Value::Array(arguments)),
-            ("message", message(core, row)),
+            ("message", message(core, row, None)),
             ("context", Value::None),
         ],
         states: vec![Box::new(Notes { metadata: row.metadata.clone(), changed: false })],
@@ -276,7 +277,7 @@ pub(crate) fn requeue(
 }
 
 /// `$message`.
-pub(crate) fn message(core: &Core, row: &QueuedMessage) -> Value {
+pub(crate) fn message(core: &Core, row: &QueuedMessage, asked: Option<&TryDsn>) -> Value {
     let mut out = Array::with_capacity(14);
     let mut id = Array::new();
     put(&mut id, "transaction", row.id.transaction.to_string());
@@ -303,10 +304,11 @@ pub(crate) fn message(core: &Core, row: &QueuedMessage) -> Value {
         crate::script_mail::files_of(core, row.id.transaction, row.transaction.size()),
     );
     let mut dsn = Array::new();
-    if let Some(envid) = row.transaction.envid() {
+    let envid = asked.and_then(|asked| asked.envid.as_deref()).or(row.transaction.envid());
+    if let Some(envid) = envid {
         put(&mut dsn, "envid", envid);
     }
-    if let Some(ret) = row.transaction.ret() {
+    if let Some(ret) = asked.and_then(|asked| asked.ret).or(row.transaction.ret()) {
         put(
             &mut dsn,
             "ret",
@@ -424,7 +426,45 @@ pub(crate) fn apply(
         let arguments = plugin.get_text("arguments").filter(|value| !value.is_none()).cloned();
         settings.plugin = Some(PluginCall { id, arguments });
     }
+    if let Some(Value::Array(proxy)) = options.get_text("proxyprotocol") {
+        let port = proxy.get_text("port").and_then(Value::as_number).unwrap_or_default();
+        let server = verdict::text(proxy, "server")
+            .ok_or_else(|| Thrown::new("Try: proxyprotocol has no server"))?;
+        if !(1.0..=65535.0).contains(&port) {
+            return Err(Thrown::new("Try: proxyprotocol: port is not between 1 and 65535"));
+        }
+        settings.proxy = Some(ProxyProtocol { server: server.into(), port: port as u16 });
+    }
+    if let Some(Value::Array(dsn)) = options.get_text("dsn") {
+        settings.dsn = Some(Arc::new(try_dsn(dsn)?));
+    }
     apply_tls(settings, options, names("tls_verify_name"))
+}
+
+/// The option `dsn`: what the sender is told of success, and RFC 3461's parameters.
+fn try_dsn(options: &Array) -> Result<TryDsn, Thrown> {
+    let is_delivery = match verdict::text(options, "success").as_deref() {
+        None | Some("relayed") => false,
+        Some("delivered") => true,
+        Some(other) => {
+            return Err(Thrown::new(format!("Try: dsn: success {other} is unknown")));
+        }
+    };
+    // As they come from the envelope, so as text; a list of words is accepted as well.
+    let notify = match options.get_text("notify") {
+        Some(Value::Array(words)) => {
+            let words: Vec<String> = words.values().map(shared::text).collect();
+            Some(words.join(","))
+        }
+        _ => verdict::text(options, "notify"),
+    };
+    Ok(TryDsn {
+        is_delivery,
+        envid: verdict::text(options, "envid").map(Into::into),
+        ret: verdict::text(options, "ret").map(|ret| receive::parse_ret(&ret)),
+        notify: notify.map(|notify| receive::parse_notify(&notify)),
+        orcpt: verdict::text(options, "orcpt").map(Into::into),
+    })
 }
 
 fn apply_tls(
@@ -493,6 +533,7 @@ fn source(generation: &Generation, item: &Value) -> Result<Source, Thrown> {
                         Thrown::new(format!("Try: sourceip {address} is no address"))
                     })?,
                     helo: None,
+                    proxy: None,
                 },
                 (None, None) => {
                     return Err(Thrown::new("Try: a sourceip has no id and no address"));

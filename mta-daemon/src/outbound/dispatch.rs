@@ -23,7 +23,7 @@ use crate::plugins;
 /// Delivers a row that was picked up, and tells the queue what became of it.
 ///
 /// Our own fault ends this attempt only: the row is tried again.
-pub(crate) async fn run(core: Arc<Core>, pick: Pick, row: QueuedMessage) {
+pub(crate) async fn run(core: Arc<Core>, pick: Pick, mut row: QueuedMessage) {
     let Some(plan) = core.queue.take_plan(row.id) else {
         let error = AttemptError {
             kind: ErrorKind::Config,
@@ -33,6 +33,10 @@ pub(crate) async fn run(core: Arc<Core>, pick: Pick, row: QueuedMessage) {
         return outcome::conclude(&core, row, Attempt::failed(error), hsl::Value::None).await;
     };
     let context = plan.context.clone();
+    let asked = plan.settings.dsn.clone();
+    if let Some(asked) = &asked {
+        asked.lay_over(&mut row);
+    }
     let worker = {
         let (core, row) = (Arc::clone(&core), row.clone());
         async move { attempt(&core, &plan, pick.localip, &row).await }
@@ -51,6 +55,7 @@ pub(crate) async fn run(core: Arc<Core>, pick: Pick, row: QueuedMessage) {
         })
     });
     attempt.duration = started.elapsed();
+    attempt.asked = asked;
     outcome::conclude(&core, row, attempt, context).await;
 }
 
@@ -253,13 +258,20 @@ fn envelope_of(settings: &Settings, row: &QueuedMessage) -> client::Envelope {
             let _ = params.push(key, Some(value));
         }
     };
-    if let Some(envid) = row.transaction.envid() {
+    let asked = settings.dsn.as_deref();
+    let envid = asked.and_then(|asked| asked.envid.as_deref()).or(row.transaction.envid());
+    if let Some(envid) = envid {
         add(&mut sender_params, "ENVID", envid);
     }
-    if let Some(ret) = row.transaction.ret() {
+    if let Some(ret) = asked.and_then(|asked| asked.ret).or(row.transaction.ret()) {
         add(&mut sender_params, "RET", if ret == DsnReturn::Headers { "HDRS" } else { "FULL" });
     }
-    if let Some(notify) = notify_text(row.notify) {
+    // Who tells of the delivery himself must not have it told by others.
+    let passed_on = match asked.is_some_and(|asked| asked.is_delivery) {
+        true => row.notify.without(DsnNotify::SUCCESS),
+        false => row.notify,
+    };
+    if let Some(notify) = notify_text(passed_on) {
         add(&mut recipient_params, "NOTIFY", &notify);
     }
     if let Some(orcpt) = &row.orcpt {
@@ -345,8 +357,11 @@ fn pool_key(
         }
     };
     let login = settings.credentials.as_ref().map_or("", |(username, _)| username);
-    let session =
-        format!("{}|{:?}|{login}|{:?}|{}", config.helo, config.protocol, tls.sni, tls.key);
+    let proxy = settings.proxy(local);
+    let session = format!(
+        "{}|{:?}|{login}|{:?}|{}|{proxy:?}",
+        config.helo, config.protocol, tls.sni, tls.key
+    );
     PoolKey { local, remote: target.address, policy, session }
 }
 

@@ -21,7 +21,7 @@ use crate::fence::fenced;
 use crate::generation::Generation;
 use crate::hooks::postdelivery::{self, Action, Decision};
 use crate::outbound::matching;
-use crate::outbound::plan::{Settings, Target};
+use crate::outbound::plan::{Settings, Target, TryDsn};
 use crate::outbound::tls::Dane;
 use crate::queue_service::persist;
 use crate::time;
@@ -38,6 +38,12 @@ pub(crate) struct Attempt {
     pub(crate) queue_returned: Option<Value>,
     /// The reason that a script gave when it removed the message.
     pub(crate) said: Option<String>,
+    /// What the script said about notifications in `Try`.
+    pub(crate) asked: Option<Arc<TryDsn>>,
+    /// An operator removes the message: no script ran before.
+    pub(crate) by_hand: bool,
+    /// The status that an operator gave when he bounced the message.
+    pub(crate) stated: Option<EnhancedCode>,
     /// What a pre-delivery script said about the notification.
     pub(crate) dsn: Option<Arc<DsnOptions>>,
 }
@@ -144,6 +150,9 @@ impl Attempt {
             returned: None,
             queue_returned: None,
             said: None,
+            by_hand: false,
+            stated: None,
+            asked: None,
             dsn: None,
         }
     }
@@ -226,7 +235,7 @@ impl Attempt {
                 ErrorKind::Tls | ErrorKind::Dane => EnhancedCode::new(class, 7, 5),
                 ErrorKind::Config => EnhancedCode::new(class, 3, 5),
             },
-            Ending::Decided { .. } => EnhancedCode::new(class, 7, 1),
+            Ending::Decided { .. } => self.stated.unwrap_or(EnhancedCode::new(class, 7, 1)),
         }
     }
 
@@ -239,7 +248,8 @@ impl Attempt {
             },
             Ending::Error(error) => error.message.clone(),
             Ending::Decided { bounce } => self.said.clone().unwrap_or_else(|| {
-                if *bounce { "bounced by script" } else { "deleted by script" }.to_owned()
+                if *bounce { "bounced before delivery" } else { "deleted before delivery" }
+                    .to_owned()
             }),
         }
     }
@@ -331,8 +341,8 @@ pub(crate) async fn conclude(
         None => {
             core.stats.delivered.increment();
             // Whether one was asked for is known since before the script ran.
-            if announced.is_some() {
-                notify::send(core, &generation, &notice(NoticeKind::Relayed)).await;
+            if let Some(announced) = announced {
+                notify::send(core, &generation, &notice(announced.kind)).await;
             }
             QueueOutcome::End(End::Delivered)
         }
@@ -392,9 +402,13 @@ fn announce(
     let kind = match default.action {
         None => {
             // RFC 3461 §5.2.2: a next hop that took NOTIFY over answers for itself.
+            let is_delivery = attempt.asked.as_ref().is_some_and(|asked| asked.is_delivery);
             let passed_on = attempt.connection.as_ref().is_some_and(|c| c.offers_dsn);
-            let is_asked = row.notify.contains(DsnNotify::SUCCESS) && !passed_on;
-            is_asked.then_some(NoticeKind::Relayed)
+            let is_asked = row.notify.contains(DsnNotify::SUCCESS);
+            match is_delivery {
+                true => is_asked.then_some(NoticeKind::Delivered),
+                false => (is_asked && !passed_on).then_some(NoticeKind::Relayed),
+            }
         }
         Some(Action::Queue) => {
             let tells = default.wait.is_some_and(|wait| wait.notify);

@@ -8,9 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use config::delivery::{DeliverySettings, SmtpState};
-use config::running::{Destination, MailProtocol, SourceAddress, Transport};
+use config::running::{Destination, MailProtocol, ProxyProtocol, SourceAddress, Transport};
 use config::value::TlsMode;
 use mta_types::Address;
+use queue::message::{DsnNotify, DsnReturn, QueuedMessage};
 use smtp::parameters::Parameters;
 
 use crate::generation::Generation;
@@ -46,6 +47,8 @@ pub(crate) struct Settings {
     pub(crate) source_random: bool,
     /// Source addresses need not be of this machine.
     pub(crate) nonlocal_source: bool,
+    /// The proxy that connects for us, from an address that we name.
+    pub(crate) proxy: Option<ProxyProtocol>,
     pub(crate) helo: Option<Arc<str>>,
     pub(crate) protocol: MailProtocol,
     pub(crate) tls: TlsSettings,
@@ -61,10 +64,35 @@ pub(crate) struct Settings {
     pub(crate) connect_timeout: Duration,
     pub(crate) timeouts: Vec<(SmtpState, Duration)>,
     pub(crate) pooling: Pooling,
+    /// What the script says about notifications, in place of what the sender asked for.
+    pub(crate) dsn: Option<Arc<TryDsn>>,
     /// What the script chose, which the delivery settings do not change.
     pub(crate) chosen: Chosen,
     /// The plugin that delivers instead of the SMTP client.
     pub(crate) plugin: Option<PluginCall>,
+}
+
+/// The option `dsn` of `Try`; what is `None` is as the sender asked (RFC 3461).
+#[derive(Clone, Debug, Default)]
+pub(crate) struct TryDsn {
+    /// Success means delivery, not only relaying: the next hop hands the message to the recipient.
+    pub(crate) is_delivery: bool,
+    pub(crate) envid: Option<Box<str>>,
+    pub(crate) ret: Option<DsnReturn>,
+    pub(crate) notify: Option<DsnNotify>,
+    pub(crate) orcpt: Option<Box<str>>,
+}
+
+impl TryDsn {
+    /// The row as it is for this attempt.
+    pub(crate) fn lay_over(&self, row: &mut QueuedMessage) {
+        if let Some(notify) = self.notify {
+            row.notify = notify;
+        }
+        if let Some(orcpt) = &self.orcpt {
+            row.orcpt = Some(orcpt.clone());
+        }
+    }
 }
 
 /// A delivery by a plugin.
@@ -91,6 +119,8 @@ pub(crate) struct Source {
     pub(crate) id: Option<Arc<str>>,
     pub(crate) address: IpAddr,
     pub(crate) helo: Option<Arc<str>>,
+    /// The proxy that has this address.
+    pub(crate) proxy: Option<ProxyProtocol>,
 }
 
 impl Source {
@@ -100,6 +130,7 @@ impl Source {
             id: Some(Arc::clone(&known.id)),
             address: known.address,
             helo: known.hostname.clone(),
+            proxy: known.proxyprotocol.clone(),
         }
     }
 }
@@ -164,6 +195,7 @@ impl Settings {
             sources,
             source_random: connection.sourceip_random,
             nonlocal_source: false,
+            proxy: connection.proxyprotocol.clone(),
             helo: session.helo.clone(),
             protocol: session.protocol,
             tls: TlsSettings {
@@ -225,6 +257,7 @@ impl Settings {
             sources: Vec::new(),
             source_random: true,
             nonlocal_source: false,
+            proxy: None,
             helo: None,
             protocol: MailProtocol::Smtp,
             tls: TlsSettings {
@@ -254,9 +287,16 @@ impl Settings {
                 transactions: None,
                 evictable: false,
             },
+            dsn: None,
             chosen: Chosen::default(),
             plugin: None,
         }
+    }
+
+    /// The proxy to go through from a source address.
+    pub(crate) fn proxy(&self, source: Option<IpAddr>) -> Option<&ProxyProtocol> {
+        let chosen = self.sources.iter().find(|known| Some(known.address) == source);
+        chosen.and_then(|source| source.proxy.as_ref()).or(self.proxy.as_ref())
     }
 
     /// How long to wait for the answer to a state.

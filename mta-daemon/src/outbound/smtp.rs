@@ -1,7 +1,7 @@
 //! Drives the pure client session over a socket: connect, handshake, transactions, timeouts.
 
 use std::io::{self, IoSlice};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,6 +9,7 @@ use bytes::{Bytes, BytesMut};
 use hsl_std::services::FileContent;
 use mta_types::MessageId;
 use parking_lot::Mutex;
+use ppp::v2;
 use smtp::client::{
     self, Answer, BodyType, Envelope, Event, Failure, More, Outcome, Purpose, Recipient, Session,
     State,
@@ -16,7 +17,7 @@ use smtp::client::{
 use spool::BodyReader;
 use tls_policy::{Report, Stream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpSocket;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
 use crate::connections::{Registered, Registry};
@@ -42,6 +43,8 @@ pub(crate) struct OutboundEntry {
     pub(crate) id: String,
     pub(crate) local: SocketAddr,
     pub(crate) remote: SocketAddr,
+    /// The proxy between us and the peer.
+    pub(crate) proxy: Option<IpAddr>,
     pub(crate) host: Arc<str>,
     pub(crate) since: Instant,
     pub(crate) now: Mutex<Progress>,
@@ -132,19 +135,19 @@ impl OpenConnection {
         tls: &TlsSetup,
         places: (&Registry<OutboundEntry>, Level),
     ) -> Result<Self, ConnectError> {
-        let connect = connect(target.address, source, settings.nonlocal_source);
-        let stream = timeout(settings.connect_timeout, connect)
+        let connect = connect(target.address, source, settings);
+        let Connected { stream, local, proxy } = timeout(settings.connect_timeout, connect)
             .await
             .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "connection timed out"))??;
         // Commands are written whole; waiting for more would only add delay.
         let _ = stream.set_nodelay(true);
-        let local = stream.local_addr()?;
         let (registry, level) = places;
         let now = Instant::now();
         let entry = registry.enter(OutboundEntry {
             id: uuid::Uuid::new_v4().to_string(),
             local,
             remote: target.address,
+            proxy,
             host: Arc::clone(&target.host),
             since: now,
             now: Mutex::new(Progress { row: None, state: "BANNER", since: now, transactions: 0 }),
@@ -480,13 +483,53 @@ fn failure(state: State, failure: Failure) -> Outcome {
     Outcome { state, answer: Answer::Failure(failure) }
 }
 
+/// A connection as the peer will see it.
+struct Connected {
+    stream: TcpStream,
+    local: SocketAddr,
+    proxy: Option<IpAddr>,
+}
+
+/// Connects to a peer, straight or through the proxy that has the source address.
 async fn connect(
     remote: SocketAddr,
     source: Option<IpAddr>,
+    settings: &Settings,
+) -> io::Result<Connected> {
+    let source = source.filter(|source| source.is_ipv4() == remote.is_ipv4());
+    let Some(proxy) = settings.proxy(source) else {
+        let stream = connect_straight(remote, source, settings.nonlocal_source).await?;
+        let local = stream.local_addr()?;
+        return Ok(Connected { stream, local, proxy: None });
+    };
+    let mut stream = TcpStream::connect((&*proxy.server, proxy.port)).await.map_err(|error| {
+        let (server, port) = (&proxy.server, proxy.port);
+        io::Error::new(error.kind(), format!("proxy {server} port {port}: {error}"))
+    })?;
+    let (here, proxy) = (stream.local_addr()?, stream.peer_addr()?.ip());
+    // Without a choice of ours the proxy takes an address of its own.
+    let unspecified = || match remote.is_ipv4() {
+        true => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        false => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    };
+    let local = SocketAddr::new(source.unwrap_or_else(unspecified), here.port());
+    stream.write_all(&proxy_header(local, remote)?).await?;
+    Ok(Connected { stream, local, proxy: Some(proxy) })
+}
+
+/// A PROXY header of version 2.
+fn proxy_header(local: SocketAddr, remote: SocketAddr) -> io::Result<Vec<u8>> {
+    let kind = v2::Version::Two | v2::Command::Proxy;
+    v2::Builder::with_addresses(kind, v2::Protocol::Stream, (local, remote)).build()
+}
+
+async fn connect_straight(
+    remote: SocketAddr,
+    source: Option<IpAddr>,
     is_nonlocal: bool,
-) -> io::Result<tokio::net::TcpStream> {
+) -> io::Result<TcpStream> {
     let socket = if remote.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    if let Some(source) = source.filter(|source| source.is_ipv4() == remote.is_ipv4()) {
+    if let Some(source) = source {
         if is_nonlocal {
             rustix::net::sockopt::set_ip_freebind(&socket, true)?;
         }

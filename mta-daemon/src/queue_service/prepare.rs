@@ -66,7 +66,11 @@ async fn prepare(core: Arc<Core>, generation: Arc<Generation>, mut row: QueuedMe
             row = fresh;
         }
         match decision {
-            Decision::Try => {}
+            Decision::Try => {
+                if let Some(asked) = &settings.dsn {
+                    asked.lay_over(&mut row);
+                }
+            }
             Decision::Queue(requeue, notice) => {
                 if let Some(options) = notice {
                     tell_of_delay(&core, &generation, &row, &requeue, options).await;
@@ -88,7 +92,10 @@ async fn prepare(core: Arc<Core>, generation: Arc<Generation>, mut row: QueuedMe
                 outcome::conclude(&core, row, *attempt, context).await;
             }
         }
-        Err(error) => outcome::conclude(&core, row, Attempt::failed(error), context).await,
+        Err(error) => {
+            let attempt = Attempt { asked: settings.dsn, ..Attempt::failed(error) };
+            outcome::conclude(&core, row, attempt, context).await;
+        }
     }
 }
 

@@ -161,8 +161,7 @@ const CONNECTION: &[Key] = &[
     key("server", Kind::Host, "Next hop; without it the MX records of the recipient's domain."),
     key("port", PORT, "TCP port.").or("25"),
     key("sourceip", Kind::Map(SOURCEIP), "Source addresses."),
-    key("proxyprotocol", Kind::Map(PROXYPROTOCOL), "Proxy that is told the chosen source address.")
-        .later(),
+    key("proxyprotocol", Kind::Map(PROXYPROTOCOL), "Proxy that is told the chosen source address."),
 ];
 
 const SOURCEIP: &[Key] = &[
@@ -260,7 +259,7 @@ const ADDRESS: &[Key] = &[
     key("id", Kind::Id, "Its name.").required(),
     key("address", Kind::Address, "IPv4 or IPv6 address.").required(),
     key("hostname", Kind::Host, "HELO name used with it."),
-    key("proxyprotocol", Kind::Map(PROXYPROTOCOL), "Proxy that is told this address.").later(),
+    key("proxyprotocol", Kind::Map(PROXYPROTOCOL), "Proxy that is told this address."),
 ];
 
 const PKI: &[Key] =

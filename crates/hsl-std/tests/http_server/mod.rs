@@ -89,7 +89,7 @@ impl Server {
                         match tls {
                             None => serve(stream, shared, Some(peer)).await,
                             Some(tls) => {
-                                if let Ok((stream, _)) = tls.accept(stream).await {
+                                if let Ok((stream, _)) = tls.accept(stream.into()).await {
                                     serve(stream, shared, Some(peer)).await;
                                 }
                             }

@@ -19,6 +19,7 @@ struct Filter {
     connectionid: String,
     localip: Option<IpNet>,
     remoteip: Option<IpNet>,
+    proxyip: Option<IpNet>,
     /// Server id, or host.
     name: String,
     id: Option<pb::QueueItemId>,
@@ -31,17 +32,11 @@ impl Filter {
         remoteip: &str,
         name: String,
     ) -> Result<Self, ControlError> {
-        let network = |text: &str| -> Result<Option<IpNet>, ControlError> {
-            if text.is_empty() {
-                return Ok(None);
-            }
-            let wrong = |_| ControlError(format!("{text} is no address or network"));
-            text.parse().map(Some).map_err(wrong)
-        };
         Ok(Self {
             connectionid,
             localip: network(localip)?,
             remoteip: network(remoteip)?,
+            proxyip: None,
             name,
             id: None,
         })
@@ -70,6 +65,7 @@ impl Filter {
         (self.connectionid.is_empty() || self.connectionid == facts.id)
             && (self.name.is_empty() || self.name.eq_ignore_ascii_case(&facts.host))
             && self.addresses(facts.local.ip(), facts.remote.ip())
+            && self.proxyip.is_none_or(|net| facts.proxy.is_some_and(|ip| net.contains(ip)))
             && self.id.as_ref().is_none_or(|wanted| {
                 row.is_some_and(|row| {
                     wanted.transaction == row.transaction.to_string()
@@ -77,6 +73,15 @@ impl Filter {
                 })
             })
     }
+}
+
+/// An address or network; nothing is any.
+fn network(text: &str) -> Result<Option<IpNet>, ControlError> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let wrong = |_| ControlError(format!("{text} is no address or network"));
+    text.parse().map(Some).map_err(wrong)
 }
 
 /// Lists connections from peers.
@@ -139,7 +144,7 @@ pub(crate) fn list_queue(core: &Core, request: pb::QueueConnectionsListRequest) 
     let mut filter =
         Filter::new(wanted.connectionid, &wanted.localip, &wanted.remoteip, wanted.remotemx)?;
     filter.id = wanted.id;
-    no_proxy(&wanted.proxyip)?;
+    filter.proxyip = network(&wanted.proxyip)?;
     let connections = page(core.outbound.list(), request.paging, |facts| filter.outbound(facts))
         .map(|entry| {
             let facts = &entry.facts;
@@ -150,7 +155,7 @@ pub(crate) fn list_queue(core: &Core, request: pb::QueueConnectionsListRequest) 
                 localport: facts.local.port().into(),
                 remoteip: facts.remote.ip().to_string(),
                 remoteport: facts.remote.port().into(),
-                proxyip: String::new(),
+                proxyip: facts.proxy.map(|ip| ip.to_string()).unwrap_or_default(),
                 duration: facts.since.elapsed().as_secs_f64(),
                 transactions: now.transactions.into(),
                 state: now.state.to_owned(),
@@ -171,7 +176,7 @@ pub(crate) fn close_queue(core: &Core, request: pb::QueueConnectionsCloseRequest
     let mut filter =
         Filter::new(request.connectionid, &request.localip, &request.remoteip, request.remotemx)?;
     filter.id = request.id;
-    no_proxy(&request.proxyip)?;
+    filter.proxyip = network(&request.proxyip)?;
     let mut affected = 0;
     for entry in core.outbound.list().iter().filter(|entry| filter.outbound(&entry.facts)) {
         entry.close.cancel();
@@ -179,14 +184,6 @@ pub(crate) fn close_queue(core: &Core, request: pb::QueueConnectionsCloseRequest
     }
     core.pool.drop_closed();
     Ok(pb::QueueConnectionsCloseResponse { affected }.encode_to_vec())
-}
-
-/// Deliveries go through no proxy, so none can be chosen by.
-fn no_proxy(proxyip: &str) -> Result<(), ControlError> {
-    if proxyip.is_empty() {
-        return Ok(());
-    }
-    Err(ControlError("no delivery goes through a proxy".into()))
 }
 
 fn page<T>(

@@ -80,12 +80,20 @@ pub(crate) async fn update(core: &Arc<Core>, request: pb::QueueUpdateRequest) ->
 fn remove(core: &Arc<Core>, id: MessageId, removal: Option<&Removal>) {
     core.queue.take_plan(id);
     let Some(row) = core.queue.lock().view(id).map(|row| row.to_message()) else { return };
-    let bounce = matches!(removal, Some(Removal::Bounce { .. }));
+    let attempt = match removal {
+        Some(Removal::Bounce { status, diagnosticcode }) => Attempt {
+            stated: *status,
+            said: diagnosticcode.as_deref().map(str::to_owned),
+            by_hand: true,
+            ..Attempt::decided(true)
+        },
+        _ => Attempt { by_hand: true, ..Attempt::decided(false) },
+    };
     let core = Arc::clone(core);
     let fallen_back = row.clone();
     let worker = Arc::clone(&core);
     let work = async move {
-        outcome::conclude(&worker, row, Attempt::decided(bounce), hsl::Value::None).await;
+        outcome::conclude(&worker, row, attempt, hsl::Value::None).await;
     };
     core.deliveries.spawn(outcome::guarded(Arc::clone(&core), fallen_back, work));
 }
