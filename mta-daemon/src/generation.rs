@@ -307,7 +307,10 @@ fn server(
                 .collect::<Result<_, String>>()?;
             let options =
                 ServerOptions { identity: identity(id)?, names, versions: Versions::default() };
-            Some(ServerTls::new(options))
+            Some(match settings.tls.clientcert {
+                true => ServerTls::asking_certificate(options),
+                false => ServerTls::new(options),
+            })
         }
     };
     let has_auth = hooks.auth.is_some() && settings.extensions.auth;

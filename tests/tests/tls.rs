@@ -219,3 +219,59 @@ async fn a_script_chooses_job_protocol_and_cipher_of_an_attempt() {
     daemon.stop().await;
     assert_eq!(sink.messages().len(), 1);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_is_asked_for_its_certificate_where_the_server_wants_to_know() {
+    use tokio_rustls::rustls::pki_types::PrivateKeyDer;
+    let server = certs::certificate(&["mx.example.org"]);
+    let client = certs::certificate(&["client.example"]);
+    for asks in [true, false] {
+        let setup = Setup {
+            server: format!("    tls:\n      clientcert: {asks}\n      certs:\n        cert: mx\n"),
+            running: format!(
+                "pki:\n  private:\n    - id: mx\n      certificate:\n        data: |\n{}      \
+                 privatekey:\n        data: |\n{}",
+                indented(&server.cert_pem),
+                indented(&server.key_pem)
+            ),
+            ..Setup::default()
+        }
+        .hook(
+            "mailfrom",
+            r#"$peer = $connection["tls"]["peercert"] ?? false;
+               if (!$peer) Reject("nobody");
+               $names = X509($peer["x509"])->subject_alt_name();
+               Accept(["reason" => json_encode([$names["DNS"], $peer["error"], length($peer["chain"])])]);"#,
+        );
+        let mut daemon = TestDaemon::start(setup).await;
+        let mut clear = TcpStream::connect(daemon.address()).await.unwrap();
+        talk(&mut clear, "", "220 ").await;
+        talk(&mut clear, "EHLO client.example\r\n", "250 ").await;
+        talk(&mut clear, "STARTTLS\r\n", "220 ").await;
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from(server.root_der.clone())).unwrap();
+        let chain =
+            [&client.cert_der, &client.root_der].map(|der| CertificateDer::from(der.clone()));
+        let key = PrivateKeyDer::from_pem_slice(client.key_pem.as_bytes()).unwrap();
+        let config = ClientConfig::builder()
+            .with_root_certificates(roots)
+            .with_client_auth_cert(chain.to_vec(), key)
+            .unwrap();
+        let name = ServerName::try_from("mx.example.org").unwrap();
+        let mut secret = TlsConnector::from(Arc::new(config)).connect(name, clear).await.unwrap();
+        talk(&mut secret, "EHLO client.example\r\n", "250 ").await;
+        if asks {
+            let reply = talk(&mut secret, "MAIL FROM:<a@client.example>\r\n", "250 ").await;
+            // X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN: the root is not one that the system trusts.
+            assert!(reply.ends_with("[[\"client.example\"],19,1]\r\n"), "{reply}");
+        } else {
+            talk(&mut secret, "MAIL FROM:<a@client.example>\r\n", "554 ").await;
+        }
+        daemon.stop().await;
+    }
+}
+
+/// A block of YAML's literal style.
+fn indented(pem: &str) -> String {
+    pem.lines().map(|line| format!("          {line}\n")).collect()
+}

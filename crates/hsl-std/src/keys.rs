@@ -6,11 +6,13 @@
 //! business ([`Keys`]).
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use hsl::value::{Resource, Value};
 use openssl::pkey::{Id, PKey, Private};
-use openssl::x509::X509;
+use openssl::stack::Stack;
+use openssl::x509::store::{X509Store, X509StoreBuilder};
+use openssl::x509::{X509, X509StoreContext};
 
 /// A private key of any kind.
 pub type PrivateKey = PKey<Private>;
@@ -172,6 +174,47 @@ pub fn certificate_value(certificate: Certificate) -> Value {
 pub fn certificate_value_from_der(der: &[u8]) -> Option<Value> {
     Certificate::from_der(der).ok().map(certificate_value)
 }
+
+/// `peercert` of a connection, from the peer's certificates in DER form, leaf first: `x509`,
+/// `chain` and `error`, which is OpenSSL's verify result against the authorities that the system
+/// trusts (0 is good). `None` when there is no certificate that can be read.
+pub fn peer_certificate(sent: &[Vec<u8>]) -> Option<Value> {
+    let mut certificates = sent.iter().filter_map(|der| Certificate::from_der(der).ok());
+    let leaf = certificates.next()?;
+    let chain: Vec<Certificate> = certificates.collect();
+    let error = verify_result(&leaf, &chain).unwrap_or(UNSPECIFIED);
+    Some(Value::map([
+        ("x509", certificate_value(leaf)),
+        ("error", Value::Number(error.into())),
+        ("chain", Value::list(chain.into_iter().map(certificate_value))),
+    ]))
+}
+
+fn verify_result(
+    leaf: &Certificate,
+    chain: &[Certificate],
+) -> Result<i32, openssl::error::ErrorStack> {
+    // Reading all authorities takes milliseconds.
+    static STORE: OnceLock<Option<X509Store>> = OnceLock::new();
+    let store = STORE.get_or_init(|| {
+        let mut builder = X509StoreBuilder::new().ok()?;
+        builder.set_default_paths().ok()?;
+        Some(builder.build())
+    });
+    let Some(store) = store else { return Ok(UNSPECIFIED) };
+    let mut untrusted = Stack::new()?;
+    for certificate in chain {
+        untrusted.push(certificate.clone())?;
+    }
+    let mut context = X509StoreContext::new()?;
+    context.init(store, leaf, &untrusted, |context| {
+        context.verify_cert()?;
+        Ok(context.error().as_raw())
+    })
+}
+
+/// `X509_V_ERR_UNSPECIFIED`.
+const UNSPECIFIED: i32 = 1;
 
 /// The certificate behind an `X509Resource` or an `X509` object.
 pub fn certificate_of(value: &Value) -> Option<Arc<Certificate>> {

@@ -3,8 +3,13 @@
 use std::io;
 use std::sync::Arc;
 
-use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::server::{ClientHello, NoClientAuth, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
+use rustls::{DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 use tokio_rustls::TlsAcceptor;
 
 use crate::{Identity, Session, Socket, Stream, Versions};
@@ -45,6 +50,17 @@ impl ServerTls {
     /// Sets a server up.
     #[must_use]
     pub fn new(options: ServerOptions) -> Self {
+        Self::with_clients(options, Arc::new(NoClientAuth))
+    }
+
+    /// Sets a server up that asks clients for a certificate, and takes any and none: who they are
+    /// is for scripts to judge. That they have the key is certain.
+    #[must_use]
+    pub fn asking_certificate(options: ServerOptions) -> Self {
+        Self::with_clients(options, Arc::new(AnyClient(crate::provider())))
+    }
+
+    fn with_clients(options: ServerOptions, clients: Arc<dyn ClientCertVerifier>) -> Self {
         let resolver = ByName { default: options.identity.key, names: options.names };
         let builder = rustls::ServerConfig::builder_with_provider(crate::provider());
         let config = match builder.with_protocol_versions(&options.versions.list()) {
@@ -53,7 +69,8 @@ impl ServerTls {
             // build lack one, the safe defaults of the library take over.
             Err(_) => rustls::ServerConfig::builder(),
         };
-        let mut config = config.with_no_client_auth().with_cert_resolver(Arc::new(resolver));
+        let mut config =
+            config.with_client_cert_verifier(clients).with_cert_resolver(Arc::new(resolver));
         // Mail clients seldom resume, and each ticket costs memory and bytes.
         config.send_tls13_tickets = 0;
         Self { acceptor: TlsAcceptor::from(Arc::new(config)) }
@@ -75,6 +92,53 @@ impl ServerTls {
             Session::of(connection, connection.server_name())
         };
         Ok((Stream::server(stream), session))
+    }
+}
+
+/// Takes every client certificate, and clients without one.
+#[derive(Debug)]
+struct AnyClient(Arc<CryptoProvider>);
+
+impl ClientCertVerifier for AnyClient {
+    fn client_auth_mandatory(&self) -> bool {
+        false
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        verify_tls12_signature(message, certificate, signature, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signature, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
     }
 }
 

@@ -305,17 +305,15 @@ pub(crate) fn tls(facts: Option<&ConnectionFacts>) -> Value {
         put(&mut tls, "tlsa", tlsa(dane));
     }
     if let Some(session) = &facts.tls {
-        put(&mut tls, "protocol", session.protocol);
-        put(&mut tls, "cipher", session.cipher.as_str());
-        put(&mut tls, "keysize", f64::from(session.keysize));
-        let given = session.peer_certificates.iter();
-        let certificates: Vec<_> =
-            given.filter_map(|der| keys::certificate_value_from_der(der)).collect();
-        if let Some(x509) = certificates.first() {
-            let mut peer = Array::new();
-            put(&mut peer, "x509", Value::clone(x509));
-            put(&mut peer, "chain", Value::list(certificates.iter().skip(1).cloned()));
-            put(&mut tls, "peercert", Value::Array(peer));
+        put(&mut tls, "protocol", session.session.protocol);
+        put(&mut tls, "cipher", session.session.cipher.as_str());
+        put(&mut tls, "keysize", f64::from(session.session.keysize));
+        let peer = session.peercert.get_or_init(|| {
+            // The certificates are read and judged once a connection.
+            keys::peer_certificate(&session.session.peer_certificates)
+        });
+        if let Some(peer) = peer {
+            put(&mut tls, "peercert", peer.clone());
         }
     }
     Value::Array(tls)

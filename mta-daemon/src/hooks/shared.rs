@@ -37,6 +37,9 @@ pub(crate) fn connection(facts: &Facts) -> Value {
         if let Some(sni) = &session.sni {
             put(&mut tls, "sni", sni.as_str());
         }
+        if let Some(peer) = hsl_std::keys::peer_certificate(&session.peer_certificates) {
+            put(&mut tls, "peercert", peer);
+        }
         put(&mut out, "tls", Value::Array(tls));
     }
     if let Some(auth) = &facts.auth {

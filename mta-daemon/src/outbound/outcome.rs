@@ -1,7 +1,7 @@
 //! What became of an attempt: retry, bounce or done, through the post-delivery script.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use config::delivery::DeliverySettings;
@@ -102,6 +102,14 @@ impl ErrorKind {
     }
 }
 
+/// TLS of a connection.
+#[derive(Debug)]
+pub(crate) struct TlsFacts {
+    pub(crate) session: tls_policy::Session,
+    /// `peercert`, when a script looked.
+    pub(crate) peercert: OnceLock<Option<Value>>,
+}
+
 /// The connection an attempt used.
 #[derive(Clone, Debug)]
 pub(crate) struct ConnectionFacts {
@@ -112,7 +120,7 @@ pub(crate) struct ConnectionFacts {
     pub(crate) local: Option<IpAddr>,
     pub(crate) remote: Option<IpAddr>,
     pub(crate) remotemx: Arc<str>,
-    pub(crate) tls: Option<tls_policy::Session>,
+    pub(crate) tls: Option<Arc<TlsFacts>>,
     /// What is wrong with the connection's security.
     pub(crate) report: Option<tls_policy::Report>,
     /// What was found out of the host's TLSA records, where they count.

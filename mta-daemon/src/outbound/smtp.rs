@@ -2,7 +2,7 @@
 
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
@@ -21,7 +21,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
 use crate::connections::{Registered, Registry};
-use crate::outbound::outcome::ConnectionFacts;
+use crate::outbound::outcome::{ConnectionFacts, TlsFacts};
 use crate::outbound::plan::{Settings, Target};
 use crate::outbound::tls::TlsSetup;
 use crate::stats::Level;
@@ -32,7 +32,7 @@ pub(crate) struct OpenConnection {
     session: Session,
     pub(crate) local: SocketAddr,
     pub(crate) remote: SocketAddr,
-    pub(crate) tls: Option<Box<tls_policy::Session>>,
+    tls: Option<Arc<TlsFacts>>,
     report: Option<Report>,
     _level: Level,
     entry: Registered<OutboundEntry>,
@@ -250,7 +250,7 @@ impl OpenConnection {
         let clear = (is_wanted && self.tls.is_none()).then_some(Report::StartTlsNotSupported);
         ConnectionFacts {
             id: Some(self.entry.facts.id.clone()),
-            tls: self.tls.as_deref().cloned(),
+            tls: self.tls.clone(),
             report: self.report.or(clear),
             transactions: self.transactions(),
             offers_dsn: self.session.offer().has(smtp::extensions::Extensions::DSN),
@@ -374,7 +374,7 @@ impl OpenConnection {
         match timeout(settings.timeout(State::StartTls), connect).await {
             Ok(Ok((stream, session))) => {
                 self.stream = Some(stream);
-                self.tls = Some(Box::new(session));
+                self.tls = Some(Arc::new(TlsFacts { session, peercert: OnceLock::new() }));
                 self.session.tls_established();
             }
             Ok(Err(error)) => {

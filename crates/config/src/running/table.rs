@@ -119,8 +119,7 @@ const TLS: &[Key] = &[
         Kind::Boolean,
         "Whether a client certificate is asked for (an addition of this implementation).",
     )
-    .or("false")
-    .later(),
+    .or("false"),
 ];
 
 const CERTS: &[Key] = &[
@@ -129,8 +128,7 @@ const CERTS: &[Key] = &[
         "sni",
         Kind::Dict(&Kind::Id),
         "Further certificates by server name or *.domain (an addition of this implementation).",
-    )
-    .later(),
+    ),
 ];
 
 const GROUP: &[Key] = &[
