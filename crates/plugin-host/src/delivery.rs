@@ -11,6 +11,7 @@ use std::task::{Context, Poll, Waker};
 use hsl::Value;
 use parking_lot::Mutex;
 
+use crate::calling;
 use crate::door::door;
 use crate::message::Message;
 use crate::plugin::Plugin;
@@ -56,8 +57,10 @@ pub(crate) fn start(
         state: Mutex::default(),
     });
     let handle = door().attempts.insert(Arc::clone(&attempt));
-    // SAFETY: the attempt lives until `done`; the entry point has this type by the header.
-    unsafe { deliver(handle.as_ptr()) };
+    calling::brief(plugin, "Halon_deliver", || {
+        // SAFETY: the attempt lives until `done`; the entry point has this type by the header.
+        unsafe { deliver(handle.as_ptr()) };
+    });
     Outcome(attempt)
 }
 

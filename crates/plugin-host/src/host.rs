@@ -16,6 +16,7 @@ use hsl::Value;
 use hsl::host::{NativeStep, Registry};
 use plugin_abi::{HalonCommandExecuteContext, HalonReadyContext};
 
+use crate::calling::crash;
 use crate::configuration::ConfigTree;
 use crate::door::door;
 use crate::initialisation::InitContext;
@@ -25,7 +26,7 @@ use crate::services::{
     Delivery, DeliveryOutcome, InsertVerdict, MessageInfo, PickupVerdict, Services,
 };
 use crate::text::CText;
-use crate::{call, decision, delivery};
+use crate::{call, calling, decision, delivery};
 
 /// The plugins of this process, loaded.
 ///
@@ -139,6 +140,9 @@ impl PluginHost {
         services: Services,
     ) -> Result<Self, LoadError> {
         door().install(services);
+        if !specs.is_empty() {
+            crash::watch(program.name());
+        }
         let mut plugins: Vec<Arc<Plugin>> = Vec::with_capacity(specs.len());
         for spec in specs {
             if plugins.iter().any(|known| known.id == spec.id) {
@@ -191,7 +195,7 @@ impl PluginHost {
             let Some(init) = pick(plugin) else { continue };
             let context = InitContext::new(plugin);
             // SAFETY: the context lives through the call; the entry point has this type.
-            if !unsafe { init(context.as_ptr()) } {
+            if !calling::named(&plugin.id, entry, || unsafe { init(context.as_ptr()) }) {
                 return Err(LoadError::Refused { id: Arc::clone(&plugin.id), entry });
             }
         }
@@ -208,9 +212,10 @@ impl PluginHost {
         for plugin in &self.plugins {
             let Some(register) = plugin.entries.hsl_register else { continue };
             let registration = Registration::new(plugin);
+            let entry = "Halon_hsl_register";
             // SAFETY: the context lives through the call; the entry point has this type.
-            if !unsafe { register(registration.as_ptr()) } {
-                let entry = "Halon_hsl_register";
+            let register = || unsafe { register(registration.as_ptr()) };
+            if !calling::named(&plugin.id, entry, register) {
                 return Err(LoadError::Refused { id: Arc::clone(&plugin.id), entry });
             }
             registration.publish(registry);
@@ -224,8 +229,10 @@ impl PluginHost {
             if let Some(ready) = plugin.entries.ready {
                 let context = 0u64;
                 let context: *const HalonReadyContext = std::ptr::from_ref(&context).cast();
-                // SAFETY: the context lives through the call and nothing reads it.
-                unsafe { ready(context.cast_mut()) };
+                calling::named(&plugin.id, "Halon_ready", || {
+                    // SAFETY: the context lives through the call and nothing reads it.
+                    unsafe { ready(context.cast_mut()) };
+                });
             }
         }
     }
@@ -237,8 +244,10 @@ impl PluginHost {
             let node = app_config(&plugin.id).unwrap_or_else(Node::empty_mapping);
             let tree: ConfigTree = plugin.set_running(&node);
             if let Some(reload) = plugin.entries.config_reload {
-                // SAFETY: the tree lives as long as the process; the entry point has this type.
-                unsafe { reload(tree.as_ptr()) };
+                calling::named(&plugin.id, "Halon_config_reload", || {
+                    // SAFETY: the tree lives as long as the process; the entry point has this type.
+                    unsafe { reload(tree.as_ptr()) };
+                });
             }
         }
     }
@@ -264,7 +273,7 @@ impl PluginHost {
             let context = 0u64;
             let context: *const HalonCommandExecuteContext = std::ptr::from_ref(&context).cast();
             // SAFETY: everything lives through the call; the entry point has this type.
-            unsafe {
+            calling::named(&plugin.id, "Halon_command_execute", || unsafe {
                 execute(
                     context.cast_mut(),
                     arguments.len(),
@@ -273,11 +282,13 @@ impl PluginHost {
                     &raw mut out,
                     &raw mut len,
                 )
-            }
+            })
         } else if let Some(execute) = plugin.entries.plugin_command {
             let line = CText::new(&arguments.join(&b' '));
             // SAFETY: as above.
-            unsafe { execute(line.as_ptr(), line.octets().len(), &raw mut out, &raw mut len) }
+            calling::named(&plugin.id, "Halon_plugin_command", || unsafe {
+                execute(line.as_ptr(), line.octets().len(), &raw mut out, &raw mut len)
+            })
         } else {
             return Err(CommandError::NoCommands(Arc::clone(&plugin.id)));
         };
@@ -292,7 +303,7 @@ impl PluginHost {
         for plugin in self.plugins.iter().rev() {
             if let Some(cleanup) = plugin.entries.early_cleanup {
                 // SAFETY: the entry point has this type.
-                unsafe { cleanup() };
+                calling::named(&plugin.id, "Halon_early_cleanup", || unsafe { cleanup() });
             }
         }
     }
@@ -302,7 +313,7 @@ impl PluginHost {
         for plugin in self.plugins.iter().rev() {
             if let Some(cleanup) = plugin.entries.cleanup {
                 // SAFETY: the entry point has this type.
-                unsafe { cleanup() };
+                calling::named(&plugin.id, "Halon_cleanup", || unsafe { cleanup() });
             }
         }
     }
@@ -366,7 +377,7 @@ impl PluginHost {
     pub fn call(&self, id: &str, name: &str, mut arguments: Vec<Value>) -> Option<NativeStep> {
         let plugin = self.find(id)?;
         let function = plugin.function(name)?;
-        Some(call::invoke(plugin, function, &mut arguments, None))
+        Some(call::invoke(plugin, name, function, &mut arguments, None))
     }
 
     /// The ids of all plugins, in load order.

@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 use plugin_abi::HalonInjectResultContext;
 use plugin_abi::signatures::InjectCallback;
 
+use crate::calling::{self, ranges};
 use crate::door::door;
 use crate::plugin::PluginPointer;
 use crate::services::{InjectAddress, InjectEnvelope, InjectMessage, InjectRecipient};
@@ -169,9 +170,12 @@ impl Report {
             code: i16::try_from(code).unwrap_or(451),
             reason: CText::new(reason.as_bytes()),
         };
-        // SAFETY: the plugin gave the callback with this pointer, and it is called once. No lock of
-        // ours is held.
-        unsafe { callback(std::ptr::from_ref(&result).cast_mut().cast(), user.0) };
+        let owner = ranges::owner(callback as usize).unwrap_or("unknown");
+        calling::named(owner, "the callback of an injection", || {
+            // SAFETY: the plugin gave the callback with this pointer, and it is called once. No lock
+            // of ours is held.
+            unsafe { callback(std::ptr::from_ref(&result).cast_mut().cast(), user.0) };
+        });
     }
 }
 

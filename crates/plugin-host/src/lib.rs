@@ -21,6 +21,7 @@
 #![deny(unsafe_op_in_unsafe_fn, clippy::undocumented_unsafe_blocks, clippy::missing_safety_doc)]
 
 mod call;
+mod calling;
 mod configuration;
 mod decision;
 mod delivery;

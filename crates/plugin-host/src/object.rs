@@ -9,6 +9,7 @@ use plugin_abi::HalonHSLObject;
 use plugin_abi::signatures::{FreeCallback, HalonHSLFunction};
 
 use crate::call;
+use crate::calling::{self, ranges};
 use crate::plugin::{Plugin, PluginPointer};
 
 /// An object under construction: what a `HalonHSLObject *` points to.
@@ -137,8 +138,11 @@ impl ObjectPointer {
 impl Drop for ObjectPointer {
     fn drop(&mut self) {
         if let Some((pointer, Some(free))) = self.0.get_mut().take() {
-            // SAFETY: the plugin gave this callback for this pointer, and nobody has it any more.
-            unsafe { free(pointer.0) };
+            let owner = ranges::owner(free as usize).unwrap_or("unknown");
+            calling::named(owner, "the callback that frees an object", || {
+                // SAFETY: the plugin gave this callback for this pointer, and nobody has it any more.
+                unsafe { free(pointer.0) };
+            });
         }
     }
 }
@@ -162,18 +166,21 @@ fn class(
     if let Some(class) = classes.get(&shape) {
         return class.clone();
     }
-    let name = if type_name.is_empty() { "object" } else { type_name };
-    let mut builder = Class::builder(name, "made by a plugin");
+    let class_name = if type_name.is_empty() { "object" } else { type_name };
+    let mut builder = Class::builder(class_name, "made by a plugin");
     for (name, function) in methods {
         let Some(function) = function.or_else(|| plugin.function(name)) else {
             tracing::warn!(plugin = &*plugin.id, method = name, "plugin.method_not_found");
             continue;
         };
         let plugin = Arc::clone(plugin);
+        let full_name = format!("{class_name}->{name}");
         builder.add_method(NativeFunction::new(
             Signature::variadic(name),
             "implemented by a plugin",
-            move |context, arguments| call::invoke(&plugin, function, arguments, context.this()),
+            move |context, arguments| {
+                call::invoke(&plugin, &full_name, function, arguments, context.this())
+            },
         ));
     }
     let class = builder.build();

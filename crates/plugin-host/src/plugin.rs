@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 use plugin_abi::constants::HALONMTA_PLUGIN_VERSION;
 use plugin_abi::signatures::{self, HalonHSLFunction};
 
+use crate::calling::{self, SlowCalls, ranges};
 use crate::configuration::ConfigTree;
 use crate::host::LoadError;
 use crate::object::Shape;
@@ -30,6 +31,8 @@ pub(crate) struct Plugin {
     running: Mutex<ConfigTree>,
     /// Classes made for its objects, by their shape.
     pub(crate) classes: Mutex<HashMap<Shape, Class>>,
+    /// Its functions that held a thread for long.
+    pub(crate) slow_calls: SlowCalls,
 }
 
 macro_rules! entry_points {
@@ -88,14 +91,15 @@ impl Plugin {
         let refused =
             |reason: String| LoadError::Open { id: Arc::clone(&id), path: path.to_owned(), reason };
         let path = std::path::absolute(path).map_err(|error| refused(error.to_string()))?;
-        // SAFETY: the constructors of a library that the operator configured run here.
-        let library = match unsafe { Library::open(Some(&path), RTLD_NOW | RTLD_LOCAL) } {
+        let open = |flags| {
+            // SAFETY: the constructors of a library that the operator configured run here.
+            calling::named(&id, "its constructors", || unsafe { Library::open(Some(&path), flags) })
+        };
+        let library = match open(RTLD_NOW | RTLD_LOCAL) {
             Ok(library) => library,
             Err(now) => {
-                // SAFETY: as above.
-                let library = unsafe { Library::open(Some(&path), RTLD_LAZY | RTLD_LOCAL) };
                 let reason = describe(&now);
-                let library = library.map_err(|_| refused(reason.clone()))?;
+                let library = open(RTLD_LAZY | RTLD_LOCAL).map_err(|_| refused(reason.clone()))?;
                 tracing::warn!(plugin = &*id, error = reason, "plugin.symbols_missing");
                 library
             }
@@ -108,8 +112,9 @@ impl Plugin {
         let Ok(version) = version else {
             return Err(LoadError::NoVersion { id, path });
         };
+        ranges::note(&id, *version as usize);
         // SAFETY: it takes nothing and may be called at any time.
-        let found = unsafe { version() };
+        let found = calling::named(&id, "Halon_version", || unsafe { version() });
         if found != HALONMTA_PLUGIN_VERSION {
             let (found, expected) = (i64::from(found), i64::from(HALONMTA_PLUGIN_VERSION));
             return Err(LoadError::Version { id, found, expected });
@@ -120,6 +125,7 @@ impl Plugin {
             startup: ConfigTree::new(startup),
             running: Mutex::new(ConfigTree::new(running)),
             classes: Mutex::default(),
+            slow_calls: SlowCalls::default(),
             id,
         })
     }

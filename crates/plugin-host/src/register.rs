@@ -126,29 +126,35 @@ impl Scope {
         self.functions
             .iter()
             .filter(|(name, _)| !self.statics.contains_key(*name))
-            .map(|(name, function)| native(plugin, name, *function))
+            .map(|(name, function)| native(plugin, None, name, *function))
     }
 
     fn classes(&self, plugin: &Arc<Plugin>) -> impl Iterator<Item = Class> {
         self.statics.iter().map(|(name, statics)| {
             let mut builder = Class::builder(name, "implemented by a plugin");
             if let Some(function) = self.functions.get(name) {
-                builder.add_constructor(native(plugin, name, *function));
+                builder.add_constructor(native(plugin, None, name, *function));
             }
-            for (name, function) in statics {
-                builder.add_static_function(native(plugin, name, *function));
+            for (function_name, function) in statics {
+                builder.add_static_function(native(plugin, Some(name), function_name, *function));
             }
             builder.build()
         })
     }
 }
 
-fn native(plugin: &Arc<Plugin>, name: &str, function: HalonHSLFunction) -> NativeFunction {
+fn native(
+    plugin: &Arc<Plugin>,
+    class: Option<&str>,
+    name: &str,
+    function: HalonHSLFunction,
+) -> NativeFunction {
     let plugin = Arc::clone(plugin);
+    let full_name = class.map_or_else(|| name.to_owned(), |class| format!("{class}::{name}"));
     NativeFunction::new(
         Signature::variadic(name),
         "implemented by a plugin",
-        move |_, arguments| call::invoke(&plugin, function, arguments, None),
+        move |_, arguments| call::invoke(&plugin, &full_name, function, arguments, None),
     )
 }
 

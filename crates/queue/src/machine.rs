@@ -365,6 +365,31 @@ impl Queue {
         Ok(changes)
     }
 
+    /// Takes back the pickup of a row that is not to go after all: it is due again after `delay`, and
+    /// the policies that let it go count neither its rate token nor its connect interval.
+    ///
+    /// Returns what must be persisted, in order.
+    ///
+    /// # Errors
+    ///
+    /// [`QueueError::Unknown`], [`QueueError::Illegal`] unless somebody works on the row.
+    pub fn give_back(
+        &mut self,
+        id: MessageId,
+        delay: Duration,
+        now: Timestamp,
+    ) -> Result<Vec<QueueChange>, QueueError> {
+        let node = self.find(id)?;
+        self.after(node, Move::Schedule)?;
+        if let Some(work) = self.work.get(&node) {
+            for entry in &work.charges {
+                self.rules.entries.give_back(*entry, work.since);
+            }
+        }
+        let requeue = Requeue { delay, retrycount: RetryCount::Keep, ..Requeue::default() };
+        self.finish(id, Outcome::Requeue(requeue), now)
+    }
+
     /// Changes facts of a row that somebody works on: what scripts set in a hook.
     ///
     /// # Errors

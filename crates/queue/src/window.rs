@@ -136,6 +136,14 @@ impl Window {
         };
     }
 
+    /// Gives back what a message took at `taken` that did not go after all. An interval that has begun
+    /// since then did not count it.
+    pub fn give_back(&mut self, rate: Rate, taken: Timestamp) {
+        if self.algorithm == Algorithm::TokenBucket || self.at <= taken {
+            self.tokens = (self.tokens + 1.0).min(f64::from(rate.count));
+        }
+    }
+
     /// When the window will be as if nothing had happened, so that it can be forgotten.
     pub fn idle_at(&mut self, rate: Rate, now: Timestamp) -> Timestamp {
         self.advance(rate, now);
@@ -239,6 +247,31 @@ mod tests {
         assert!(window.ready_at(rate, at(0)) > at(0));
         window.refill(rate, None);
         assert_eq!(window.idle_at(rate, at(0)), at(0));
+    }
+
+    #[test]
+    fn what_did_not_go_is_given_back_within_its_interval() {
+        let rate: Rate = "2/1".parse().unwrap();
+        for algorithm in [Algorithm::TokenBucket, Algorithm::FixedWindow] {
+            let mut window = Window::new(algorithm, rate, at(0));
+            window.take(rate, at(0));
+            window.take(rate, at(1000));
+            assert!(window.ready_at(rate, at(2000)) > at(2000));
+            window.give_back(rate, at(1000));
+            assert_eq!(window.ready_at(rate, at(2000)), at(2000));
+            // Never more than the rate allows.
+            window.give_back(rate, at(0));
+            window.give_back(rate, at(0));
+            window.take(rate, at(2000));
+            window.take(rate, at(2000));
+            assert!(window.ready_at(rate, at(2000)) > at(2000));
+        }
+        let mut window = Window::new(Algorithm::FixedWindow, rate, at(0));
+        window.take(rate, at(0));
+        window.take(rate, at(1_000_000));
+        window.take(rate, at(1_000_000));
+        window.give_back(rate, at(0));
+        assert!(window.ready_at(rate, at(1_000_000)) > at(1_000_000), "that was another interval");
     }
 
     proptest::proptest! {

@@ -68,6 +68,7 @@ events! {
     "inbound.tls_failed" => "A TLS handshake with a client failed.",
     "plugin.array_too_deep" => "A plugin made an array nested deeper than scripts may have; the deep part was left out.",
     "plugin.autoload_unreadable" => "The folder of plugins that load by themselves cannot be read; none of them was loaded.",
+    "plugin.call_slow" => "A function of a plugin that must not block held its thread for 100 ms or more; said once a minute and function, with the number of such calls and the longest.",
     "plugin.delivery_traced" => "A delivery plugin said something about the message it delivers.",
     "plugin.export_panicked" => "Our own fault in a function that a plugin called; the plugin got a failure.",
     "plugin.function_not_found" => "A plugin registered a name without a function and exports no symbol of that name.",

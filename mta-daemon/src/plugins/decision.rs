@@ -15,7 +15,6 @@ use parking_lot::Mutex;
 use plugin_host::MessageInfo;
 use queue::message::QueuedMessage;
 use queue::pickup::Pick;
-use queue::{Outcome, Requeue, RetryCount};
 
 use crate::context::Core;
 use crate::outbound::outcome::{Attempt, AttemptError, ErrorKind};
@@ -88,9 +87,8 @@ pub(crate) fn may_be_picked_up(core: &Core, pick: &Pick, row: &QueuedMessage) ->
     );
     core.queue.take_plan(pick.id);
     let delay = core.queue.given_back.note(pick.id, verdict.returned);
-    let requeue = Requeue { delay, retrycount: RetryCount::Keep, ..Requeue::default() };
     // Nothing of this outlives a restart: then the row is simply due.
-    if let Err(error) = core.queue.lock().finish(pick.id, Outcome::Requeue(requeue), time::now()) {
+    if let Err(error) = core.queue.lock().give_back(pick.id, delay, time::now()) {
         tracing::error!(
             transaction = %row.id.transaction,
             queue = row.id.queue.0,

@@ -16,6 +16,7 @@ use hsl::value::Object;
 use plugin_abi::signatures::HalonHSLFunction;
 use plugin_abi::{HalonHSLArguments, HalonHSLContext};
 
+use crate::calling;
 use crate::door::door;
 use crate::object::ObjectPointer;
 use crate::plugin::{Plugin, PluginPointer};
@@ -43,9 +44,11 @@ pub(crate) struct ArgumentList {
     count: u32,
 }
 
-/// Calls a function of a plugin. It takes the values out of `arguments`.
+/// Calls a function of a plugin, which scripts know as `name`. It takes the values out of
+/// `arguments`.
 pub(crate) fn invoke(
     plugin: &Arc<Plugin>,
+    name: &str,
     function: HalonHSLFunction,
     arguments: &mut [Value],
     this: Option<&Object>,
@@ -53,9 +56,11 @@ pub(crate) fn invoke(
     let call = Arc::new(Call::new(plugin, arguments, this));
     let handle = door().calls.insert(Arc::clone(&call));
     let result = call.result_slot().map_or(std::ptr::null_mut(), Cell::as_ptr);
-    // SAFETY: context, arguments and slot live until the call is over for both sides; the function
-    // is what the plugin registered.
-    unsafe { function(handle.as_ptr(), call.arguments.as_ptr(), result) };
+    calling::brief(plugin, name, || {
+        // SAFETY: context, arguments and slot live until the call is over for both sides; the
+        // function is what the plugin registered.
+        unsafe { function(handle.as_ptr(), call.arguments.as_ptr(), result) };
+    });
     match call.phase.returned() {
         Returned::Done => {
             door().calls.release(handle);
@@ -123,8 +128,10 @@ impl Call {
 
     /// Blocks the thread until the call is scheduled.
     pub(crate) fn suspend(&self) {
-        door().block(|| {
-            self.phase.block();
+        calling::apart(|| {
+            door().block(|| {
+                self.phase.block();
+            });
         });
     }
 

@@ -377,6 +377,57 @@ fn a_connect_interval_spaces_pickups() {
 }
 
 #[test]
+fn a_pickup_that_is_given_back_costs_no_token() {
+    for algorithm in [Algorithm::TokenBucket, Algorithm::FixedWindow] {
+        let mut queue = Queue::new(Settings::default());
+        let rate = Limits { rate: "1/60".parse().ok(), algorithm, ..Limits::default() };
+        let policies = Policies { counters: vec![counter(&[Field::TransportId], rate)] };
+        queue.configure_policies(policies, at(0));
+        for (number, mx) in [(1, "mx1"), (2, "mx2")] {
+            activate(&mut queue, message(number, "example.org"), &route(mx, &[]), at(0));
+        }
+        let refused = pick(&mut queue, at(0)).unwrap();
+        assert_eq!(pick(&mut queue, at(0)), None, "the one token is taken");
+        let before = queue.view(refused.id).unwrap().to_message().retrycount;
+        let delay = Duration::from_secs(5);
+        queue.give_back(refused.id, delay, at(0)).unwrap();
+        queue.check();
+        assert_eq!(queue.view(refused.id).unwrap().to_message().retrycount, before);
+        assert_eq!(queue.next_due(), Some(at(5)));
+        let other = pick(&mut queue, at(0)).expect("the token is there for the other row");
+        assert_ne!(other.id, refused.id);
+        // The other one went: its token is gone, as ever.
+        queue.finish(other.id, delivered(), at(1)).unwrap();
+        assert_eq!(queue.due(at(5), 1), [refused.id]);
+        assert_eq!(queue.activate(refused.id, &route("mx1", &[]), at(5)), Ok(None));
+        assert_eq!(queue.next(at(5)), Pickup::WaitUntil(at(60)));
+        assert!(queue.give_back(refused.id, delay, at(5)).is_err(), "nobody works on it");
+    }
+}
+
+#[test]
+fn a_pickup_that_is_given_back_costs_no_connect_interval() {
+    let mut queue = Queue::new(Settings::default());
+    let limits = Limits { connectinterval: Some(Duration::from_secs(30)), ..concurrency(2) };
+    queue.configure_policies(Policies { counters: vec![counter(&[], limits)] }, at(0));
+    for number in 1..4 {
+        activate(&mut queue, message(number, "example.org"), &route("mx", &[]), at(0));
+    }
+    let refused = pick(&mut queue, at(0)).unwrap();
+    assert_eq!(pick(&mut queue, at(1)), None);
+    queue.give_back(refused.id, Duration::from_secs(100), at(1)).unwrap();
+    let second = pick(&mut queue, at(1)).expect("the interval has not begun");
+    let third = pick(&mut queue, at(31)).unwrap();
+    // Given back late: the interval that the third began stays.
+    queue.give_back(second.id, Duration::from_secs(100), at(32)).unwrap();
+    queue.finish(third.id, delivered(), at(33)).unwrap();
+    assert_eq!(queue.next(at(33)), Pickup::WaitUntil(at(101)));
+    assert_eq!(queue.due(at(101), 9), [refused.id]);
+    assert_eq!(queue.activate(refused.id, &route("mx", &[]), at(101)), Ok(None));
+    assert!(pick(&mut queue, at(101)).is_some());
+}
+
+#[test]
 fn who_becomes_urgent_late_does_not_lose_the_turn() {
     let mut queue = Queue::new(Settings::default());
     let limits = Limits { connectinterval: Some(Duration::from_secs(1)), ..Limits::default() };

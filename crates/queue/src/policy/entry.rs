@@ -104,6 +104,19 @@ impl Entry {
         }
     }
 
+    /// Takes back what a row that was picked up at `since` cost, except its place among those being
+    /// sent.
+    fn give_back(&mut self, since: Timestamp) {
+        let charged = self.limits.connectinterval.map(|interval| since.saturating_add(interval));
+        // Unless another row went after it.
+        if charged == Some(self.not_before) {
+            self.not_before = since;
+        }
+        if let (Some((rate, _)), Some(window)) = (self.limits.rate, &mut self.window) {
+            window.give_back(rate, since);
+        }
+    }
+
     /// When nothing would remind of the past any more.
     fn idle_at(&mut self, now: Timestamp) -> Timestamp {
         let not_before = match self.limits.connectinterval {
@@ -173,6 +186,12 @@ impl Entries {
     /// Counts one row that goes.
     pub(crate) fn charge(&mut self, node: Node, now: Timestamp) {
         self.entries[node].charge(now);
+    }
+
+    /// Forgets that a row counted at `since` cost a token and a connect interval;
+    /// [`Entries::discharge`] is to follow.
+    pub(crate) fn give_back(&mut self, node: Node, since: Timestamp) {
+        self.entries[node].give_back(since);
     }
 
     /// Counts one row that goes on being sent under new policies.
