@@ -16,7 +16,7 @@ use hsl::Value;
 use hsl::host::{NativeStep, Registry};
 use plugin_abi::{HalonCommandExecuteContext, HalonReadyContext};
 
-use crate::calling::crash;
+use crate::calling::{crash, watch};
 use crate::configuration::ConfigTree;
 use crate::door::door;
 use crate::initialisation::InitContext;
@@ -142,6 +142,7 @@ impl PluginHost {
         door().install(services);
         if !specs.is_empty() {
             crash::watch(program.name());
+            watch::start();
         }
         let mut plugins: Vec<Arc<Plugin>> = Vec::with_capacity(specs.len());
         for spec in specs {

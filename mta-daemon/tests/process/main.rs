@@ -1,5 +1,6 @@
 //! The program `smtpd` as a process: what only a process shows.
 
+mod crash;
 mod kill;
 mod plugins;
 mod program;

@@ -1,31 +1,11 @@
 //! Delivery and queue plugins, in C, inside the running program.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
-
 use testkit::smtp_client::SmtpClient;
 use testkit::smtp_sink::SmtpSink;
 
-use crate::support::{Program, configured};
+use crate::support::{Program, compile, configured};
 
-/// Compiles a plugin against the header in the tree.
-fn compile(source: &str, id: &str, into: &Path) -> PathBuf {
-    let include = Path::new(env!("CARGO_MANIFEST_DIR")).join("../include");
-    let (file, library) = (into.join(format!("{id}.c")), into.join(format!("{id}.so")));
-    std::fs::write(&file, source).expect("writable");
-    let made = Command::new("cc")
-        .args(["-std=c99", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-I"])
-        .arg(include)
-        .arg("-o")
-        .arg(&library)
-        .arg(&file)
-        .output()
-        .expect("cc runs");
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    library
-}
-
-async fn send(program: &Program, to: &str) {
+pub(crate) async fn send(program: &Program, to: &str) {
     let (mut client, _) = SmtpClient::connect(program.address).await;
     client.command("EHLO client.example").await;
     let message = "Subject: for a plugin\r\n\r\nText\r\n";

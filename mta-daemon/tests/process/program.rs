@@ -1,10 +1,9 @@
 //! Plugins that need the exports of the program, refusals to start.
 
-use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::support::{Program, command, configured};
+use crate::support::{Program, build_plugin, command, configured};
 use tempfile::TempDir;
 use testkit::smtp_client::SmtpClient;
 
@@ -14,28 +13,6 @@ fn threads(id: u32) -> usize {
 }
 
 const TRANSPORT: &str = "transportgroups:\n  - id: group\n    transports:\n      - id: out\n";
-
-/// Builds an example plugin with its own Makefile against the header in the tree.
-fn build_plugin(example: &str, library: &str, into: &Path) -> PathBuf {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let source = root.join("packaging/examples/plugins").join(example);
-    let copy = into.join(example);
-    std::fs::create_dir_all(&copy).expect("writable");
-    for entry in std::fs::read_dir(&source).expect("the example").flatten() {
-        std::fs::copy(entry.path(), copy.join(entry.file_name())).expect("a copy");
-    }
-    let include = root.join("include").canonicalize().expect("the header's folder");
-    let made = Command::new("make")
-        .arg("-C")
-        .arg(&copy)
-        .arg(format!("INCLUDE={}", include.display()))
-        .arg(library)
-        .env("GOFLAGS", "-mod=mod -buildvcs=false")
-        .output()
-        .expect("make runs");
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    copy.join(library)
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_hundred_hooks_sleep_at_once_in_a_go_plugin_and_hold_no_thread() {

@@ -2,8 +2,9 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
@@ -12,6 +13,8 @@ use tempfile::TempDir;
 /// What the program has said so far.
 struct Log {
     text: Mutex<String>,
+    /// There will be no more: the program has ended.
+    is_over: AtomicBool,
     grown: Condvar,
 }
 
@@ -37,7 +40,11 @@ impl Program {
             seen.push_str(&unquoted(&line));
             seen.push('\n');
         };
-        let log = Arc::new(Log { text: Mutex::new(seen), grown: Condvar::new() });
+        let log = Arc::new(Log {
+            text: Mutex::new(seen),
+            is_over: AtomicBool::new(false),
+            grown: Condvar::new(),
+        });
         let for_reader = Arc::clone(&log);
         std::thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
@@ -46,6 +53,9 @@ impl Program {
                 text.push('\n');
                 for_reader.grown.notify_all();
             }
+            let _text = for_reader.text.lock().unwrap();
+            for_reader.is_over.store(true, Ordering::Relaxed);
+            for_reader.grown.notify_all();
         });
         Self { child, log, address }
     }
@@ -62,6 +72,22 @@ impl Program {
             Some(line) => line.to_owned(),
             None => panic!("no {word} in the log:\n{text}"),
         }
+    }
+
+    /// What the log says so far.
+    pub(crate) fn log(&self) -> String {
+        self.log.text.lock().unwrap().clone()
+    }
+
+    /// Waits until the program has ended by itself; ten seconds at most.
+    pub(crate) fn ended(mut self) -> ExitStatus {
+        let goes_on = |_: &mut String| !self.log.is_over.load(Ordering::Relaxed);
+        let text = self.log.text.lock().unwrap();
+        let waited = self.log.grown.wait_timeout_while(text, Duration::from_secs(10), goes_on);
+        let (text, timeout) = waited.unwrap();
+        assert!(!timeout.timed_out(), "smtpd goes on:\n{text}");
+        drop(text);
+        self.child.wait().expect("a child of ours")
     }
 
     /// Process id.
@@ -86,7 +112,7 @@ fn unquoted(line: &str) -> String {
 /// The program in the foreground, on the configuration in `dir`.
 pub(crate) fn command(dir: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_smtpd"));
-    command.arg("-f").arg("-c").arg(dir.join("smtpd.yaml"));
+    command.current_dir(dir).arg("-f").arg("-c").arg(dir.join("smtpd.yaml"));
     command
 }
 
@@ -117,4 +143,44 @@ pub(crate) fn configured(startup: &str, running: &str) -> TempDir {
     let text = "version: \"5.6\"\npolicies: []\n";
     std::fs::write(dir.path().join("smtpd-policy.yaml"), text).expect("writable");
     dir
+}
+
+/// Builds an example plugin with its own Makefile against the header in the tree.
+pub(crate) fn build_plugin(example: &str, library: &str, into: &Path) -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let source = root.join("packaging/examples/plugins").join(example);
+    let copy = into.join(example);
+    std::fs::create_dir_all(&copy).expect("writable");
+    for entry in std::fs::read_dir(&source).expect("the example").flatten() {
+        std::fs::copy(entry.path(), copy.join(entry.file_name())).expect("a copy");
+    }
+    let include = root.join("include").canonicalize().expect("the header's folder");
+    let made = Command::new("make")
+        .arg("-C")
+        .arg(&copy)
+        .arg(format!("INCLUDE={}", include.display()))
+        .args(["CC=cc -Werror", "CXX=c++ -Werror"])
+        .arg(library)
+        .env("GOFLAGS", "-mod=mod -buildvcs=false")
+        .output()
+        .expect("make runs");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    copy.join(library)
+}
+
+/// Compiles a plugin against the header in the tree.
+pub(crate) fn compile(source: &str, id: &str, into: &Path) -> PathBuf {
+    let include = Path::new(env!("CARGO_MANIFEST_DIR")).join("../include");
+    let (file, library) = (into.join(format!("{id}.c")), into.join(format!("{id}.so")));
+    std::fs::write(&file, source).expect("writable");
+    let made = Command::new("cc")
+        .args(["-std=c99", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-I"])
+        .arg(include)
+        .arg("-o")
+        .arg(&library)
+        .arg(&file)
+        .output()
+        .expect("cc runs");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    library
 }

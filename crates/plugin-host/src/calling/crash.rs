@@ -64,15 +64,18 @@ extern "C" fn handle(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_
         describe(&mut line, name, registers(context));
         line.write();
     }
+    // SAFETY: NULL or the kernel's.
+    let is_sent = unsafe { info.as_ref() }.is_none_or(|info| info.si_code <= 0);
     // SAFETY: all zero is a valid value, and means the default action.
     let default: libc::sigaction = unsafe { std::mem::zeroed() };
-    let action = previous.unwrap_or(&default);
-    // SAFETY: an action that was in force before, or the default; `info` is NULL or the kernel's.
+    // A fault happens again by itself, under the handler that was there before. What was sent (abort
+    // does that) must be sent again, and waits until this function has returned; the handler of the
+    // language would take it for a fault that happens again, and the program would go on.
+    let action = previous.filter(|_| !is_sent).unwrap_or(&default);
+    // SAFETY: an action that was in force before, or the default.
     unsafe {
         libc::sigaction(signal, std::ptr::from_ref(action), std::ptr::null_mut());
-        // A fault happens again by itself; what was sent must be sent again. It waits until this
-        // function has returned.
-        if info.as_ref().is_none_or(|info| info.si_code <= 0) {
+        if is_sent {
             libc::raise(signal);
         }
     }

@@ -2,11 +2,13 @@
 //! and a call that holds the thread for long is reported.
 //!
 //! The note is what [`crash`] reads when the process dies; it costs two stores in thread-local
-//! memory. The time costs two readings of the clock.
+//! memory. The time costs two readings of the clock and, for [`watch`], two short locks of the
+//! thread's own slot.
 
 pub(crate) mod crash;
 pub(crate) mod ranges;
 mod slow;
+pub(crate) mod watch;
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};
@@ -48,11 +50,11 @@ pub(crate) fn named<R>(id: &str, function: &str, call: impl FnOnce() -> R) -> R 
 
 /// Runs `call`, which is `function` of `plugin` and must not hold its thread: a decision of the
 /// queue, the start of a delivery, a function of scripts. When it does for [`slow::LONG`], the log
-/// says so.
+/// says so, and [`watch`] when it does not come back.
 pub(crate) fn brief<R>(plugin: &Plugin, function: &str, call: impl FnOnce() -> R) -> R {
     enter(&plugin.id, function, |frame| {
         let begin = Instant::now();
-        let result = call();
+        let result = watch::watched(&plugin.id, function, begin, call);
         let took = begin.elapsed();
         if took >= slow::LONG {
             plugin.slow_calls.note(&plugin.id, function, took.saturating_sub(frame.waited.get()));
@@ -64,7 +66,7 @@ pub(crate) fn brief<R>(plugin: &Plugin, function: &str, call: impl FnOnce() -> R
 /// Runs a wait that the plugin asked for with `HalonMTA_hsl_suspend`: it does not count as slow.
 pub(crate) fn apart(wait: impl FnOnce()) {
     let begin = Instant::now();
-    wait();
+    watch::hidden(wait);
     let current = CURRENT.get();
     if !current.is_null() {
         // SAFETY: a frame outlives its call, and this thread is in it.

@@ -700,7 +700,7 @@ fn event() -> impl Strategy<Value = Event> {
             |(which, mx, ips, ordered)| Event::Activate { which, mx, ips, ordered }
         ),
         8 => (1..4_u8).prop_map(Event::Next),
-        6 => (any::<u8>(), 0..6_u8).prop_map(|(which, how)| Event::Finish { which, how }),
+        6 => (any::<u8>(), 0..7_u8).prop_map(|(which, how)| Event::Finish { which, how }),
         3 => (0..3000_u16).prop_map(Event::Advance),
         1 => (0..8_u8, 0..20_u8).prop_map(|(field, ttl)| Event::Suspend { field, ttl }),
         1 => any::<u8>().prop_map(Event::Unsuspend),
@@ -840,6 +840,12 @@ impl World {
             Event::Finish { which, how } => {
                 let from = if how % 2 == 0 { &mut self.sending } else { &mut self.unknown };
                 let Some(id) = take(from, which) else { return };
+                if how == 6 {
+                    let delay = Duration::from_secs(1);
+                    let changes = self.queue.give_back(id, delay, now).unwrap();
+                    self.persist(&changes);
+                    return;
+                }
                 let outcome = match how {
                     0 | 1 => delivered(),
                     2 | 3 => retry(1),
