@@ -2,6 +2,8 @@
 
 mod crash;
 mod kill;
+mod kit;
+mod object_storage;
 mod plugins;
 mod program;
 mod support;
