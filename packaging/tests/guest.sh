@@ -68,13 +68,17 @@ check "and smtpd goes on" sh -c "systemctl is-active halon && printf 'QUIT\r\n' 
 cp -p /lab/smtpd-app.yaml /etc/halon/smtpd-app.yaml
 check "the packaged configuration reloads" systemctl reload halon
 
-# Plugins in C, C++ and Go, built from the installed examples against the installed header.
+# Plugins, built from the installed examples against the installed header.
 if [ -d /opt/halon/share/examples/plugins ]; then
     export HOME=/root GOCACHE=/lab/go GOPROXY=off GOFLAGS=-mod=mod
-    for example in upper-c counter-cpp sleep-go; do
+    examples="upper-c counter-cpp sleep-go deliver-at-c warmup-cpp file-deliver-c folder-inject-c s3-deliver-c"
+    ! command -v rustc >/dev/null || examples="$examples reverse-rust"
+    for example in $examples; do
         cp -r /opt/halon/share/examples/plugins/$example /lab/$example
         check "make builds $example against /opt/halon/include/HalonMTA.h" make -C /lab/$example
-        check "make install puts it where smtpd looks" make -C /lab/$example install
+    done
+    for example in upper-c counter-cpp sleep-go; do
+        check "make install puts $example where smtpd looks" make -C /lab/$example install
     done
     cat >/etc/halon/smtpd-app.yaml <<'Y'
 version: "5.6"
@@ -103,7 +107,72 @@ Y
             tee /dev/stderr | grep -q 'FROM C 5 slept 0\.2'
     }
     check "a hook calls C, C++ and Go" calls
-    rm -rf /opt/halon/plugins
+
+    # A source of mail, a wait, and two ways to deliver.
+    for example in deliver-at-c warmup-cpp file-deliver-c folder-inject-c; do
+        check "make install puts $example where smtpd looks" make -C /lab/$example install
+    done
+    install -d -o halon -g halon -m 750 /var/spool/halon/archive /var/spool/halon/incoming
+    cp -p /etc/halon/smtpd.yaml /lab/smtpd.yaml
+    sed -i 's/^servers:$/servers:\n  - id: folder\n    type: plugin/' /etc/halon/smtpd.yaml
+    cat >>/etc/halon/smtpd.yaml <<'Y'
+plugins:
+  - id: file-deliver
+    config:
+      folder: /var/spool/halon/archive
+  - id: folder-inject
+    config:
+      folder: /var/spool/halon/incoming
+      serverid: folder
+      interval: 1
+Y
+    cat >/etc/halon/smtpd-app.yaml <<'Y'
+version: "5.6"
+servers:
+  - id: default
+    transport: out
+  - id: folder
+    type: plugin
+    transport: out
+    phases:
+      eod:
+        hook: folder
+transportgroups:
+  - id: group
+    transports:
+      - id: out
+        connection:
+          server: 127.0.0.1
+          port: 2599
+scripting:
+  hooks:
+    eod:
+      - id: folder
+        data: |
+          import { deliver_at } from "extras://deliver-at";
+          foreach ($arguments["mail"]->getHeaders("To") as $to)
+              $arguments["mail"]->queue("", trim($to), "out", ["jobid" => deliver_at(time() + 3)]);
+          Accept();
+    predelivery: |
+      if ($message["recipientaddress"]["localpart"] == "archive") Try(["plugin" => ["id" => "file-deliver"]]);
+      Try();
+Y
+    check "smtpd starts with plugins that bring in, hold and deliver mail" systemctl restart halon
+    for to in archive late; do
+        printf 'To: %s@example.test\n\nfrom the folder to %s\n' $to $to >/var/spool/halon/incoming/$to.tmp
+        mv /var/spool/halon/incoming/$to.tmp /var/spool/halon/incoming/$to.eml
+    done
+    taken() { [ -z "$(ls /var/spool/halon/incoming)" ]; }
+    check "what lies in the folder is injected and removed" soon taken
+    held() { halonctl queue suspend list | grep -q 'at:'; }
+    check "it waits for its time behind a suspend" soon held
+    stored() { grep -qs 'from the folder to archive' /var/spool/halon/archive/*.eml; }
+    check "a plugin delivers it to a file" soon stored
+    arrived() { grep -qs 'from the folder to late' /lab/mail/*.eml; }
+    check "and the other goes out by SMTP" soon arrived
+
+    rm -rf /opt/halon/plugins /var/spool/halon/archive /var/spool/halon/incoming
+    cp -p /lab/smtpd.yaml /etc/halon/smtpd.yaml
     cp -p /lab/smtpd-app.yaml /etc/halon/smtpd-app.yaml
     check "and starts without them" systemctl restart halon
 fi
