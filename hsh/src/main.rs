@@ -1,12 +1,14 @@
 //! `hsh`: runs HSL scripts from the shell.
 //!
 //! `main` reads the command line, `settings` what the configuration says, `run` runs a script,
-//! `repl` asks for one line after the other, `test` runs a folder of scripts as tests. Exit codes:
+//! `repl` asks for one line after the other, `test` runs a folder of scripts as tests, `hook` runs one
+//! as the script of a hook. Exit codes:
 //! 0 done, 1 the script failed, 2 usage, 3 configuration.
 #![forbid(unsafe_code)]
 
 mod completion;
 mod history;
+mod hook;
 mod output;
 mod repl;
 mod run;
@@ -75,6 +77,9 @@ struct Arguments {
     #[arg(long, value_name = "DIR", conflicts_with_all = ["script", "syntax"])]
     test: Option<PathBuf>,
 
+    #[command(flatten, next_help_heading = "Scripts of hooks")]
+    hook: hook::HookArguments,
+
     /// Print the version.
     #[arg(short, long, action = clap::ArgAction::Version)]
     version: (),
@@ -91,11 +96,13 @@ struct Arguments {
     script: Option<PathBuf>,
 }
 
-const EXAMPLES: &str = "Examples:
+const EXAMPLES: &str = r#"Examples:
   hsh script.hsl              run a script
   echo 'echo 1 + 2;' | hsh -  run what comes from another program
   hsh -p geoip script.hsl     with the plugin /opt/halon/plugins/geoip.so
-  hsh --test tests/           run the scripts of a folder as tests";
+  hsh --hook eod --message a.eml --transaction '{"sender": "a@example.org"}' eod.hsl
+                              show what a hook's script decides about a message
+  hsh --test tests/           run the scripts of a folder as tests"#;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -135,20 +142,25 @@ fn execute(
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    let Some(path) = &arguments.script else {
+    let script = arguments.script.as_deref().map(|path| script(path, stdin)).transpose()?;
+    if let Some(name) = &arguments.hook.hook {
+        return runtime.block_on(hook::run(name, &arguments.hook, script, settings));
+    }
+    let Some(script) = script else {
         return repl::start(&runtime, settings);
-    };
-    let script = if path.as_os_str() == "-" {
-        Script::from_stdin(stdin.script()?)
-    } else {
-        let text =
-            std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-        Script::from_file(path, text)
     };
     if arguments.syntax {
         return Ok(run::check(&script, settings));
     }
     Ok(runtime.block_on(run::run(&script, settings)))
+}
+
+fn script(path: &Path, stdin: &mut StandardInput) -> anyhow::Result<Script> {
+    if path.as_os_str() == "-" {
+        return Ok(Script::from_stdin(stdin.script()?));
+    }
+    let text = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(Script::from_file(path, text))
 }
 
 fn man_page(folder: &Path) -> ExitCode {

@@ -29,11 +29,18 @@ impl Output {
     }
 }
 
-impl Echo for Output {
-    fn echo(&mut self, text: &[u8]) {
+impl Output {
+    /// Writes a line as a script's `echo` does.
+    pub(crate) fn line(&self, text: &[u8]) {
         let mut out = self.inner.lock();
         let _ = if self.is_guarded { out.write_all(&guard(text)) } else { out.write_all(text) };
         let _ = out.write_all(b"\n");
+    }
+}
+
+impl Echo for Output {
+    fn echo(&mut self, text: &[u8]) {
+        self.line(text);
     }
 }
 

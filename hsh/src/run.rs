@@ -10,6 +10,7 @@ use hsl::source::SourceMap;
 use hsl::{CompileError, Compiler, Program, Setup, Vm};
 use hsl_std::import::FileLoader;
 use hsl_std::{DEFAULT_FUEL, Outcome, SystemClock, drive};
+use script_host::hooks::{Hook, HookKind, HookSets};
 
 use crate::settings::Settings;
 
@@ -48,6 +49,18 @@ impl Script {
         loader: &FileLoader,
     ) -> Result<Arc<Program>, CompileError> {
         Compiler::new(host).with_loader(loader).compile(&self.identity, &self.name, &self.text)
+    }
+}
+
+impl Script {
+    /// Compiles it as the script of a hook.
+    pub(crate) fn compile_hook(
+        &self,
+        sets: &HookSets,
+        kind: HookKind,
+        loader: &FileLoader,
+    ) -> Result<Hook, CompileError> {
+        sets.compile_file(kind, &self.identity, &self.name, &self.text, loader)
     }
 }
 

@@ -18,6 +18,7 @@ use indexmap::IndexMap;
 use plugin_host::{PluginHost, Program};
 
 use crate::Arguments;
+use crate::hook::Recorder;
 use crate::output::Output;
 use crate::stdin::StandardInput;
 
@@ -31,6 +32,10 @@ pub(crate) struct Settings {
     pub(crate) host: Arc<HostSet>,
     /// Native plugins.
     pub(crate) plugins: PluginHost,
+    /// Hooks of the running configuration.
+    pub(crate) hooks: Option<config::running::Hooks>,
+    /// What a hook's script asks of the server that is not there.
+    pub(crate) recorder: Recorder,
     /// Where `echo` goes.
     pub(crate) output: Output,
 }
@@ -88,8 +93,16 @@ impl Settings {
         });
 
         let plugins = load_plugins(arguments, startup.as_ref(), running.as_ref(), &pluginspath)?;
+        let recorder = Recorder::default();
+        let is_hook = arguments.hook.hook.is_some();
+        if is_hook {
+            services.mail_queue = Arc::new(recorder.clone());
+        }
         let mut registry = Registry::new();
         hsl_std::register(&mut registry, &services);
+        if is_hook {
+            recorder.register(&mut registry);
+        }
         // A check of the syntax needs the names and nothing that a plugin starts.
         if arguments.syntax {
             plugins.register(&mut registry)?;
@@ -101,6 +114,8 @@ impl Settings {
             services,
             host: registry.freeze(),
             plugins,
+            hooks: running.map(|running| running.scripting.hooks),
+            recorder,
             output: Output::stdout(arguments.binary),
         })
     }

@@ -8,12 +8,13 @@ use hsl::Value;
 use hsl::host::Thrown;
 use hsl_std::services::{BoxFuture, FileContent, MailQueue, MailToQueue, QueuedMail};
 use mta_types::TransactionId;
+use script_host::hooks::eod::{self, CopyFacts};
 use spool::{Body, BodyReader, Draft, DraftError, Spool};
 
 use crate::context::Core;
-use crate::hooks::{eod, shared};
+use crate::hooks::shared;
 use crate::inbound::content;
-use crate::inbound::receive::{CopyFacts, Submission, submit};
+use crate::inbound::receive::{Submission, submit};
 use crate::services::CoreSlot;
 use crate::time;
 

@@ -6,11 +6,12 @@
 #![forbid(unsafe_code)]
 
 mod files;
-mod hooks;
+pub mod hooks;
 pub mod plugins;
 pub mod privileges;
 mod resolver;
+mod words;
 
 pub use files::script_files;
-pub use hooks::{HOOKS, HookWords};
 pub use resolver::ask;
+pub use words::{HOOKS, HookWords};

@@ -9,7 +9,7 @@ use mail_message::encoded_word;
 use mta_types::{Address, EnhancedCode, Timestamp, TransactionId};
 use smtp::trace_header::rfc5322_date;
 
-use crate::dsn::options::Style;
+use script_host::hooks::dsn_options::Style;
 
 /// What happened, in the words of RFC 3464 §2.3.3.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,15 +7,16 @@ use bytes::Bytes;
 use hsl_std::mime::DkimSigner;
 use mta_types::{Address, TransactionId, TransportId};
 use queue::message::{DsnNotify, DsnReturn, QueuedMessage};
+use script_host::hooks::dsn_options::DsnOptions;
+use script_host::hooks::eod::CopyFacts;
 use smtp::client::Answer;
 use spool::Body;
 
 use crate::context::Core;
 use crate::dsn::compose::{self, Action, Report};
-use crate::dsn::options::DsnOptions;
 use crate::generation::Generation;
 use crate::inbound::content::subject_of;
-use crate::inbound::receive::{CopyFacts, Submission, submit};
+use crate::inbound::receive::{Submission, submit};
 use crate::outbound::outcome::{Attempt, Ending};
 use crate::time;
 

@@ -1,10 +1,11 @@
 //! `auth`: AUTH, once per round trip for custom mechanisms. Implicit end: Reject. Script error:
 //! Defer. Without a script nobody logs in.
 
-use hsl::host::{NativeStep, Registry, Thrown};
 use hsl::{Array, Value};
-use smtp::server::{Auth, AuthAnswer, AuthResponse, ReplyParts, Verdict};
+use script_host::hooks::smtp_scripts::Challenge;
+use smtp::server::{Auth, AuthAnswer, AuthResponse, Verdict};
 
+use crate::hooks::HookKind;
 use crate::hooks::runner::{self, Ending, Run};
 use crate::hooks::shared::{self, put};
 use crate::hooks::verdict::{self, HookVerdict};
@@ -14,29 +15,6 @@ use crate::inbound::connection::Connection;
 pub(crate) struct Answer {
     pub(crate) answer: AuthAnswer,
     pub(crate) username: Option<Vec<u8>>,
-}
-
-/// `Reply`: a challenge.
-struct Challenge {
-    octets: Vec<u8>,
-    reply: ReplyParts,
-    disconnect: bool,
-}
-
-pub(crate) fn register(registry: &mut Registry) {
-    verdict::register(registry);
-    registry.function(
-        "Reply(string reply = none, array options = []) -> none",
-        "Sends a challenge (334) and ends the script; the answer runs it again.",
-        |_, args| -> Result<NativeStep, Thrown> {
-            let text = args.first_mut().map(Value::take).unwrap_or_default();
-            let options = verdict::array(args.get_mut(1));
-            let octets = text.as_bytes().unwrap_or_default().to_vec();
-            let reply = verdict::reply_parts(&Value::None, &options)?;
-            let disconnect = verdict::flag(&options, "disconnect");
-            Ok(NativeStep::exit(Challenge { octets, reply, disconnect }))
-        },
-    );
 }
 
 /// Runs the script for one step of the dialogue.
@@ -60,8 +38,8 @@ pub(crate) async fn call(connection: &mut Connection, auth: &Auth) -> Answer {
     connection.context = vm.variable("context").unwrap_or_default();
     let exit = match ending {
         Ending::Exit(exit) => exit,
-        Ending::End => return verdict(Verdict::reject()),
-        Ending::Failed => return verdict(Verdict::defer()),
+        Ending::End => return verdict(HookKind::Auth.implicit()),
+        Ending::Failed => return verdict(HookKind::Auth.failed()),
     };
     match exit.downcast::<HookVerdict>() {
         Ok(decided) => Answer {

@@ -3,6 +3,7 @@
 use hsl::{Array, Value};
 use smtp::server::Verdict;
 
+use crate::hooks::HookKind;
 use crate::hooks::runner::{self, Ending, Run};
 use crate::hooks::shared::{self, put};
 use crate::hooks::verdict::{self, HookVerdict};
@@ -35,8 +36,8 @@ pub(crate) async fn call(connection: &mut Connection) -> Verdict {
             }
             Err(_) => Verdict::defer(),
         },
-        Ending::End => Verdict::accept(),
-        Ending::Failed => Verdict::defer(),
+        Ending::End => HookKind::Connect.implicit(),
+        Ending::Failed => HookKind::Connect.failed(),
     }
 }
 

@@ -1,6 +1,5 @@
 //! `disconnect`: after the end of the connection. Nothing it does reaches the peer.
 
-use hsl::host::{NativeStep, Registry};
 use hsl::{Array, Value};
 use smtp::client::{ReplyLimits, ReplyReader};
 
@@ -8,13 +7,6 @@ use crate::hooks::postdelivery;
 use crate::hooks::runner::{self, Run};
 use crate::hooks::shared::put;
 use crate::inbound::connection::Connection;
-
-/// The script said `Pass`.
-struct Passed;
-
-pub(crate) fn register(registry: &mut Registry) {
-    registry.function("Pass() -> none", "Ends the script.", |_, _| NativeStep::exit(Passed));
-}
 
 /// Runs the script. `local` tells whether we closed; `reply` is the last one of ours with what it
 /// answered, `failure` the socket's error.

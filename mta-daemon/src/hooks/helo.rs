@@ -3,6 +3,7 @@
 use hsl::{Array, Value};
 use smtp::server::{Hello, HelloVerb, Verdict};
 
+use crate::hooks::HookKind;
 use crate::hooks::runner::{self, Ending, Run};
 use crate::hooks::shared::{self, put};
 use crate::hooks::verdict::{self, HookVerdict};
@@ -38,7 +39,8 @@ pub(crate) async fn call(
     connection.context = vm.variable("context").unwrap_or_default();
     let Ending::Exit(exit) = ending else {
         let failed = matches!(ending, Ending::Failed);
-        return (if failed { Verdict::defer() } else { Verdict::accept() }, None, None);
+        let kind = HookKind::Helo;
+        return (if failed { kind.failed() } else { kind.implicit() }, None, None);
     };
     let Ok(decided) = exit.downcast::<HookVerdict>() else { return (Verdict::defer(), None, None) };
     // Compat: ignored for HELO since 5.4-p3.

@@ -4,6 +4,7 @@ use hsl::{Array, Value};
 use mta_types::Address;
 use smtp::server::{Mail, Verdict};
 
+use crate::hooks::HookKind;
 use crate::hooks::runner::{self, Ending, Run};
 use crate::hooks::shared::{self, put};
 use crate::hooks::verdict::HookVerdict;
@@ -46,7 +47,7 @@ pub(crate) async fn call(connection: &mut Connection, mail: &Mail) -> (Verdict, 
             },
             Err(_) => (Verdict::defer(), None),
         },
-        Ending::End => (Verdict::accept(), None),
-        Ending::Failed => (Verdict::defer(), None),
+        Ending::End => (HookKind::Mailfrom.implicit(), None),
+        Ending::Failed => (HookKind::Mailfrom.failed(), None),
     }
 }

@@ -3,19 +3,19 @@
 
 use std::sync::Arc;
 
-use hsl::host::{NativeStep, Registry};
 use hsl::{Array, Value};
-use hsl_std::{Services, keys};
+use hsl_std::keys;
 use mta_types::{EnhancedCode, Reply};
 use queue::Requeue;
 use queue::message::QueuedMessage;
 use queue::policy::{AppliedPolicy, Property};
+use script_host::hooks::dsn_options::DsnOptions;
+use script_host::hooks::queue_scripts::{Notes, QueueExit};
 use smtp::client::Answer;
 
 use crate::context::Core;
-use crate::dsn::options::DsnOptions;
 use crate::generation::Generation;
-use crate::hooks::predelivery::{self, Notes, QueueExit};
+use crate::hooks::predelivery;
 use crate::hooks::runner::{self, Ending as RunEnding, Run};
 use crate::hooks::shared::{self, put};
 use crate::outbound::matching;
@@ -46,15 +46,6 @@ pub(crate) enum Decision {
     Queue(Requeue, Option<Arc<DsnOptions>>),
     Bounce(Arc<DsnOptions>),
     Delete,
-}
-
-pub(crate) fn register(registry: &mut Registry, services: &Services) {
-    predelivery::register_common(registry, services);
-    registry.function(
-        "Default() -> none",
-        "Does what would happen without a script and ends the script.",
-        |_, _| NativeStep::exit(QueueExit::Default),
-    );
 }
 
 /// Runs the script.

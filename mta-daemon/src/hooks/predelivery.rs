@@ -7,20 +7,19 @@ use std::time::Duration;
 
 use config::running::{Destination, MailProtocol, ProxyProtocol, Transport};
 use config::value::TlsMode;
-use hsl::host::{CallContext, NativeStep, Registry, Thrown};
+use hsl::host::Thrown;
 use hsl::{Array, Value};
-use hsl_std::Services;
-use hsl_std::keys::Keys;
 use queue::message::QueuedMessage;
 use queue::{Metadata, Requeue, RetryCount, Rewrite};
+use script_host::hooks::dsn_options::DsnOptions;
+use script_host::hooks::eod;
+use script_host::hooks::queue_scripts::{ERROR_DELAY, Notes, QueueExit, Removal};
 
 use crate::context::Core;
-use crate::dsn::options::DsnOptions;
 use crate::generation::Generation;
 use crate::hooks::runner::{self, Ending, Run};
 use crate::hooks::shared::{self, put};
 use crate::hooks::verdict;
-use crate::inbound::receive;
 use crate::outbound::plan::{PluginCall, Settings, Sni, Source, TryDsn};
 use crate::outbound::{matching, outcome};
 
@@ -30,122 +29,6 @@ pub(crate) enum Decision {
     Queue(Requeue, Option<Arc<DsnOptions>>),
     Bounce(Removal),
     Delete(Removal),
-}
-
-/// What a script says when it takes a message out of the queue.
-pub(crate) struct Removal {
-    pub(crate) reason: Option<String>,
-    pub(crate) dsn: Arc<DsnOptions>,
-}
-
-/// What a script says when it puts a message off.
-pub(crate) struct PutOff {
-    options: Array,
-    dsn: Arc<DsnOptions>,
-}
-
-impl PutOff {
-    /// The options themselves.
-    pub(crate) const fn options(&self) -> &Array {
-        &self.options
-    }
-
-    /// How the sender is told of the delay, when he is to be told.
-    pub(crate) fn notice(&self) -> Option<Arc<DsnOptions>> {
-        verdict::flag(&self.options, "dsn_delayed").then(|| Arc::clone(&self.dsn))
-    }
-}
-
-/// How a queue script ended.
-pub(crate) enum QueueExit {
-    Try(Array),
-    Queue(PutOff),
-    Bounce(Removal),
-    Delete(Removal),
-    Default,
-}
-
-/// Metadata of the message, in the execution.
-pub(crate) struct Notes {
-    pub(crate) metadata: Metadata,
-    pub(crate) changed: bool,
-}
-
-pub(crate) fn register(registry: &mut Registry, services: &Services) {
-    registry.function(
-        "Try(array options = []) -> none",
-        "Attempts delivery with these settings and ends the script.",
-        |_, args| NativeStep::exit(QueueExit::Try(verdict::array(args.first_mut()))),
-    );
-    register_common(registry, services);
-}
-
-/// Functions that both queue hooks have.
-pub(crate) fn register_common(registry: &mut Registry, services: &Services) {
-    let keys = Arc::clone(&services.keys);
-    registry.function(
-        "Queue(array options = []) -> none",
-        "Puts the message off and ends the script.",
-        move |context: &mut CallContext<'_>, args: &mut [Value]| {
-            let options = verdict::array(args.first_mut());
-            let dsn = Arc::new(DsnOptions::read(context, &options, &*keys)?);
-            Ok::<_, Thrown>(NativeStep::exit(QueueExit::Queue(PutOff { options, dsn })))
-        },
-    );
-    let keys = Arc::clone(&services.keys);
-    registry.function(
-        "Bounce(array options = []) -> none",
-        "Gives the message up, tells the sender and ends the script.",
-        move |context: &mut CallContext<'_>, args: &mut [Value]| {
-            let removal = removal(context, args, &*keys)?;
-            Ok::<_, Thrown>(NativeStep::exit(QueueExit::Bounce(removal)))
-        },
-    );
-    let keys = Arc::clone(&services.keys);
-    registry.function(
-        "Delete(array options = []) -> none",
-        "Removes the message silently and ends the script.",
-        move |context: &mut CallContext<'_>, args: &mut [Value]| {
-            let removal = removal(context, args, &*keys)?;
-            Ok::<_, Thrown>(NativeStep::exit(QueueExit::Delete(removal)))
-        },
-    );
-    registry.function(
-        "SetMetaData(array metadata) -> none",
-        "Notes string keys and values on the message, kept for the next attempt.",
-        set_metadata,
-    );
-    registry.function(
-        "GetMetaData() -> array",
-        "What was noted on the message.",
-        |context: &mut CallContext<'_>, _| -> Value {
-            let Some(notes) = context.state::<Notes>() else { return Value::Array(Array::new()) };
-            Value::map(notes.metadata.iter().map(|(key, value)| (key, Value::from(value))))
-        },
-    );
-}
-
-fn removal(
-    context: &CallContext<'_>,
-    args: &mut [Value],
-    keys: &dyn Keys,
-) -> Result<Removal, Thrown> {
-    let options = verdict::array(args.first_mut());
-    let dsn = Arc::new(DsnOptions::read(context, &options, keys)?);
-    Ok(Removal { reason: verdict::text(&options, "reason"), dsn })
-}
-
-fn set_metadata(context: &mut CallContext<'_>, args: &mut [Value]) -> Result<Value, Thrown> {
-    let metadata = match args.first() {
-        Some(Value::Array(array)) => shared::metadata(array),
-        _ => Metadata::default(),
-    };
-    let Some(notes) = context.state::<Notes>() else {
-        return Err(Thrown::new("SetMetaData() is available in queue scripts only"));
-    };
-    notes.metadata = metadata;
-    notes.changed = true;
-    Ok(Value::None)
 }
 
 /// Runs the script. `settings` take what `Try` says; the second value is `$context`.
@@ -461,8 +344,8 @@ fn try_dsn(options: &Array) -> Result<TryDsn, Thrown> {
     Ok(TryDsn {
         is_delivery,
         envid: verdict::text(options, "envid").map(Into::into),
-        ret: verdict::text(options, "ret").map(|ret| receive::parse_ret(&ret)),
-        notify: notify.map(|notify| receive::parse_notify(&notify)),
+        ret: verdict::text(options, "ret").map(|ret| eod::parse_ret(&ret)),
+        notify: notify.map(|notify| eod::parse_notify(&notify)),
         orcpt: verdict::text(options, "orcpt").map(Into::into),
     })
 }
@@ -547,6 +430,3 @@ fn source(generation: &Generation, item: &Value) -> Result<Source, Thrown> {
         other => by_id(other.as_text().unwrap_or_default()),
     }
 }
-
-/// The manual's delay after a script error.
-const ERROR_DELAY: Duration = Duration::from_secs(300);

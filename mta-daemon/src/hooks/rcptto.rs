@@ -4,6 +4,7 @@ use hsl::{Array, Value};
 use mta_types::TransportId;
 use smtp::server::{Rcpt, Verdict};
 
+use crate::hooks::HookKind;
 use crate::hooks::runner::{self, Ending, Hook, Run};
 use crate::hooks::shared::{self, put};
 use crate::hooks::verdict::{self, HookVerdict};
@@ -54,8 +55,8 @@ pub(crate) async fn call(
             },
             Err(_) => Verdict::defer(),
         },
-        Ending::End => Verdict::accept(),
-        Ending::Failed => Verdict::defer(),
+        Ending::End => HookKind::Rcptto.implicit(),
+        Ending::Failed => HookKind::Rcptto.failed(),
     };
     (verdict, recipient)
 }

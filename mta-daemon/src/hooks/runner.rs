@@ -6,19 +6,12 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use hsl::host::{Clock, Limits};
 use hsl::shared_memory::SharedMemory;
-use hsl::{Program, Setup, Step, Value, Vm};
+use hsl::{Setup, Step, Value, Vm};
 use mta_types::TransactionId;
+pub(crate) use script_host::hooks::Hook;
 use tokio::time::timeout_at;
 
 use crate::stats::ScriptStats;
-
-/// A compiled hook script.
-#[derive(Clone)]
-pub(crate) struct Hook {
-    pub(crate) program: Arc<Program>,
-    /// Which hook, as in the manual, and which script of it.
-    pub(crate) name: Arc<str>,
-}
 
 /// What all scripts of a daemon share.
 pub(crate) struct ScriptWorld {

@@ -14,8 +14,7 @@ use std::time::{Duration, Instant};
 use hsl::Value;
 use mta_types::{Class, EnhancedCode};
 use smtp::server::{
-    AuthAnswer, AuthResponse, CloseReason, Decision, Event, ProxyAnswer, Security, Session, Timer,
-    Verdict,
+    AuthAnswer, AuthResponse, CloseReason, Decision, Event, Security, Session, Timer, Verdict,
 };
 use tls_policy::{Socket, Stream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -549,12 +548,6 @@ async fn script<T>(
     }
     flush(stream, session).await?;
     Ok(work.await)
-}
-
-/// What a proxy hook that fails answers.
-pub(crate) fn proxy_failure() -> ProxyAnswer {
-    let parts = smtp::server::ReplyParts { code: Some(421), ..Default::default() };
-    ProxyAnswer::Reply { reply: parts, disconnect: true, next: false }
 }
 
 /// Room for commands: a pipelined batch of a few dozen.

@@ -1,7 +1,7 @@
 //! The content of a message that comes in: the draft as scripts read it, and the bodies made of it.
 //!
 //! The draft is never rewritten. A copy that a script queues keeps which pieces of it, and which new
-//! octets, it consists of; copies that agree in this are one [`Variant`] and share one stored body.
+//! octets, it consists of; copies that agree in this are one [`Variant`](script_host::hooks::eod::Variant) and share one stored body.
 //! Variants that differ in their start only, as with other header fields, share the octets behind.
 
 use std::io;
@@ -11,33 +11,8 @@ use bytes::Bytes;
 use hsl_std::mime::{MessageHandle, SharedMessage};
 use hsl_std::services::FileContent;
 use mail_message::{Output, Piece};
-use mta_types::TransactionId;
 use parking_lot::Mutex;
 use spool::{Body, DraftError, SharedDraft, Spool};
-
-use crate::inbound::receive::CopyFacts;
-
-/// Copies with equal content.
-pub(crate) struct Variant {
-    pub(crate) transaction: TransactionId,
-    pub(crate) output: Output,
-    pub(crate) subject: Option<String>,
-    pub(crate) copies: Vec<CopyFacts>,
-}
-
-impl Variant {
-    /// The message as it is now.
-    pub(crate) fn new(message: &SharedMessage, output: Output, transaction: TransactionId) -> Self {
-        let subject = if output.is_original() {
-            message.subject()
-        } else {
-            // A message that cannot be read now fails when it is stored, where it can be told.
-            let changed = SharedMessage::from_content(message.content_of(output.clone()));
-            changed.ok().and_then(|changed| changed.subject())
-        };
-        Self { transaction, output, subject, copies: Vec::new() }
-    }
-}
 
 /// Makes a message of a draft; of a large one only the header is read.
 ///

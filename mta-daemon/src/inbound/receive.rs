@@ -6,7 +6,8 @@ use bytes::Bytes;
 use hsl_std::mime::MessageHandle;
 use mail_message::Piece;
 use mta_types::{Class, EnhancedCode, QueueId, Timestamp, TransactionId};
-use queue::message::{DsnNotify, DsnReturn, NewMessage, Transaction, TransactionParts};
+use queue::message::{DsnReturn, NewMessage, Transaction, TransactionParts};
+use script_host::hooks::eod::{CopyFacts, Variant, parse_ret, queued_as};
 use smtp::server::{EndOfData, HelloVerb, Security, Verdict};
 use smtp::trace_header::Trace;
 use spool::{Body, Commit, CommitError, Draft, DraftError, NewRow, SharedDraft};
@@ -14,7 +15,7 @@ use spool::{Body, Commit, CommitError, Draft, DraftError, NewRow, SharedDraft};
 use crate::context::Core;
 use crate::hooks;
 use crate::inbound::connection::Connection;
-use crate::inbound::content::{self, Variant};
+use crate::inbound::content;
 use crate::inbound::facts::{Facts, TransactionFacts};
 use crate::time;
 
@@ -23,23 +24,6 @@ pub(crate) struct Reception {
     draft: Draft,
     failure: Option<DraftError>,
     eightbit: bool,
-}
-
-/// What a queued copy carries, before its transaction is known.
-#[derive(Clone, Debug)]
-pub(crate) struct CopyFacts {
-    pub(crate) sender: mta_types::Address,
-    pub(crate) recipient: mta_types::Address,
-    pub(crate) transportid: mta_types::TransportId,
-    pub(crate) jobid: Option<mta_types::JobId>,
-    pub(crate) metadata: queue::Metadata,
-    pub(crate) quotas: Vec<Box<str>>,
-    pub(crate) hold: bool,
-    pub(crate) delay: std::time::Duration,
-    pub(crate) notify: DsnNotify,
-    pub(crate) orcpt: Option<Box<str>>,
-    pub(crate) envid: Option<Box<str>>,
-    pub(crate) ret: Option<DsnReturn>,
 }
 
 impl Reception {
@@ -140,11 +124,7 @@ impl Reception {
                     size,
                     "inbound.message_accepted"
                 );
-                if verdict.reply.lines.is_empty() {
-                    verdict.with_text(&format!("Ok: queued as {}", connection.facts.id))
-                } else {
-                    verdict
-                }
+                queued_as(verdict, connection.facts.id)
             }
             Err(StoreError::Draft(error)) => refusal_of_draft(connection, &error),
             Err(StoreError::Commit(CommitError::Full { path })) => {
@@ -183,60 +163,10 @@ fn without_script(
     (Verdict::accept(), vec![variant])
 }
 
-impl CopyFacts {
-    /// A copy due at once, with nothing but the necessary.
-    pub(crate) fn new(
-        sender: mta_types::Address,
-        recipient: mta_types::Address,
-        transportid: mta_types::TransportId,
-    ) -> Self {
-        Self {
-            sender,
-            recipient,
-            transportid,
-            jobid: None,
-            metadata: queue::Metadata::default(),
-            quotas: Vec::new(),
-            hold: false,
-            delay: std::time::Duration::ZERO,
-            notify: DsnNotify::UNSET,
-            orcpt: None,
-            envid: None,
-            ret: None,
-        }
-    }
-
-    /// Takes NOTIFY and ORCPT over (RFC 3461 §4).
-    pub(crate) fn read_recipient_params(&mut self, params: &smtp::parameters::Parameters) {
-        if let Some(notify) = params.value("NOTIFY") {
-            self.notify = parse_notify(notify);
-        }
-        self.orcpt = params.value("ORCPT").map(Box::from);
-    }
-}
-
 /// ENVID and RET of the envelope (RFC 3461 §4.3, §4.4).
 pub(crate) fn envelope_dsn(facts: &TransactionFacts) -> (Option<Box<str>>, Option<DsnReturn>) {
     let envid = facts.params.value("ENVID").map(Box::from);
     (envid, facts.params.value("RET").map(parse_ret))
-}
-
-/// Reads a RET value; what is not `HDRS` returns the whole message.
-pub(crate) fn parse_ret(text: &str) -> DsnReturn {
-    if text.eq_ignore_ascii_case("HDRS") { DsnReturn::Headers } else { DsnReturn::Full }
-}
-
-/// Reads a NOTIFY value; unknown words are passed over.
-pub(crate) fn parse_notify(text: &str) -> DsnNotify {
-    text.split(',').fold(DsnNotify::UNSET, |notify, word| {
-        match word.trim().to_ascii_uppercase().as_str() {
-            "NEVER" => notify.union(DsnNotify::NEVER),
-            "SUCCESS" => notify.union(DsnNotify::SUCCESS),
-            "FAILURE" => notify.union(DsnNotify::FAILURE),
-            "DELAY" => notify.union(DsnNotify::DELAY),
-            _ => notify,
-        }
-    })
 }
 
 /// Why a message could not be stored.

@@ -10,6 +10,8 @@ use queue::pickup::Pick;
 use smtp::client::{self, Answer, Credentials, Outcome, Protocol, Tls};
 use smtp::parameters::Parameters;
 
+pub(crate) use script_host::hooks::eod::notify_text;
+
 use crate::context::Core;
 use crate::generation::Generation;
 use crate::outbound::matching;
@@ -286,22 +288,6 @@ fn envelope_of(settings: &Settings, row: &QueuedMessage) -> client::Envelope {
         row.transaction.is_eightbit(),
         row.transaction.is_smtputf8(),
     )
-}
-
-/// NOTIFY as it stands in RCPT; `None` when nothing was asked for.
-pub(crate) fn notify_text(notify: DsnNotify) -> Option<String> {
-    if notify == DsnNotify::UNSET {
-        return None;
-    }
-    let words = [
-        (DsnNotify::NEVER, "NEVER"),
-        (DsnNotify::SUCCESS, "SUCCESS"),
-        (DsnNotify::FAILURE, "FAILURE"),
-        (DsnNotify::DELAY, "DELAY"),
-    ];
-    let chosen: Vec<&str> =
-        words.iter().filter(|(bit, _)| notify.contains(*bit)).map(|(_, word)| *word).collect();
-    Some(chosen.join(","))
 }
 
 pub(crate) fn helo_name(

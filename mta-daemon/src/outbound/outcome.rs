@@ -16,7 +16,6 @@ use spool::Durability;
 
 use crate::context::Core;
 use crate::dsn::notify::{self, Notice, NoticeKind};
-use crate::dsn::options::DsnOptions;
 use crate::fence::fenced;
 use crate::generation::Generation;
 use crate::hooks::postdelivery::{self, Action, Decision};
@@ -25,6 +24,7 @@ use crate::outbound::plan::{Settings, Target, TryDsn};
 use crate::outbound::tls::Dane;
 use crate::queue_service::persist;
 use crate::time;
+use script_host::hooks::dsn_options::DsnOptions;
 
 /// One attempt with all that the post-delivery script may see of it.
 #[derive(Clone, Debug)]

@@ -13,7 +13,6 @@ use spool::Durability;
 
 use crate::context::Core;
 use crate::dsn::notify::{self, Notice, NoticeKind};
-use crate::dsn::options::DsnOptions;
 use crate::generation::Generation;
 use crate::hooks::predelivery::{self, Decision};
 use crate::outbound::matching;
@@ -23,6 +22,7 @@ use crate::outbound::tls::{self, Dane};
 use crate::plugins::decision;
 use crate::queue_service::persist;
 use crate::time;
+use script_host::hooks::dsn_options::DsnOptions;
 
 /// Prepares a row; without script and DNS at once, else in a task of its own.
 pub(crate) fn begin(core: &Arc<Core>, id: MessageId) {

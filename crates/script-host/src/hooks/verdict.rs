@@ -8,17 +8,18 @@ use hsl::{Array, Value};
 use mta_types::EnhancedCode;
 use smtp::server::{Decision, ReplyParts, Verdict};
 
-use crate::hooks::shared;
+use super::values;
 
 /// How a script ended an SMTP hook.
-pub(crate) struct HookVerdict {
-    pub(crate) verdict: Verdict,
+pub struct HookVerdict {
+    /// What the peer hears.
+    pub verdict: Verdict,
     /// The options as given, for keys of one hook.
-    pub(crate) options: Array,
+    pub options: Array,
 }
 
 /// Registers the three verdicts of an SMTP hook.
-pub(crate) fn register(registry: &mut Registry) {
+pub fn register(registry: &mut Registry) {
     registry.function(
         "Accept(array options = []) -> none",
         "Accepts the command and ends the script.",
@@ -60,7 +61,7 @@ fn finish(decision: Decision, reason: &Value, options: Array) -> Result<HookVerd
 }
 
 /// The wording that `reason` and the option `reply_codes` ask for.
-pub(crate) fn reply_parts(reason: &Value, options: &Array) -> Result<ReplyParts, Thrown> {
+pub fn reply_parts(reason: &Value, options: &Array) -> Result<ReplyParts, Thrown> {
     let mut parts = ReplyParts { lines: lines_of(reason)?, ..ReplyParts::default() };
     let Some(codes) = options.get_text("reply_codes") else { return Ok(parts) };
     let Value::Array(codes) = codes else {
@@ -85,7 +86,7 @@ pub(crate) fn reply_parts(reason: &Value, options: &Array) -> Result<ReplyParts,
 }
 
 /// Three numbers as an enhanced code.
-pub(crate) fn enhanced(numbers: &Array) -> Option<EnhancedCode> {
+pub fn enhanced(numbers: &Array) -> Option<EnhancedCode> {
     let mut numbers = numbers.values().map(|n| n.as_number().map(|n| n as u16));
     let mut next = || numbers.next().flatten();
     EnhancedCode::from_numbers(next()?, next()?, next()?)
@@ -95,14 +96,14 @@ pub(crate) fn enhanced(numbers: &Array) -> Option<EnhancedCode> {
 fn lines_of(reason: &Value) -> Result<Vec<String>, Thrown> {
     match reason {
         Value::None => Ok(Vec::new()),
-        Value::String(_) => Ok(shared::text(reason).split('\n').map(str::to_owned).collect()),
-        Value::Array(list) => Ok(list.values().map(shared::text).collect()),
+        Value::String(_) => Ok(values::text(reason).split('\n').map(str::to_owned).collect()),
+        Value::Array(list) => Ok(list.values().map(values::text).collect()),
         _ => Err(Thrown::new("the reason is neither a string nor an array of lines")),
     }
 }
 
 /// Takes an optional array argument.
-pub(crate) fn array(value: Option<&mut Value>) -> Array {
+pub fn array(value: Option<&mut Value>) -> Array {
     match value.map(Value::take) {
         Some(Value::Array(array)) => array,
         _ => Array::new(),
@@ -110,12 +111,12 @@ pub(crate) fn array(value: Option<&mut Value>) -> Array {
 }
 
 /// A boolean option; absent is false.
-pub(crate) fn flag(options: &Array, key: &str) -> bool {
+pub fn flag(options: &Array, key: &str) -> bool {
     options.get_text(key).is_some_and(Value::is_truthy)
 }
 
 /// A text option.
-pub(crate) fn text(options: &Array, key: &str) -> Option<String> {
+pub fn text(options: &Array, key: &str) -> Option<String> {
     match options.get_text(key)? {
         Value::String(text) => Some(String::from_utf8_lossy(text.as_bytes()).into_owned()),
         _ => None,

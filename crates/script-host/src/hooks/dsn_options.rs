@@ -6,36 +6,40 @@ use hsl_std::keys::Keys;
 use hsl_std::mime::DkimSigner;
 use mta_types::{Address, TransportId};
 
-use crate::hooks::{shared, verdict};
+use super::{values, verdict};
 
 /// How a notification differs from the usual one.
 #[derive(Clone, Default)]
-pub(crate) struct DsnOptions {
+pub struct DsnOptions {
     /// Instead of the transport's `dsn.transport`.
-    pub(crate) transportid: Option<TransportId>,
+    pub transportid: Option<TransportId>,
     /// Who is told, instead of the sender.
-    pub(crate) recipient: Option<Address>,
-    pub(crate) metadata: queue::Metadata,
-    pub(crate) jobid: Option<mta_types::JobId>,
-    pub(crate) style: Style,
-    pub(crate) dkim: Option<DkimSigner>,
+    pub recipient: Option<Address>,
+    /// Noted on the notification.
+    pub metadata: queue::Metadata,
+    /// The job it belongs to.
+    pub jobid: Option<mta_types::JobId>,
+    /// Its text.
+    pub style: Style,
+    /// Signs it.
+    pub dkim: Option<DkimSigner>,
 }
 
 /// How its text differs.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Style {
+pub struct Style {
     /// Address of the From field.
-    pub(crate) from: Option<String>,
+    pub from: Option<String>,
     /// Display name of the From field.
-    pub(crate) from_name: Option<String>,
+    pub from_name: Option<String>,
     /// Goes in front of the subject.
-    pub(crate) subject_prepend: Option<String>,
+    pub subject_prepend: Option<String>,
     /// Further header fields.
-    pub(crate) headers: Vec<(String, String)>,
+    pub headers: Vec<(String, String)>,
     /// A whole MIME part, header and body, in place of the text for people.
-    pub(crate) readable_mimepart: Option<Vec<u8>>,
+    pub readable_mimepart: Option<Vec<u8>>,
     /// Whether the original's header section is left out.
-    pub(crate) without_original: bool,
+    pub without_original: bool,
 }
 
 impl std::fmt::Debug for DsnOptions {
@@ -55,7 +59,7 @@ impl DsnOptions {
     /// # Errors
     ///
     /// A value of the wrong kind, by name.
-    pub(crate) fn read(
+    pub fn read(
         context: &CallContext<'_>,
         options: &Array,
         keys: &dyn Keys,
@@ -67,10 +71,10 @@ impl DsnOptions {
         };
         let recipient = match dsn.get_text("recipient") {
             None | Some(Value::None) => None,
-            Some(value) => Some(shared::parse_recipient(value)?),
+            Some(value) => Some(values::parse_recipient(value)?),
         };
         let metadata = match dsn.get_text("metadata") {
-            Some(Value::Array(pairs)) => shared::metadata(pairs),
+            Some(Value::Array(pairs)) => values::metadata(pairs),
             _ => queue::Metadata::default(),
         };
         let headers = match dsn.get_text("headers") {
@@ -115,7 +119,7 @@ impl DsnOptions {
 
 /// A field of the list `headers`: `Name: value`.
 fn header(value: &Value) -> Result<(String, String), Thrown> {
-    let text = shared::text(value);
+    let text = values::text(value);
     let field = text
         .split_once(':')
         .filter(|(name, _)| !name.is_empty() && name.bytes().all(|octet| octet.is_ascii_graphic()));

@@ -6,6 +6,8 @@
 
 use hsl::host::{NativeStep, Registry};
 
+use crate::hooks::HookKind;
+
 /// What the scripts of one hook may name beside the standard library.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HookWords {
@@ -21,21 +23,19 @@ pub struct HookWords {
 
 impl HookWords {
     /// The words of a hook, those that all hooks have included; `None` for an unknown name.
-    ///
-    /// # Compatibility
-    ///
-    /// `eodonce` and `eodrcpt` are names that older manuals give to `eod`.
     pub fn of(name: &str) -> Option<Self> {
-        let name = if matches!(name, "eodonce" | "eodrcpt") { "eod" } else { name };
-        let mut all = parse(HOOKS);
-        let common = all.iter().position(|hook| hook.name == "*").map(|index| all.remove(index));
-        let mut hook = all.into_iter().find(|hook| hook.name == name)?;
-        if let Some(common) = common {
-            hook.variables.extend(common.variables);
-            hook.functions.extend(common.functions);
-            hook.classes.extend(common.classes);
-        }
+        let name = HookKind::of(name)?.name();
+        let mut hook = parse(HOOKS).into_iter().find(|hook| hook.name == name)?;
+        let common = Self::common();
+        hook.variables.extend(common.variables);
+        hook.functions.extend(common.functions);
+        hook.classes.extend(common.classes);
         Some(hook)
+    }
+
+    /// What scripts of all hooks may name, and no other script: the functions of a server.
+    pub fn common() -> Self {
+        parse(HOOKS).into_iter().find(|hook| hook.name == "*").unwrap_or_default()
     }
 
     /// Makes functions and classes known to a compiler. Calling them does nothing.

@@ -1,0 +1,188 @@
+//! `hsh --hook`: runs the script of a hook on a recorded message and shows what it decides.
+//!
+//! The script is compiled and called with what `smtpd` gives it ([`script_host::hooks`]); nothing it
+//! decides is done. [`input`] makes its variables, [`recorder`] takes down what it asks of a server,
+//! [`reply`] is what a client would hear, [`report`] and [`text`] show all that.
+
+mod changes;
+mod input;
+mod recorder;
+mod reply;
+mod report;
+mod text;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::{Context, anyhow, bail};
+use clap::Args;
+use hsl::{Setup, Vm};
+use hsl_std::{DEFAULT_FUEL, Outcome, drive};
+use mta_types::TransactionId;
+use script_host::hooks::{Hook, HookKind, HookSets};
+
+use crate::run::{self, Script};
+use crate::settings::Settings;
+pub(crate) use recorder::Recorder;
+
+/// What a hook is run with.
+#[derive(Args, Debug, Default)]
+pub(crate) struct HookArguments {
+    /// Run the script as one of a hook, and show what it decides instead of doing it.
+    ///
+    /// NAME is connect, disconnect, proxy, helo, auth, mailfrom, rcptto, eod, predelivery or
+    /// postdelivery. Without a script file, NAME or NAME/ID is a script of the running configuration
+    /// that -A names. The exit code is 1 if the script fails, whatever it decides otherwise.
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["test", "syntax"])]
+    pub(crate) hook: Option<String>,
+
+    /// The message of the hooks eod, predelivery and postdelivery; - for standard input.
+    ///
+    /// Lines that end with LF only are read as if they ended with CRLF.
+    #[arg(long, value_name = "FILE", requires = "hook")]
+    message: Option<PathBuf>,
+
+    /// $connection, as a JSON object or the @FILE that holds one.
+    ///
+    /// In the hook connect it is what $arguments holds.
+    #[arg(long, value_name = "JSON", requires = "hook")]
+    connection: Option<String>,
+
+    /// $transaction, as a JSON object or @FILE; in the hooks of the queue, the facts of $message.
+    ///
+    /// Addresses may be written as strings: "sender" also makes senderaddress and senderparams, an
+    /// item of "recipients" also makes address and params. In the hooks of the queue "metadata" is what
+    /// GetMetaData() returns.
+    #[arg(long, value_name = "JSON", requires = "hook")]
+    transaction: Option<String>,
+
+    /// $arguments, as a JSON object or @FILE.
+    #[arg(long, value_name = "JSON", requires = "hook")]
+    arguments: Option<String>,
+
+    /// $context, as JSON or @FILE.
+    #[arg(long, value_name = "JSON", requires = "hook")]
+    context: Option<String>,
+
+    /// Show what a hook's script decides as JSON.
+    #[arg(long, requires = "hook")]
+    json: bool,
+}
+
+/// How a script ended.
+enum Ending {
+    /// By a function of the hook.
+    Exit(Box<dyn std::any::Any + Send>),
+    /// It ran to its end.
+    End,
+    /// It failed, for this reason.
+    Failed(String),
+}
+
+/// Runs the script of a hook.
+///
+/// # Errors
+///
+/// What is wrong with the arguments. A script that fails is told of by the exit code.
+pub(crate) async fn run(
+    name: &str,
+    arguments: &HookArguments,
+    script: Option<Script>,
+    settings: &Settings,
+) -> anyhow::Result<ExitCode> {
+    let (name, id) = name.split_once('/').map_or((name, None), |(name, id)| (name, Some(id)));
+    let kind = HookKind::of(name).ok_or_else(|| {
+        let names: Vec<&str> = HookKind::ALL.iter().map(|kind| kind.name()).collect();
+        anyhow!("there is no hook {name}; the hooks are {}", names.join(", "))
+    })?;
+    let sets = HookSets::new(&settings.host, &settings.services);
+    let hook = match compile(&sets, kind, id, script, settings)? {
+        Ok(hook) => hook,
+        Err(()) => return Ok(ExitCode::FAILURE),
+    };
+    let id = TransactionId::from_bytes(*uuid::Uuid::new_v4().as_bytes());
+    let input = input::read(kind, arguments, id, &sets)?;
+    let setup = Setup {
+        variables: input.variables,
+        states: input.states,
+        message: Some(input.id.as_bytes().as_slice().into()),
+        ..run::setup(settings)
+    };
+    let mut vm = Vm::new(&hook.program, setup);
+    let outcome = drive(&mut vm, DEFAULT_FUEL, || settings.output.flush()).await;
+    settings.output.flush();
+    let ending = match outcome {
+        Outcome::Done(_) => Ending::End,
+        Outcome::Exited(exit) => Ending::Exit(exit),
+        Outcome::Failed(error) => {
+            run::report(error.diagnostic(), error.sources());
+            Ending::Failed(error.to_string())
+        }
+    };
+    let failed = matches!(ending, Ending::Failed(_));
+    let recorded = settings.recorder.take();
+    let report =
+        report::Report::new(kind, input.id, ending, &mut vm, input.message.as_ref(), recorded);
+    let printed = if arguments.json { report.to_json()? } else { report.to_text() };
+    settings.output.line(printed.trim_end().as_bytes());
+    settings.output.flush();
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Compiles the script file, or the script of the running configuration. `Err(())`: it does not
+/// compile, and that was said.
+fn compile(
+    sets: &HookSets,
+    kind: HookKind,
+    id: Option<&str>,
+    script: Option<Script>,
+    settings: &Settings,
+) -> anyhow::Result<Result<Hook, ()>> {
+    if let Some(script) = script {
+        if let Some(id) = id {
+            bail!("the script is a file, so {}/{id} is one too many", kind.name());
+        }
+        let compiled = script.compile_hook(sets, kind, &settings.loader);
+        return Ok(compiled.map_err(|error| run::report_compile_error(&error)));
+    }
+    let hooks = settings.hooks.as_ref().with_context(|| {
+        format!("hook {}: no script, and no running configuration (-A) to find one", kind.name())
+    })?;
+    let text = hook_of(hooks, kind, id)?;
+    Ok(sets.compile(kind, id, &text, &settings.loader).map_err(|error| eprintln!("{error}")))
+}
+
+/// The text of a script of the running configuration.
+fn hook_of(
+    hooks: &config::running::Hooks,
+    kind: HookKind,
+    id: Option<&str>,
+) -> anyhow::Result<Arc<str>> {
+    let scripts = match kind {
+        HookKind::Connect => &hooks.connect,
+        HookKind::Disconnect => &hooks.disconnect,
+        HookKind::Proxy => &hooks.proxy,
+        HookKind::Helo => &hooks.helo,
+        HookKind::Auth => &hooks.auth,
+        HookKind::Mailfrom => &hooks.mailfrom,
+        HookKind::Rcptto => &hooks.rcptto,
+        HookKind::Eod => &hooks.eod,
+        HookKind::Predelivery | HookKind::Postdelivery => {
+            let is_first = kind == HookKind::Predelivery;
+            let script = if is_first { &hooks.predelivery } else { &hooks.postdelivery };
+            let script = script.as_deref().filter(|_| id.is_none());
+            let name = kind.name();
+            return script.map(Arc::from).with_context(|| format!("there is no script {name}"));
+        }
+    };
+    let found = match id {
+        Some(id) => scripts.get(id).map(|text| text.as_ref()),
+        None if scripts.len() == 1 => scripts.values().next().map(|text| text.as_ref()),
+        None => None,
+    };
+    let known: Vec<&str> = scripts.keys().map(AsRef::as_ref).collect();
+    found.map(Arc::from).with_context(|| {
+        format!("hook {}: which script? There are: {}", kind.name(), known.join(", "))
+    })
+}
