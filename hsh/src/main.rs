@@ -7,9 +7,12 @@
 #![forbid(unsafe_code)]
 
 mod completion;
+mod data;
+mod debugger;
 mod history;
 mod hook;
 mod output;
+mod profile;
 mod repl;
 mod run;
 mod settings;
@@ -77,6 +80,20 @@ struct Arguments {
     #[arg(long, value_name = "DIR", conflicts_with_all = ["script", "syntax"])]
     test: Option<PathBuf>,
 
+    /// Show how long each line of the script took, on standard error.
+    ///
+    /// Lines stand in the order of their time, waits included: milliseconds, share, how often a
+    /// statement of the line was begun, file and line. What a line calls counts for the lines called.
+    #[arg(long, conflicts_with_all = ["test", "syntax"])]
+    profile: bool,
+
+    /// Run under a debugger that listens on this socket.
+    ///
+    /// The script stops at its breakpoints (__debug ["stage", "number"];) and tells the debugger of
+    /// variables, calls, lines of echo and of an exception that nobody catches.
+    #[arg(short = 'C', long, value_name = "SOCKET", conflicts_with_all = ["test", "syntax"])]
+    debugger: Option<PathBuf>,
+
     #[command(flatten, next_help_heading = "Scripts of hooks")]
     hook: hook::HookArguments,
 
@@ -142,7 +159,12 @@ fn execute(
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    let script = arguments.script.as_deref().map(|path| script(path, stdin)).transpose()?;
+    let mut script = arguments.script.as_deref().map(|path| script(path, stdin)).transpose()?;
+    if let Some(entrypoint) = &settings.entrypoint
+        && script.as_ref().is_none_or(Script::is_empty)
+    {
+        script = Some(Script::from_stdin(entrypoint.as_bytes().to_vec()));
+    }
     if let Some(name) = &arguments.hook.hook {
         return runtime.block_on(hook::run(name, &arguments.hook, script, settings));
     }
@@ -152,7 +174,7 @@ fn execute(
     if arguments.syntax {
         return Ok(run::check(&script, settings));
     }
-    Ok(runtime.block_on(run::run(&script, settings)))
+    runtime.block_on(run::run(&script, settings))
 }
 
 fn script(path: &Path, stdin: &mut StandardInput) -> anyhow::Result<Script> {

@@ -12,6 +12,7 @@ use hsl_std::import::FileLoader;
 use hsl_std::{DEFAULT_FUEL, Outcome, SystemClock, drive};
 use script_host::hooks::{Hook, HookKind, HookSets};
 
+use crate::debugger::Debugger;
 use crate::settings::Settings;
 
 /// The text of a script and what it is called.
@@ -40,6 +41,11 @@ impl Script {
             name: "stdin".to_owned(),
             text: without_interpreter(text),
         }
+    }
+
+    /// Whether it has no text.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.text.trim_ascii().is_empty()
     }
 
     /// Compiles it with what `host` offers.
@@ -76,24 +82,52 @@ pub(crate) fn check(script: &Script, settings: &Settings) -> ExitCode {
 }
 
 /// Runs a script; an error that nobody catches goes to standard error.
-pub(crate) async fn run(script: &Script, settings: &Settings) -> ExitCode {
+///
+/// # Errors
+///
+/// Those of [`execute`].
+pub(crate) async fn run(script: &Script, settings: &Settings) -> anyhow::Result<ExitCode> {
     let program = match compile(script, settings) {
         Ok(program) => program,
         Err(error) => {
             report_compile_error(&error);
-            return ExitCode::FAILURE;
+            return Ok(ExitCode::FAILURE);
         }
     };
-    let mut vm = Vm::new(&program, setup(settings));
-    let outcome = drive(&mut vm, DEFAULT_FUEL, || settings.output.flush()).await;
-    settings.output.flush();
+    let (outcome, _) = execute(&program, setup(settings), settings).await?;
     match outcome {
-        Outcome::Done(_) | Outcome::Exited(_) => ExitCode::SUCCESS,
+        Outcome::Done(_) | Outcome::Exited(_) => Ok(ExitCode::SUCCESS),
         Outcome::Failed(error) => {
             report(error.diagnostic(), error.sources());
-            ExitCode::FAILURE
+            Ok(ExitCode::FAILURE)
         }
     }
+}
+
+/// Runs a program to its end, under the debugger and with the profiler that were asked for.
+///
+/// # Errors
+///
+/// The debugger cannot be reached or went away.
+pub(crate) async fn execute(
+    program: &Arc<Program>,
+    mut setup: Setup,
+    settings: &Settings,
+) -> anyhow::Result<(Outcome, Vm)> {
+    let (outcome, vm) = if let Some((path, breakpoints)) = &settings.debugger {
+        let mut debugger = Debugger::connect(path, breakpoints.clone()).await?;
+        setup.echo = Box::new(debugger.lines());
+        let mut vm = Vm::new(program, setup);
+        (debugger.drive(&mut vm).await?, vm)
+    } else {
+        let mut vm = Vm::new(program, setup);
+        (drive(&mut vm, DEFAULT_FUEL, || settings.output.flush()).await, vm)
+    };
+    settings.output.flush();
+    if let Some(profiler) = &settings.profiler {
+        eprint!("{}", profiler.report());
+    }
+    Ok((outcome, vm))
 }
 
 /// What every execution starts with.

@@ -18,8 +18,10 @@ use indexmap::IndexMap;
 use plugin_host::{PluginHost, Program};
 
 use crate::Arguments;
+use crate::debugger::Breakpoints;
 use crate::hook::Recorder;
 use crate::output::Output;
+use crate::profile::Profiler;
 use crate::stdin::StandardInput;
 
 /// Everything a script runs with.
@@ -32,6 +34,12 @@ pub(crate) struct Settings {
     pub(crate) host: Arc<HostSet>,
     /// Native plugins.
     pub(crate) plugins: PluginHost,
+    /// The script that a debugger put into the running configuration.
+    pub(crate) entrypoint: Option<Arc<str>>,
+    /// Measures lines, when it was asked for.
+    pub(crate) profiler: Option<Profiler>,
+    /// Where a debugger listens, and the breakpoints for it.
+    pub(crate) debugger: Option<(PathBuf, Breakpoints)>,
     /// Hooks of the running configuration.
     pub(crate) hooks: Option<config::running::Hooks>,
     /// What a hook's script asks of the server that is not there.
@@ -103,6 +111,14 @@ impl Settings {
         if is_hook {
             recorder.register(&mut registry);
         }
+        let profiler = arguments.profile.then(Profiler::default);
+        if let Some(profiler) = &profiler {
+            profiler.register(&mut registry);
+        }
+        let debugger = arguments.debugger.clone().map(|path| (path, Breakpoints::default()));
+        if let Some((_, breakpoints)) = &debugger {
+            breakpoints.register(&mut registry);
+        }
         // A check of the syntax needs the names and nothing that a plugin starts.
         if arguments.syntax {
             plugins.register(&mut registry)?;
@@ -114,6 +130,9 @@ impl Settings {
             services,
             host: registry.freeze(),
             plugins,
+            entrypoint: running.as_ref().and_then(|running| running.entrypoint.clone()),
+            profiler,
+            debugger,
             hooks: running.map(|running| running.scripting.hooks),
             recorder,
             output: Output::stdout(arguments.binary),

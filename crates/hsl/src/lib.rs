@@ -12,6 +12,7 @@ pub mod ast;
 mod bytecode;
 pub mod cache;
 mod compile;
+pub mod debug;
 pub mod diagnostic;
 pub mod exception;
 pub mod host;

@@ -17,8 +17,8 @@ use std::sync::Arc;
 
 use anyhow::{Context, anyhow, bail};
 use clap::Args;
-use hsl::{Setup, Vm};
-use hsl_std::{DEFAULT_FUEL, Outcome, drive};
+use hsl::Setup;
+use hsl_std::Outcome;
 use mta_types::TransactionId;
 use script_host::hooks::{Hook, HookKind, HookSets};
 
@@ -109,9 +109,7 @@ pub(crate) async fn run(
         message: Some(input.id.as_bytes().as_slice().into()),
         ..run::setup(settings)
     };
-    let mut vm = Vm::new(&hook.program, setup);
-    let outcome = drive(&mut vm, DEFAULT_FUEL, || settings.output.flush()).await;
-    settings.output.flush();
+    let (outcome, mut vm) = run::execute(&hook.program, setup, settings).await?;
     let ending = match outcome {
         Outcome::Done(_) => Ending::End,
         Outcome::Exited(exit) => Ending::Exit(exit),

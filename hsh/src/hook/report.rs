@@ -14,6 +14,8 @@ use script_host::hooks::values::put;
 use script_host::hooks::verdict::HookVerdict;
 use smtp::server::{Decision, ProxyAnswer, Verdict};
 
+use crate::data::as_data;
+
 use super::Ending;
 use super::changes::{self, Change};
 use super::recorder::{Composed, Recorded};
@@ -296,19 +298,4 @@ fn header_of(content: &dyn FileContent) -> Vec<u8> {
     let body = mail_message::header::HeaderSection::parse(&octets).body_start();
     octets.truncate(body);
     octets
-}
-
-/// A value as data: what JSON has no form for (functions, objects, resources) as text.
-fn as_data(value: Value) -> Value {
-    match value {
-        Value::Array(array) => {
-            let mut out = Array::new();
-            for (key, value) in array.iter() {
-                out.insert(key, as_data(value.clone()));
-            }
-            Value::Array(out)
-        }
-        Value::None | Value::Bool(_) | Value::Number(_) | Value::String(_) => value,
-        other => Value::from(script_host::hooks::values::text(&other)),
-    }
 }

@@ -5,6 +5,7 @@ use super::function::{Compiled, error};
 use super::scope::{Callee, Namespace, StaticKind};
 use crate::ast::{Argument, Cache, Expr, ExprKind, Ident, Suffix, SuffixKind};
 use crate::bytecode::{Op, Register, Variable};
+use crate::debug;
 use crate::host::count_message;
 use crate::source::Span;
 use crate::symbol::Symbol;
@@ -214,7 +215,7 @@ impl<'a> Builder<'a> {
         };
         self.f().emit(span, op);
         self.f().next = mark;
-        Ok(())
+        self.probe(debug::RESUMED, span)
     }
 
     fn check_count(&self, callee: &Callee, given: usize, span: Span) -> Compiled<()> {
@@ -252,7 +253,7 @@ impl<'a> Builder<'a> {
             let list = self.f().temporary(span)?;
             self.argument_list(arguments, list, span)?;
             self.f().emit(span, Op::CallSpread { d, base });
-            return Ok(());
+            return self.probe(debug::RESUMED, span);
         }
         for argument in arguments {
             if let Argument::Value(expr) = argument {
@@ -261,7 +262,7 @@ impl<'a> Builder<'a> {
         }
         let argc = arguments.len() as u8; // at most MAX_ARGUMENTS
         self.f().emit(span, Op::CallValue { d, base, argc });
-        Ok(())
+        self.probe(debug::RESUMED, span)
     }
 
     fn argument_list(
@@ -314,7 +315,7 @@ impl<'a> Builder<'a> {
         }
         let argc = arguments.len() as u8; // at most MAX_ARGUMENTS
         self.f().emit(span, Op::CallMethod { d, base, argc, name });
-        Ok(())
+        self.probe(debug::RESUMED, span)
     }
 
     /// Compiles `cache [options] callee(arguments)`.

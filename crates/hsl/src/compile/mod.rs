@@ -3,6 +3,7 @@
 mod builder;
 mod call;
 mod constant;
+mod debug;
 mod expr;
 mod function;
 mod load;

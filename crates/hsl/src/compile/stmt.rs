@@ -8,6 +8,7 @@ use crate::ast::{
     StepOp, Stmt, StmtKind, Target,
 };
 use crate::bytecode::{Handler, HandlerKind, Op, Register, Variable};
+use crate::debug;
 use crate::source::Span;
 use crate::value::Value;
 
@@ -23,9 +24,22 @@ impl<'a> Builder<'a> {
     fn statement(&mut self, stmt: &'a Stmt) -> Compiled<()> {
         let mark = self.f().next;
         let span = stmt.span;
+        if !matches!(
+            stmt.kind,
+            StmtKind::Empty
+                | StmtKind::Function(_)
+                | StmtKind::Class(_)
+                | StmtKind::Debug(_)
+                | StmtKind::Import(_)
+                | StmtKind::Include { .. }
+                | StmtKind::Block(_)
+        ) {
+            self.probe(debug::STATEMENT, span)?;
+        }
         match &stmt.kind {
-            // Definitions were compiled ahead, imports bound ahead; breakpoints are the host's.
-            StmtKind::Empty | StmtKind::Function(_) | StmtKind::Class(_) | StmtKind::Debug(_) => {}
+            // Definitions were compiled ahead, imports bound ahead.
+            StmtKind::Empty | StmtKind::Function(_) | StmtKind::Class(_) => {}
+            StmtKind::Debug(items) => self.breakpoint(items, span)?,
             StmtKind::Import(_) => {
                 if self.f().kind != Kind::Module {
                     return error(span, "imports stand at the top level of a file");
@@ -186,6 +200,7 @@ impl<'a> Builder<'a> {
         let before = self.f().assigned;
         self.statement(body)?;
         self.continue_here();
+        self.probe(debug::RESUMED, span)?;
         let back = self.f().emit(span, Op::Loop { to: 0 });
         self.f().patch_to(back, start);
         self.f().patch_all(exits);
@@ -254,6 +269,7 @@ impl<'a> Builder<'a> {
         // A `continue` may have skipped what the body assigns.
         self.f().assigned = before;
         self.continue_here();
+        self.probe(debug::RESUMED, span)?;
         if let Some(step) = &part.step {
             if let Some(condition) = &part.condition {
                 self.count_if_less(step, condition, body_start, span)?;
@@ -294,6 +310,7 @@ impl<'a> Builder<'a> {
         self.settle(value, value_register, part.value.span)?;
         self.statement(&part.body)?;
         self.continue_here();
+        self.probe(debug::RESUMED, span)?;
         let back = self.f().emit(span, Op::Loop { to: 0 });
         self.f().patch_to(back, start);
         self.f().patch(exit);

@@ -230,6 +230,13 @@ impl Vm {
         self.environment.states.iter_mut().find_map(|state| state.downcast_mut())
     }
 
+    /// Returns the names of the functions under way, innermost first; functions without a name have an
+    /// empty one, and at most 32 are told.
+    pub fn call_stack(&self) -> Vec<String> {
+        let text = |name: &crate::value::Str| String::from_utf8_lossy(name.as_bytes()).into_owned();
+        self.trace().iter().map(|(name, _)| text(name)).collect()
+    }
+
     /// Returns the program.
     pub fn program(&self) -> &Arc<Program> {
         match self.environment.units.first() {

@@ -168,7 +168,7 @@ impl Vm {
     }
 
     /// Returns the calls under way, innermost first, each with where it was made.
-    fn trace(&self) -> Vec<(Str, Option<Span>)> {
+    pub(super) fn trace(&self) -> Vec<(Str, Option<Span>)> {
         let mut trace = Vec::new();
         for (at, frame) in self.frames.iter().enumerate().rev() {
             let Some(below) = at.checked_sub(1).and_then(|at| self.frames.get(at)) else { break };
