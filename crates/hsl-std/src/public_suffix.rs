@@ -11,26 +11,58 @@ use tokio::sync::OnceCell;
 use crate::args;
 use crate::services::Services;
 
+/// A list that is read at its first use. Clones share it.
+#[derive(Clone)]
+pub(crate) struct SuffixList {
+    list: Arc<OnceCell<Option<List>>>,
+    path: PathBuf,
+}
+
+impl SuffixList {
+    /// The list that `services` name, else the system's.
+    pub(crate) fn new(services: &Services) -> Self {
+        let path = services.public_suffix_list.clone();
+        let path = path.unwrap_or_else(|| PathBuf::from(SYSTEM_LIST));
+        Self { list: Arc::new(OnceCell::new()), path }
+    }
+
+    /// The list, once it was read; the inner `None` when there is none.
+    fn known(&self) -> Option<Option<&List>> {
+        self.list.get().map(Option::as_ref)
+    }
+
+    /// Reads the list if nobody did.
+    async fn get(&self) -> Option<&List> {
+        let path = self.path.clone();
+        let read = || async { tokio::task::spawn_blocking(move || read(&path)).await.ok()? };
+        self.list.get_or_init(read).await.as_ref()
+    }
+
+    /// The organizational domain of a domain in lower case (RFC 7489 §3.2): its public suffix and one
+    /// label more. Without a list, and for a public suffix itself, the domain as it is: nothing then
+    /// aligns that should not.
+    pub(crate) async fn organizational(&self, domain: &str) -> String {
+        let list = self.get().await;
+        let registrable = list.and_then(|list| list.domain(domain.as_bytes()));
+        registrable
+            .and_then(|found| str::from_utf8(found.as_bytes()).ok().map(str::to_owned))
+            .unwrap_or_else(|| domain.to_owned())
+    }
+}
+
 /// Registers the function.
 pub(crate) fn register(registry: &mut Registry, services: &Services) {
-    let list = Arc::new(OnceCell::<Option<List>>::new());
-    let path = services.public_suffix_list.clone();
-    let path = path.unwrap_or_else(|| PathBuf::from(SYSTEM_LIST));
+    let list = SuffixList::new(services);
     registry.function(
         "domain_publicsuffix(string domain) -> string or none",
         "the public suffix that a domain ends with; none without a list of them",
         move |_, args| {
             let domain = args::bytes(args, 0).to_vec();
-            if let Some(list) = list.get() {
-                return suffix(list.as_ref(), &domain).into();
+            if let Some(known) = list.known() {
+                return suffix(known, &domain).into();
             }
-            let (list, path) = (Arc::clone(&list), path.clone());
-            NativeStep::suspend(async move {
-                let read =
-                    || async { tokio::task::spawn_blocking(move || read(&path)).await.ok()? };
-                let list = list.get_or_init(read).await;
-                Ok(suffix(list.as_ref(), &domain))
-            })
+            let list = list.clone();
+            NativeStep::suspend(async move { Ok(suffix(list.get().await, &domain)) })
         },
     );
 }

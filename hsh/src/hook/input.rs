@@ -9,8 +9,8 @@ use anyhow::{Context, bail};
 use bytes::Bytes;
 use hsl::host::Clock;
 use hsl::{Array, Key, Value};
-use hsl_std::SystemClock;
 use hsl_std::mime::{MessageHandle, SharedMessage};
+use hsl_std::{Arrival, SystemClock};
 use mta_types::{Address, TransactionId};
 use parking_lot::Mutex;
 use script_host::hooks::eod::{self, Queued};
@@ -120,6 +120,7 @@ pub(super) fn read(
             ret: parameter("RET").map(|ret| eod::parse_ret(&ret)),
             date: mail_message::date::format(i64::try_from(now.as_secs()).unwrap_or(0), 0),
         }));
+        states.push(Box::new(arrival(&handle, &connection, &transaction)));
         message = Some(handle);
     }
     Ok(Input {
@@ -133,6 +134,20 @@ pub(super) fn read(
         states,
         message,
     })
+}
+
+/// What `ScanDMARC` knows of the message.
+fn arrival(message: &MessageHandle, connection: &Array, transaction: &Array) -> Arrival {
+    let part = |of: &Array, key: &str, part: &str| match of.get_text(key) {
+        Some(Value::Array(parts)) => parts.get_text(part).map(values::text).unwrap_or_default(),
+        _ => String::new(),
+    };
+    Arrival {
+        message: Arc::clone(message),
+        ip: connection.get_text("remoteip").and_then(|ip| values::text(ip).parse().ok()),
+        helo: part(connection, "helo", "host"),
+        domain: part(transaction, "senderaddress", "domain"),
+    }
 }
 
 /// `$message` of the queue's hooks.

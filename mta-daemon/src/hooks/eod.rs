@@ -8,6 +8,7 @@
 use std::sync::Arc;
 
 use hsl::{Array, Value};
+use hsl_std::Arrival;
 use hsl_std::mime::MessageHandle;
 use mta_types::Timestamp;
 use script_host::hooks::eod::{self, Queued, Variant};
@@ -31,6 +32,12 @@ pub(crate) async fn call(
     let server = Arc::clone(&connection.server);
     let Some(hook) = &server.hooks.eod else { return (Verdict::defer(), Vec::new()) };
     let mut arguments = Array::new();
+    let arrival = Arrival {
+        message: Arc::clone(&message),
+        ip: connection.facts.remoteip(),
+        helo: connection.facts.helo.as_ref().map(|(_, host)| host.clone()).unwrap_or_default(),
+        domain: facts.sender.domain().to_owned(),
+    };
     if let Some(mail) = eod::mail(&connection.core.hook_sets, message) {
         put(&mut arguments, "mail", mail);
     }
@@ -62,7 +69,7 @@ pub(crate) async fn call(
             ("transaction", transaction),
             ("context", connection.context.clone()),
         ],
-        states: vec![Box::new(queued)],
+        states: vec![Box::new(queued), Box::new(arrival)],
     };
     let (ending, mut vm) = runner::run(&connection.core.scripts, run).await;
     connection.context = vm.variable("context").unwrap_or_default();

@@ -3,6 +3,7 @@
 //! Addresses and encoded words are read and written by `mail-message`. SPF needs the mail authentication of the daemon and is registered with it.
 
 pub(crate) mod dkim_tags;
+pub(crate) mod dmarc;
 mod spf;
 mod spf_functions;
 mod spf_record;

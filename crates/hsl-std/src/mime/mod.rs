@@ -20,6 +20,7 @@ use crate::services::Services;
 
 pub use builder::builder_of_object;
 pub use dkim::Signer as DkimSigner;
+pub(crate) use dkim::{texts, verify as verify_dkim};
 pub use handle::{MessageHandle, PartRef, SharedMessage};
 pub use options::date_of_now;
 

@@ -158,6 +158,7 @@ const CLASS: &str = "EODMailMessage";
 
 pub(super) fn register(registry: &mut Registry, services: &Services) {
     verdict::register(registry);
+    hsl_std::register_dmarc(registry, services);
     registry.class(CLASS, "The message that came in, at the end of its data.", |class| {
         mail_message_methods(class, services, mime::of_this);
         class.method(

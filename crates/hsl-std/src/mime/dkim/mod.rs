@@ -19,6 +19,7 @@ use crate::services::FileContent;
 pub use sign::Signer;
 pub(super) use sign::{builder_method, message_method};
 pub(super) use verify::method as verify_method;
+pub(crate) use verify::{texts, verify};
 
 /// Which part of which message is digested, and how.
 struct BodyDigest {

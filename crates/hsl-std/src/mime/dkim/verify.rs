@@ -18,8 +18,8 @@ use super::{Algorithm, BodyDigest};
 use crate::args::{self, Options};
 use crate::dns::domain_includes;
 use crate::mail::dkim_tags;
-use crate::mime::Access;
-use crate::services::{DnsQuery, RecordData, RecordType, Services};
+use crate::mime::{Access, MessageHandle};
+use crate::services::{DnsQuery, RecordData, RecordType, Resolver, Services};
 
 type Tags = BTreeMap<Vec<u8>, Vec<u8>>;
 
@@ -43,29 +43,11 @@ pub(in crate::mime) fn method(class: &mut ClassBuilder, services: &Services, acc
                 }
             };
             let part = access(ctx)?;
-            let (data, digest) = {
-                let message = part.message.lock();
-                let view = message.message().view(PartId::TOP);
-                let fields: Vec<&[u8]> =
-                    view.into_iter().flat_map(|v| v.fields()).map(|field| field.raw).collect();
-                let names: Vec<&[u8]> = signature.names().collect();
-                let data = signed_octets(signature.header, &fields, &names, &signature.raw);
-                let digest = BodyDigest {
-                    content: Arc::clone(message.content()),
-                    start: message.message().header().body_start() as u64,
-                    kind: signature.body,
-                    digest: signature.algorithm.digest(),
-                    limit: signature.limit,
-                };
-                (data, digest)
-            };
+            let (data, digest) = signature.covered(&part.message);
             let resolver = Arc::clone(&resolver);
             Ok::<_, Thrown>(digest.then(ctx, move |_, digest, total| {
-                if signature.limit.is_some_and(|limit| limit > total) {
-                    return NativeStep::Return(signature.failed("body length exceeds the body"));
-                }
-                if signature.body_hash != digest {
-                    return NativeStep::Return(signature.failed("body hash did not verify"));
+                if let Err(error) = signature.check_body(&digest, total) {
+                    return NativeStep::Return(signature.failed(error));
                 }
                 let host = signature.host();
                 if let Some(function) = function {
@@ -74,35 +56,77 @@ pub(in crate::mime) fn method(class: &mut ClassBuilder, services: &Services, acc
                         NativeStep::Return(signature.conclude(read_answer(&answer), &data))
                     });
                 }
-                let query = DnsQuery {
-                    host,
-                    record: RecordType::Txt,
-                    timeout,
-                    servers: Vec::new(),
-                    port: 53,
-                    authentic: false,
-                };
-                let answer = resolver.query(query);
                 NativeStep::suspend(async move {
-                    let records = match answer.await.result {
-                        Ok(records) => records
-                            .into_iter()
-                            .filter_map(|record| match record.data {
-                                RecordData::Txt(text) => Some(text),
-                                _ => None,
-                            })
-                            .collect(),
-                        Err(code) if matches!(code.as_str(), "NXDOMAIN" | "NO_DATA") => Vec::new(),
-                        Err(_) => {
-                            let tags = Some(&signature.tags);
-                            return Ok(result("temperror", Some("key lookup failed"), tags));
-                        }
-                    };
-                    Ok(signature.conclude(Ok(records), &data))
+                    let records = texts(&*resolver, host, timeout).await;
+                    let records = records.ok_or(("temperror", "key lookup failed".to_owned()));
+                    Ok(signature.conclude(records, &data))
                 })
             }))
         },
     );
+}
+
+/// Verifies one `DKIM-Signature` field of a message: the domain that signed, and `pass`, `permerror`
+/// or `temperror`. `now` is Unix time in seconds.
+///
+/// # Cancel safety
+///
+/// Dropping the future gives up the question for the key.
+pub(crate) async fn verify(
+    message: &MessageHandle,
+    field: &[u8],
+    now: u64,
+    resolver: &dyn Resolver,
+    timeout: Duration,
+) -> (String, &'static str) {
+    let signature = match Signature::read(field, now) {
+        Ok(signature) => signature,
+        Err((_, tags)) => {
+            let domain = tags.and_then(|mut tags| tags.remove(&b"d"[..])).unwrap_or_default();
+            return (String::from_utf8_lossy(&domain).into_owned(), "permerror");
+        }
+    };
+    let domain = String::from_utf8_lossy(signature.tag("d")).into_owned();
+    let (data, digest) = signature.covered(message);
+    let digest = tokio::task::spawn_blocking(move || digest.compute()).await;
+    let Ok(Ok((digest, total))) = digest else { return (domain, "temperror") };
+    if signature.check_body(&digest, total).is_err() {
+        return (domain, "permerror");
+    }
+    let Some(records) = texts(resolver, signature.host(), timeout).await else {
+        return (domain, "temperror");
+    };
+    let passes = records.iter().any(|record| signature.check(record, &data).is_ok());
+    (domain, if passes { "pass" } else { "permerror" })
+}
+
+/// The texts at a name; `None` when it cannot be told whether there are any.
+pub(crate) async fn texts(
+    resolver: &dyn Resolver,
+    host: String,
+    timeout: Duration,
+) -> Option<Vec<Vec<u8>>> {
+    let query = DnsQuery {
+        host,
+        record: RecordType::Txt,
+        timeout,
+        servers: Vec::new(),
+        port: 53,
+        authentic: false,
+    };
+    match resolver.query(query).await.result {
+        Ok(records) => Some(
+            records
+                .into_iter()
+                .filter_map(|record| match record.data {
+                    RecordData::Txt(text) => Some(text),
+                    _ => None,
+                })
+                .collect(),
+        ),
+        Err(code) if matches!(code.as_str(), "NXDOMAIN" | "NO_DATA") => Some(Vec::new()),
+        Err(_) => None,
+    }
 }
 
 /// A signature as it stands in its field.
@@ -203,6 +227,34 @@ impl Signature {
             return Err("From field not signed");
         }
         Ok(read)
+    }
+
+    /// What it covers: the octets of the header that are signed, and the body to be digested.
+    fn covered(&self, message: &MessageHandle) -> (Vec<u8>, BodyDigest) {
+        let message = message.lock();
+        let view = message.message().view(PartId::TOP);
+        let fields: Vec<&[u8]> =
+            view.into_iter().flat_map(|v| v.fields()).map(|field| field.raw).collect();
+        let names: Vec<&[u8]> = self.names().collect();
+        let data = signed_octets(self.header, &fields, &names, &self.raw);
+        let digest = BodyDigest {
+            content: Arc::clone(message.content()),
+            start: message.message().header().body_start() as u64,
+            kind: self.body,
+            digest: self.algorithm.digest(),
+            limit: self.limit,
+        };
+        (data, digest)
+    }
+
+    fn check_body(&self, digest: &[u8], total: u64) -> Result<(), &'static str> {
+        if self.limit.is_some_and(|limit| limit > total) {
+            return Err("body length exceeds the body");
+        }
+        if self.body_hash != digest {
+            return Err("body hash did not verify");
+        }
+        Ok(())
     }
 
     fn tag(&self, name: &str) -> &[u8] {
