@@ -18,7 +18,7 @@ pub(crate) fn decoders(input: &[u8]) {
     let programs = programs();
     let index = usize::from(*choice) % (programs.len() + KINDS.len());
     if let Some(kind) = KINDS.get(index) {
-        drop(hsl_std::import::decode(kind, text, None));
+        drop(hsl_std::import::decode(kind, text, None, None));
         return;
     }
     let (name, program) = &programs[index - KINDS.len()];

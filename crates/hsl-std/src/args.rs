@@ -166,5 +166,6 @@ impl<'a> Options<'a> {
 
 fn wrong_type(name: &str, wanted: Type, given: &Value) -> Thrown {
     let (wanted, given) = (wanted.name(), given.type_of().name());
-    Thrown::new(format!("option \"{name}\" must be a {wanted}, {given} given"))
+    let article = if wanted.starts_with('a') { "an" } else { "a" };
+    Thrown::new(format!("option \"{name}\" must be {article} {wanted}, {given} given"))
 }

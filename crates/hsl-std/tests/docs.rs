@@ -12,7 +12,7 @@ fn listed() -> Vec<(String, usize)> {
     let output = Arc::new(Mutex::new(Vec::new()));
     let host = support::host(&Arc::default(), &output);
     let json = hsl_std::docs::functions_json(&host);
-    let decoded = hsl_std::import::decode("json", json.as_bytes(), None).unwrap();
+    let decoded = hsl_std::import::decode("json", json.as_bytes(), None, None).unwrap();
     let functions = decoded.as_array().unwrap();
     functions
         .values()

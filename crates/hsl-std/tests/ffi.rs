@@ -229,3 +229,20 @@ fn mistakes_that_are_seen_are_errors() {
     let report = support::run_with(b"FFI::allocate(2000000);", limits, |s| s.ffi = true);
     assert!(report.error.unwrap().contains("memory"));
 }
+
+#[test]
+fn certificates_and_sockets_are_values_of_c() {
+    let script = r#"
+        import $list from "rsa.crt";
+        $crypto = FFI("libcrypto.so.3");
+        $version = $crypto->func("X509_get_version", [$pointer], $long);
+        $value = $list[0]->toFFIValue();
+        echo FFI::number($version($value)) + 1 == $list[0]->version();
+        $socket = Socket("AF_UNIX", "SOCK_STREAM");
+        $fcntl = $c->func("fcntl", [$int, $int], $int);
+        echo FFI::number($fcntl($socket->toFFIValue(), 1)) >= 0;
+        $socket->close();
+        echo $socket->toFFIValue() === none;
+    "#;
+    assert_eq!(run_with_library(script), "true\ntrue\ntrue");
+}

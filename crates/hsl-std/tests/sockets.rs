@@ -365,7 +365,7 @@ mod tls {
         assert!(
             refused(r#""tls_client_cert" => "pki:bare""#).contains("pki:bare names no certificate")
         );
-        assert!(refused(r#""tls_verify_name" => "x""#).contains("must be a array"));
+        assert!(refused(r#""tls_verify_name" => "x""#).contains("must be an array"));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! How scripts reach other files: the compiler asks, the embedder reads.
 
+use crate::host::HostSet;
 use crate::value::Value;
 
 /// Finds what `include` and `import` name. The language itself reads no files.
@@ -13,7 +14,7 @@ pub trait ModuleLoader {
 }
 
 /// What is asked for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct ImportRequest<'a> {
     /// The path as written.
     pub path: &'a [u8],
@@ -24,6 +25,8 @@ pub struct ImportRequest<'a> {
     pub kind: ImportKind,
     /// The value behind `with`.
     pub options: Option<&'a Value>,
+    /// What the importing script is compiled against, for data that becomes objects.
+    pub host: Option<&'a HostSet>,
 }
 
 /// What an import is for.

@@ -58,7 +58,13 @@ mod tests {
         let load = |path: &str| {
             let kind = ImportKind::Module;
             let path = path.as_bytes();
-            loader.load(&ImportRequest { path, importer: "hook:eod/x", kind, options: None })
+            loader.load(&ImportRequest {
+                path,
+                importer: "hook:eod/x",
+                kind,
+                options: None,
+                host: None,
+            })
         };
         assert!(load("a.hsl").is_ok());
         assert!(load("b.hsl").is_ok(), "a generation keeps the files it began with");

@@ -12,8 +12,9 @@ mod pack;
 pub(crate) mod yaml;
 mod zlib;
 
-use hsl::host::{CallContext, Registry, Thrown};
+use hsl::host::{CallContext, Continuation, NativeStep, Registry, Thrown};
 use hsl::value::Value;
+use smallvec::smallvec;
 
 use crate::args::{self, Options};
 
@@ -88,14 +89,10 @@ pub(crate) fn register(registry: &mut Registry) {
                 Ok::<_, Thrown>(json::decode(text, allow_comments))
             },
         )
-        .pure_function(
-            "yaml_decode(string string) -> any",
-            "out of YAML, none if it is not YAML",
-            |ctx, args| {
-                let text = args::bytes(args, 0);
-                args::charge_decoding(ctx, text, *b"\n,[")?;
-                Ok::<_, Thrown>(yaml::decode(text).ok())
-            },
+        .function(
+            "yaml_decode(string string [, array options]) -> any",
+            "out of YAML, none if it is not YAML; option tags",
+            yaml_decode,
         )
         .pure_function(
             "pack(string format, any ...args) -> string or none",
@@ -117,6 +114,42 @@ pub(crate) fn register(registry: &mut Registry) {
                 Ok::<_, Thrown>(values.map(Value::list))
             },
         );
+}
+
+fn yaml_decode(ctx: &mut CallContext<'_>, args: &mut [Value]) -> Result<NativeStep, Thrown> {
+    let text = args::bytes(args, 0);
+    args::charge_decoding(ctx, text, *b"\n,[")?;
+    let tags = Options::new(args, 1).array("tags")?;
+    let Some(tags) = tags else { return Ok(yaml::decode(text).unwrap_or_default().into()) };
+    let function = |tag: &str| tags.get_text(tag).filter(|value| !value.is_none()).cloned();
+    let Ok(steps) = yaml::steps(text, function) else { return Ok(Value::None.into()) };
+    Ok(TaggedDecoding { steps: steps.into_iter(), values: yaml::Values::default() }.go_on())
+}
+
+/// A document whose tags are functions of the script: each gets its node's value and returns another.
+struct TaggedDecoding {
+    steps: std::vec::IntoIter<yaml::Step<Value>>,
+    values: yaml::Values,
+}
+
+impl TaggedDecoding {
+    fn go_on(mut self) -> NativeStep {
+        match self.values.run(&mut self.steps) {
+            None => NativeStep::Return(self.values.finish()),
+            Some(function) => NativeStep::Call {
+                function,
+                arguments: smallvec![self.values.take()],
+                then: Box::new(self),
+            },
+        }
+    }
+}
+
+impl Continuation for TaggedDecoding {
+    fn resume(mut self: Box<Self>, _: &mut CallContext<'_>, value: Value) -> NativeStep {
+        self.values.put(value);
+        self.go_on()
+    }
 }
 
 fn csv_decode(ctx: &mut CallContext<'_>, args: &mut [Value]) -> Result<Value, Thrown> {

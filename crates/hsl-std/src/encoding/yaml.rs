@@ -4,119 +4,206 @@
 //! cannot grow into a large value.
 
 use std::fmt;
-use std::marker::PhantomData;
 
 use hsl::value::{Array, Key, Value};
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_saphyr::Tagged;
 
-/// Reads one document.
+/// Reads one document; tags are passed over.
 ///
 /// # Errors
 ///
 /// A text with line and column.
 pub(crate) fn decode(text: &[u8]) -> Result<Value, String> {
-    decode_as::<Yaml>(text)
+    let mut steps = steps(text, |_| None::<()>)?.into_iter();
+    let mut values = Values::default();
+    while let Some(()) = values.run(&mut steps) {}
+    Ok(values.finish())
 }
 
-/// Reads one document whose items are read as `I`, which may look at tags.
+/// Reads one document as steps that build its value, those of its tags among them that `wanted` has
+/// something for.
 ///
 /// # Errors
 ///
-/// A text with line and column.
-pub(crate) fn decode_as<I>(text: &[u8]) -> Result<Value, String>
-where
-    I: for<'de> Deserialize<'de> + Into<Value>,
-{
+/// As [`decode`].
+pub(crate) fn steps<T>(
+    text: &[u8],
+    mut wanted: impl FnMut(&str) -> Option<T>,
+) -> Result<Vec<Step<T>>, String> {
     let text = str::from_utf8(text).map_err(|_| "yaml is no UTF-8".to_owned())?;
     // YAML 1.2: only `true` and `false` are booleans; `y`, `no` and `off` are texts.
     let options = serde_saphyr::options! { strict_booleans: true };
-    match serde_saphyr::from_str_with_options::<I>(text, options) {
-        Ok(item) => Ok(item.into()),
-        Err(error) => Err(error.to_string()),
+    let tree = serde_saphyr::from_str_with_options::<Tree>(text, options);
+    let mut steps = Vec::new();
+    tree.map_err(|error| error.to_string())?.flatten(&mut wanted, &mut steps);
+    Ok(steps)
+}
+
+/// A step of building a value: takes what it is made of from the top of a stack, and leaves it there.
+pub(crate) enum Step<T> {
+    Scalar(Value),
+    List(usize),
+    /// Of so many pairs.
+    Map(usize),
+    Tag(T),
+}
+
+/// The stack on which a value is built.
+#[derive(Default)]
+pub(crate) struct Values(Vec<Value>);
+
+impl Values {
+    /// Builds up to the next tag, whose value is then on top; `None` at the end.
+    pub(crate) fn run<T>(&mut self, steps: &mut std::vec::IntoIter<Step<T>>) -> Option<T> {
+        for step in steps {
+            let value = match step {
+                Step::Tag(tag) => return Some(tag),
+                Step::Scalar(value) => value,
+                Step::List(count) => {
+                    Value::list(self.0.split_off(self.0.len().saturating_sub(count)))
+                }
+                Step::Map(count) => {
+                    let parts = self.0.split_off(self.0.len().saturating_sub(2 * count));
+                    let mut array = Array::new();
+                    let mut parts = parts.into_iter();
+                    while let (Some(key), Some(value)) = (parts.next(), parts.next()) {
+                        array.insert(Key::from_value(&key), value);
+                    }
+                    array.into()
+                }
+            };
+            self.0.push(value);
+        }
+        None
+    }
+
+    /// Takes the value on top.
+    pub(crate) fn take(&mut self) -> Value {
+        self.0.pop().unwrap_or_default()
+    }
+
+    /// Puts a value on top.
+    pub(crate) fn put(&mut self, value: Value) {
+        self.0.push(value);
+    }
+
+    /// The value that was built.
+    pub(crate) fn finish(mut self) -> Value {
+        self.take()
     }
 }
 
-struct Yaml(Value);
+/// A node with its tag.
+struct Tree {
+    tag: Option<String>,
+    node: Node,
+}
 
-impl From<Yaml> for Value {
-    fn from(yaml: Yaml) -> Self {
-        yaml.0
+/// A node without its tag.
+enum Node {
+    Scalar(Value),
+    List(Vec<Tree>),
+    Map(Vec<(Tree, Tree)>),
+}
+
+impl Tree {
+    fn flatten<T>(self, wanted: &mut impl FnMut(&str) -> Option<T>, out: &mut Vec<Step<T>>) {
+        match self.node {
+            Node::Scalar(value) => out.push(Step::Scalar(value)),
+            Node::List(items) => {
+                let count = items.len();
+                for item in items {
+                    item.flatten(wanted, out);
+                }
+                out.push(Step::List(count));
+            }
+            Node::Map(pairs) => {
+                let count = pairs.len();
+                for (key, value) in pairs {
+                    key.flatten(wanted, out);
+                    value.flatten(wanted, out);
+                }
+                out.push(Step::Map(count));
+            }
+        }
+        out.extend(self.tag.and_then(|tag| wanted(&tag)).map(Step::Tag));
     }
 }
 
-impl<'de> Deserialize<'de> for Yaml {
+impl<'de> Deserialize<'de> for Tree {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(ValueVisitor::<Self>::new()).map(Self)
+        let Tagged(node, tag) = Tagged::<Node>::deserialize(deserializer)?;
+        Ok(Self { tag: tag.map(|tag| tag.to_string()), node })
     }
 }
 
-/// Makes values, reading items of sequences and mappings as `I`.
-pub(crate) struct ValueVisitor<I>(PhantomData<I>);
-
-impl<I> ValueVisitor<I> {
-    /// Makes a visitor.
-    pub(crate) const fn new() -> Self {
-        Self(PhantomData)
+impl<'de> Deserialize<'de> for Node {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(NodeVisitor)
     }
 }
 
-impl<'de, I: Deserialize<'de> + Into<Value>> Visitor<'de> for ValueVisitor<I> {
-    type Value = Value;
+/// Makes nodes.
+struct NodeVisitor;
+
+impl<'de> Visitor<'de> for NodeVisitor {
+    type Value = Node;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a YAML value")
     }
 
-    fn visit_unit<E>(self) -> Result<Value, E> {
-        Ok(Value::None)
+    fn visit_unit<E>(self) -> Result<Node, E> {
+        Ok(Node::Scalar(Value::None))
     }
 
-    fn visit_none<E>(self) -> Result<Value, E> {
-        Ok(Value::None)
+    fn visit_none<E>(self) -> Result<Node, E> {
+        Ok(Node::Scalar(Value::None))
     }
 
-    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Node, D::Error> {
         deserializer.deserialize_any(self)
     }
 
-    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
-        Ok(Value::Bool(value))
+    fn visit_bool<E>(self, value: bool) -> Result<Node, E> {
+        Ok(Node::Scalar(Value::Bool(value)))
     }
 
-    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
-        Ok(Value::Number(value as f64))
+    fn visit_i64<E>(self, value: i64) -> Result<Node, E> {
+        Ok(Node::Scalar(Value::Number(value as f64)))
     }
 
-    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
-        Ok(Value::Number(value as f64))
+    fn visit_u64<E>(self, value: u64) -> Result<Node, E> {
+        Ok(Node::Scalar(Value::Number(value as f64)))
     }
 
-    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
-        Ok(Value::Number(value))
+    fn visit_f64<E>(self, value: f64) -> Result<Node, E> {
+        Ok(Node::Scalar(Value::Number(value)))
     }
 
-    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
-        Ok(Value::from(value))
+    fn visit_str<E>(self, value: &str) -> Result<Node, E> {
+        Ok(Node::Scalar(Value::from(value)))
     }
 
-    fn visit_bytes<E>(self, value: &[u8]) -> Result<Value, E> {
-        Ok(Value::from(value))
+    fn visit_bytes<E>(self, value: &[u8]) -> Result<Node, E> {
+        Ok(Node::Scalar(Value::from(value)))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Value, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Node, A::Error> {
         let mut items = Vec::new();
-        while let Some(item) = sequence.next_element::<I>()? {
-            items.push(item.into());
+        while let Some(item) = sequence.next_element()? {
+            items.push(item);
         }
-        Ok(Value::list(items))
+        Ok(Node::List(items))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
-        let mut array = Array::new();
-        while let Some((key, value)) = map.next_entry::<I, I>()? {
-            array.insert(Key::from_value(&key.into()), value.into());
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Node, A::Error> {
+        let mut pairs = Vec::new();
+        while let Some(pair) = map.next_entry()? {
+            pairs.push(pair);
         }
-        Ok(array.into())
+        Ok(Node::Map(pairs))
     }
 }
 

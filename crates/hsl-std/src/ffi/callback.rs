@@ -21,6 +21,9 @@ use parking_lot::Mutex;
 use super::types::CType;
 use super::value::{ForeignValue, Free, Owner};
 
+/// The function that is registered where FFI is allowed.
+pub(super) const CALL: &str = "__ffi_callback";
+
 /// What happened in functions that C called meanwhile.
 #[derive(Default)]
 pub(super) struct Calls {
@@ -56,16 +59,18 @@ pub(super) fn during<R>(ctx: &CallContext<'_>, body: impl FnOnce() -> R) -> (R, 
 
 /// Registers the function that a callback's program calls.
 pub(super) fn register(registry: &mut Registry) {
-    registry.function("__ffi_callback() -> any", "calls the function that C asks for", |ctx, _| {
-        match ctx.state::<Option<Pending>>().and_then(Option::take) {
+    registry.function(
+        &format!("{CALL}() -> any"),
+        "calls the function that C asks for",
+        |ctx, _| match ctx.state::<Option<Pending>>().and_then(Option::take) {
             None => NativeStep::Throw(Thrown::new("nothing is called by C here")),
             Some(Pending { function, arguments }) => {
                 NativeStep::call(function, arguments, |_: &mut CallContext<'_>, value: Value| {
                     NativeStep::Return(value)
                 })
             }
-        }
-    });
+        },
+    );
 }
 
 struct Pending {

@@ -85,6 +85,15 @@ pub(crate) fn check_allowed(is_allowed: bool) -> Result<(), Thrown> {
     if is_allowed { Ok(()) } else { Err(Thrown::new(NOT_ALLOWED)) }
 }
 
+/// Whether `toFFIValue()` of an object may be called, where the class knows no configuration.
+///
+/// # Errors
+///
+/// As [`check_allowed`].
+pub(crate) fn check_allowed_by(ctx: &hsl::host::CallContext<'_>) -> Result<(), Thrown> {
+    check_allowed(ctx.host().function(callback::CALL).is_some())
+}
+
 fn refuse(class: &mut ClassBuilder) {
     let refuse = |_: &mut hsl::host::CallContext<'_>, _: &mut [Value]| {
         Err::<Value, _>(Thrown::new(NOT_ALLOWED))

@@ -176,7 +176,7 @@ impl ModuleLoader for FileLoader {
         let place = self.find(bare, request.importer).ok_or_else(|| self.missing(bare))?;
         let content = self.read(&place)?;
         if let Some(kind) = kind {
-            return decode(kind, &content, request.options).map(Loaded::Data);
+            return decode(kind, &content, request.options, request.host).map(Loaded::Data);
         }
         Ok(match place {
             Place::Configured(id) => {
@@ -223,7 +223,8 @@ mod tests {
     use super::*;
 
     fn load(loader: &FileLoader, path: &str, importer: &str, kind: ImportKind) -> Option<String> {
-        let request = ImportRequest { path: path.as_bytes(), importer, kind, options: None };
+        let request =
+            ImportRequest { path: path.as_bytes(), importer, kind, options: None, host: None };
         match loader.load(&request).ok()? {
             Loaded::Script { identity, .. } => Some(identity),
             Loaded::Data(value) => {

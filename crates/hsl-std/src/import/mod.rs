@@ -6,11 +6,12 @@
 mod loader;
 mod tags;
 
+use hsl::host::HostSet;
 use hsl::value::Value;
 
 use crate::args::Options;
 use crate::encoding::{csv, json};
-use crate::{keys, x509};
+use crate::{keys, mime, x509};
 
 pub use loader::FileLoader;
 
@@ -27,13 +28,18 @@ pub fn kind_of(path: &str) -> Option<(&str, &str)> {
     Some((extension, path))
 }
 
-/// Decodes the content of a file of a kind (`json`, `csv`, `txt`, `yaml`, `crt`, `key`) with the options behind
-/// `with`.
+/// Decodes the content of a file of a kind (`json`, `csv`, `txt`, `yaml`, `eml`, `crt`, `key`) with the
+/// options behind `with`. Messages are objects of the class `MailMessage` of `host`.
 ///
 /// # Errors
 ///
 /// A text that says what is wrong with the content, the options or the kind.
-pub fn decode(kind: &str, content: &[u8], options: Option<&Value>) -> Result<Value, String> {
+pub fn decode(
+    kind: &str,
+    content: &[u8],
+    options: Option<&Value>,
+    host: Option<&HostSet>,
+) -> Result<Value, String> {
     let options = match options {
         None | Some(Value::None) => Options::of(None),
         Some(Value::Array(array)) => Options::of(Some(array)),
@@ -49,7 +55,8 @@ pub fn decode(kind: &str, content: &[u8], options: Option<&Value>) -> Result<Val
             let format = csv::Format::new(options).map_err(|thrown| thrown.message())?;
             format.decode(content).map_err(|error| error.to_string())
         }
-        "yaml" | "yml" => tags::decode(content),
+        "yaml" | "yml" => tags::decode(content, host),
+        "eml" => mime::import(content, host),
         "txt" => text(content, options),
         "crt" => {
             let as_resources =
@@ -84,7 +91,7 @@ mod tests {
     use super::*;
 
     fn dump(kind: &str, content: &str, options: Option<Value>) -> Result<String, String> {
-        let value = decode(kind, content.as_bytes(), options.as_ref())?;
+        let value = decode(kind, content.as_bytes(), options.as_ref(), None)?;
         Ok(String::from_utf8_lossy(&hsl::ops::to_text(&value)).into_owned())
     }
 

@@ -1,58 +1,35 @@
-//! Tags of imported YAML files: `!Map`, `!Set`, `!Regex`, `!PrivateKey`, `!X509`.
+//! Tags of imported YAML files: `!Map`, `!Set`, `!Regex`, `!PrivateKey`, `!X509`, `!MailMessage`.
 //!
 //! A tagged node becomes an object or resource, once, when the script is compiled; as with every
 //! imported value all executions share it. A tag that is not known is an error: its value would be
 //! of another type than the author meant.
 
+use hsl::host::HostSet;
 use hsl::value::Value;
-use serde::de::{Deserialize, Deserializer, Error};
-use serde_saphyr::Tagged;
 
 use crate::data_types::{map_object, set_object};
-use crate::encoding::yaml::{self, ValueVisitor};
-use crate::{keys, regex, x509};
+use crate::encoding::yaml::{self, Values};
+use crate::{keys, mime, regex, x509};
 
 /// Reads a document with tags.
 ///
 /// # Errors
 ///
 /// A text that says what is wrong.
-pub(super) fn decode(text: &[u8]) -> Result<Value, String> {
-    yaml::decode_as::<Item>(text)
-}
-
-/// A node with its tag applied.
-struct Item(Value);
-
-impl From<Item> for Value {
-    fn from(item: Item) -> Self {
-        item.0
+pub(super) fn decode(text: &[u8], host: Option<&HostSet>) -> Result<Value, String> {
+    // `!!str` and the like have been seen to by the reader.
+    let wanted =
+        |tag: &str| tag.strip_prefix('!').filter(|tag| !tag.starts_with('!')).map(str::to_owned);
+    let mut steps = yaml::steps(text, wanted)?.into_iter();
+    let mut values = Values::default();
+    while let Some(tag) = values.run(&mut steps) {
+        let value = values.take();
+        values.put(apply(&tag, value, host)?);
     }
+    Ok(values.finish())
 }
 
-/// A node without its tag.
-struct Bare(Value);
-
-impl<'de> Deserialize<'de> for Bare {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(ValueVisitor::<Item>::new()).map(Self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Item {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let Tagged(Bare(value), tag) = Tagged::deserialize(deserializer)?;
-        match tag.as_deref().and_then(|tag| tag.strip_prefix('!')) {
-            // `!!str` and the like, which the reader has seen to.
-            Some(tag) if !tag.starts_with('!') => {
-                apply(tag, value).map(Self).map_err(D::Error::custom)
-            }
-            _ => Ok(Self(value)),
-        }
-    }
-}
-
-fn apply(tag: &str, value: Value) -> Result<Value, String> {
+fn apply(tag: &str, value: Value, host: Option<&HostSet>) -> Result<Value, String> {
     match (tag, &value) {
         ("Map", Value::Array(array)) => {
             let entries = array.iter().map(|(key, value)| (key.to_value(), value.clone()));
@@ -72,7 +49,8 @@ fn apply(tag: &str, value: Value) -> Result<Value, String> {
             let first = list.map(|list| list.into_iter().next().map(x509::object));
             first.map(Value::from).map_err(|error| error.to_string())
         }
-        ("Map" | "Set" | "Regex" | "PrivateKey" | "X509", other) => {
+        ("MailMessage", Value::String(text)) => mime::import(text.as_bytes(), host),
+        ("Map" | "Set" | "Regex" | "PrivateKey" | "X509" | "MailMessage", other) => {
             Err(format!("!{tag} cannot be made of a {}", other.type_of().name()))
         }
         _ => Err(format!("there is no tag !{tag}")),

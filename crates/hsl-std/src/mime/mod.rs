@@ -13,8 +13,12 @@ mod options;
 mod part;
 mod queue;
 
-use hsl::host::{CallContext, ClassBuilder, Registry, Thrown};
-use hsl::value::Value;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hsl::host::{CallContext, ClassBuilder, HostSet, Registry, Thrown};
+use hsl::value::{Object, Value};
+use parking_lot::Mutex;
 
 use crate::services::Services;
 
@@ -38,6 +42,14 @@ pub(crate) fn register(registry: &mut Registry, services: &Services) {
         .class("MIME", "a message or part to be composed", |class| {
             builder::class(class, services);
         });
+}
+
+/// What `import $x from "file.eml"` gives: a `MailMessage` of the host's class.
+pub(crate) fn import(text: &[u8], host: Option<&HostSet>) -> Result<Value, String> {
+    let class = host.and_then(|host| host.class("MailMessage"));
+    let class = class.ok_or("class MailMessage is not available here")?;
+    let message = SharedMessage::from_octets(Bytes::copy_from_slice(text));
+    Ok(Value::Object(Object::new(class, PartRef::top(Arc::new(Mutex::new(message))))))
 }
 
 /// Finds the message, and the part in it, of the object whose method is called.

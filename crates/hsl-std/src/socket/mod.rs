@@ -16,6 +16,7 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, Shutdown, SocketType};
 
 use crate::args::{self, Options};
+use crate::ffi;
 use crate::services::Services;
 
 use plain::{Peer, Places, RecvMode, SocketState};
@@ -143,6 +144,15 @@ pub(crate) fn register(registry: &mut Registry, services: &Services) {
                     let state = ctx.state_of_this::<SocketState>()?;
                     let result = state.shutdown(how);
                     Ok::<_, Thrown>(this_if(ctx, &state, result))
+                },
+            )
+            .method(
+                "toFFIValue() -> FFIValue or none",
+                "the number of the descriptor, good until the socket is closed",
+                |ctx, _| {
+                    ffi::check_allowed_by(ctx)?;
+                    let state = ctx.state_of_this::<SocketState>()?;
+                    Ok::<_, Thrown>(state.descriptor().map(ffi::descriptor_value))
                 },
             )
             .method("close() -> Socket or none", "closes the socket", |ctx, _| {

@@ -216,6 +216,11 @@ impl SocketState {
         self.inner.lock().fd.clone().ok_or(Errno::BADF)
     }
 
+    /// The number of the descriptor; `None` once closed.
+    pub(super) fn descriptor(&self) -> Option<i32> {
+        self.inner.lock().fd.as_ref().map(|descriptor| descriptor.fd.as_raw_fd())
+    }
+
     /// The descriptor, watched by the runtime. Not for a stream socket before it connects.
     fn watched(&self) -> Result<Watched, Errno> {
         let mut inner = self.inner.lock();

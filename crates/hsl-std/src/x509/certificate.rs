@@ -2,6 +2,7 @@
 
 use std::sync::LazyLock;
 
+use foreign_types::ForeignType;
 use hsl::host::Thrown;
 use hsl::value::{Array, Class, Key, Value};
 use openssl::x509::{GeneralNameRef, X509, X509Ref};
@@ -9,6 +10,7 @@ use openssl::x509::{GeneralNameRef, X509, X509Ref};
 use super::verify;
 use crate::args::{self, Options};
 use crate::der;
+use crate::ffi;
 use crate::keys;
 
 /// The class.
@@ -61,6 +63,16 @@ pub(super) fn class() -> &'static Class {
                 |ctx, _| {
                     let certificate = ctx.state_of_this::<X509>()?;
                     Ok::<_, Thrown>(alternative_names(&certificate))
+                },
+            )
+            .method(
+                "toFFIValue() -> FFIValue",
+                "an X509 pointer of libcrypto, good as long as the value lives",
+                |ctx, _| {
+                    ffi::check_allowed_by(ctx)?;
+                    let certificate = X509::clone(&*ctx.state_of_this::<X509>()?);
+                    let address = certificate.as_ptr() as usize;
+                    Ok::<_, Thrown>(ffi::pointer_value(address, Box::new(certificate)))
                 },
             )
             .method("version() -> number", "the version, 3 for all of today", |ctx, _| {

@@ -42,6 +42,14 @@ pub(crate) fn run_with(text: &[u8], limits: Limits, change: impl FnOnce(&mut Ser
         .with_data("people.csv", Arc::from(&b"id,on\n1,y\n2,n\n"[..]))
         .with_data("data.json", Arc::from(&b"{\"a\": [1, 2]} // comment\n"[..]))
         .with_data("data.yaml", Arc::from(&b"a: 1\nb: [x, y]\n"[..]))
+        .with_data(
+            "mail.eml",
+            Arc::from(&b"Subject: hello\r\nContent-Type: text/plain\r\n\r\nx\r\n"[..]),
+        )
+        .with_data(
+            "tagged-mail.yaml",
+            Arc::from(&b"mail: !MailMessage |\n  Subject: in yaml\n\n  body\n"[..]),
+        )
         .with_data("text.txt", Arc::from(&b"one\ntwo\n"[..]));
     run_script("file:test.hsl", text, &loader, limits, change)
 }

@@ -199,7 +199,8 @@ impl<'a> Loading<'a> {
         options: Option<&Value>,
     ) -> Result<Loaded, Diagnostic> {
         let importer = self.identities.get(path.span.file.index() as usize).map_or("", |name| name);
-        let request = ImportRequest { path: &path.value, importer, kind, options };
+        let request =
+            ImportRequest { path: &path.value, importer, kind, options, host: Some(self.host) };
         self.loader.load(&request).map_err(|reason| {
             let shown = path.value.escape_ascii();
             Diagnostic::error(path.span, format!("cannot load \"{shown}\": {reason}"))

@@ -35,6 +35,8 @@ pub struct Signer {
     expiration: Option<u64>,
     identity: Option<String>,
     is_arc: bool,
+    /// The instance of the ARC set that a script names.
+    instance: Option<u32>,
 }
 
 /// Adds `signDKIM` to a class over an existing message.
@@ -144,6 +146,15 @@ impl Signer {
             Some(_) => Some(options.boolean("id", false)?),
         };
         let Some(key) = find_key(args.get(2), is_id, algorithm, keys) else { return Ok(None) };
+        // Public scripts give the instance where the manual says a boolean.
+        let instance = match options.get("arc") {
+            None | Some(Value::Bool(_)) => None,
+            Some(Value::Number(number)) if (1.0..=50.0).contains(number) => Some(*number as u32),
+            Some(_) => {
+                let message = "option \"arc\" must be a boolean, or an instance from 1 to 50";
+                return Err(Thrown::new(message));
+            }
+        };
         Ok(Some(Self {
             key,
             algorithm,
@@ -159,7 +170,8 @@ impl Signer {
                 .bytes("identity")?
                 .map(|text| tag_text("identity", text))
                 .transpose()?,
-            is_arc: options.boolean("arc", false)?,
+            is_arc: instance.is_some() || matches!(options.get("arc"), Some(Value::Bool(true))),
+            instance,
         }))
     }
 
@@ -280,7 +292,8 @@ impl Signer {
 
     /// The instance of an ARC set: as given, or one more than the highest seal.
     fn instance(&self, fields: &[&[u8]]) -> u32 {
-        if let Some(given) = self.identity.as_ref().and_then(|text| text.parse().ok()) {
+        let by_identity = || self.identity.as_ref().and_then(|text| text.parse().ok());
+        if let Some(given) = self.instance.or_else(by_identity) {
             return given;
         }
         let seals = fields.iter().filter_map(|field| {
