@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use anyhow::{Context, bail};
-use config::startup::Plugin;
+use config::startup::{ControlSocket, Plugin};
 use config::{Node, Running, Startup};
 use hsl::host::{HostSet, Registry};
 use hsl_std::Services;
@@ -20,6 +20,7 @@ use plugin_host::{PluginHost, Program};
 use crate::Arguments;
 use crate::debugger::Breakpoints;
 use crate::hook::Recorder;
+use crate::mail_queue::ServerQueue;
 use crate::output::Output;
 use crate::profile::Profiler;
 use crate::stdin::StandardInput;
@@ -76,6 +77,9 @@ impl Settings {
             services.public_suffix_list.clone_from(&startup.environment.publicsuffix);
             if startup.environment.uuid_version == config::startup::UuidVersion::Time {
                 services.uuid_version = UuidVersion::Time;
+            }
+            if let ControlSocket::Unix(socket) = &startup.environment.controlsocket {
+                services.mail_queue = Arc::new(ServerQueue::new(socket.path.clone()));
             }
             pluginspath.clone_from(&startup.environment.pluginspath);
         }

@@ -30,6 +30,8 @@ pub(crate) struct Core {
     pub(crate) queue: Arc<QueueService>,
     pub(crate) ids: IdSource,
     pub(crate) scripts: ScriptWorld,
+    /// What `rate()` of scripts counted.
+    pub(crate) rates: Arc<hsl_std::LocalRates>,
     /// What hook scripts may call, by hook.
     pub(crate) hook_sets: HookSets,
     /// The plugins of this process.

@@ -8,11 +8,10 @@ use hsl::Value;
 use hsl::host::Thrown;
 use hsl_std::services::{BoxFuture, FileContent, MailQueue, MailToQueue, QueuedMail};
 use mta_types::TransactionId;
-use script_host::hooks::eod::{self, CopyFacts};
+use script_host::hooks::eod::CopyFacts;
 use spool::{Body, BodyReader, Draft, DraftError, Spool};
 
 use crate::context::Core;
-use crate::hooks::shared;
 use crate::inbound::content;
 use crate::inbound::receive::{Submission, submit};
 use crate::services::CoreSlot;
@@ -26,10 +25,7 @@ impl MailQueue for DaemonQueue {
         let Some(core) = self.0.get().and_then(Weak::upgrade) else {
             return Err(Thrown::new("the server is not running yet"));
         };
-        let sender = shared::parse_address(&mail.sender)?;
-        let recipient = shared::parse_recipient(&mail.recipient)?;
-        let mut copy = CopyFacts::new(sender, recipient, mail.transportid.as_str().into());
-        eod::read_options(&mut copy, &mail.options)?;
+        let copy = CopyFacts::of(&mail)?;
         Ok(Box::pin(async move { store(core, copy, mail.content).await }))
     }
 }

@@ -4,9 +4,11 @@ use std::net::IpAddr;
 use std::sync::{Arc, OnceLock, Weak};
 
 use config::Startup;
-use hsl_std::Services;
 use hsl_std::keys::{Keys, PkiEntry};
-use hsl_std::services::{BoxFuture, DnsAnswer, DnsQuery, LogSink, Names, Resolver, RootFiles};
+use hsl_std::services::{
+    BoxFuture, DnsAnswer, DnsQuery, LogSink, Names, Rates, Resolver, RootFiles,
+};
+use hsl_std::{LocalRates, Services};
 
 use crate::context::Core;
 use crate::outbound::script_client::DaemonClient;
@@ -16,8 +18,13 @@ use crate::script_mail::DaemonQueue;
 pub(crate) type CoreSlot = Arc<OnceLock<Weak<Core>>>;
 
 /// The services of the standard library, for a startup configuration.
-pub(crate) fn standard_library(slot: &CoreSlot, startup: &Startup) -> Services {
+pub(crate) fn standard_library(
+    slot: &CoreSlot,
+    startup: &Startup,
+    rates: &Arc<LocalRates>,
+) -> Services {
     let mut services = Services {
+        rates: Arc::clone(rates) as Arc<dyn Rates>,
         ffi: startup.scripting.ffi,
         public_suffix_list: startup.environment.publicsuffix.clone(),
         ..without_configuration(slot)

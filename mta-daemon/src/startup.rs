@@ -10,6 +10,7 @@ use arc_swap::ArcSwap;
 use config::startup::{Corrupt, Place, ServerKind};
 use config::{Loaded, Running, Startup};
 use hsl::host::Registry;
+use hsl_std::LocalRates;
 use mta_types::Timestamp;
 use plugin_host::LoadError;
 use queue::Queue;
@@ -113,9 +114,11 @@ pub async fn check(options: &Options) -> Result<(), GenerationError> {
     let refused = |error: LoadError| GenerationError { findings: vec![error.to_string()] };
     // Names are needed to compile scripts; nothing is initialised, so nothing starts.
     let plugins = plugins::load(startup, None, None).map_err(refused)?;
-    let mut registry = library(&slot, startup);
+    let rates = Arc::default();
+    let mut registry = library(&slot, startup, &rates);
     plugins.register(&mut registry).map_err(refused)?;
-    let hook_sets = HookSets::new(&registry.freeze(), &services::standard_library(&slot, startup));
+    let hook_sets =
+        HookSets::new(&registry.freeze(), &services::standard_library(&slot, startup, &rates));
     let stats = Stats::new(startup.servers.iter().map(|server| server.id.clone()));
     let keys = EarlyKeys::read(startup, &options.config)?;
     let mut findings = Vec::new();
@@ -161,7 +164,8 @@ impl Daemon {
         let queue = Arc::new(QueueService::new(Queue::new(settings)));
         let plugins =
             plugins::load(startup, Some(&running), Some((Arc::clone(&queue), Arc::clone(&slot))))?;
-        let mut registry = library(&slot, startup);
+        let rates = Arc::new(LocalRates::default());
+        let mut registry = library(&slot, startup, &rates);
         let apply_rules = || {
             let mut queue = queue.lock();
             queue.configure_policies(rules.policies, time::now());
@@ -170,7 +174,7 @@ impl Daemon {
         // A plugin may wait for its own threads here.
         tokio::task::block_in_place(|| plugins::start(&plugins, &mut registry, apply_rules))?;
         let hook_sets =
-            HookSets::new(&registry.freeze(), &services::standard_library(&slot, startup));
+            HookSets::new(&registry.freeze(), &services::standard_library(&slot, startup, &rates));
         let generation = reload::load(&loaded, &early_keys, &hook_sets, &stats)?;
         let (spool, report) = open_spool(startup, &queue).await?;
         tracing::info!(
@@ -188,6 +192,7 @@ impl Daemon {
             spool,
             queue,
             scripts: ScriptWorld::new(),
+            rates,
             hook_sets,
             plugins,
             early_keys,
@@ -274,9 +279,9 @@ fn read_startup(file: &Path) -> Result<Loaded<Startup>, GenerationError> {
 }
 
 /// What all scripts may call, plugins apart: the standard library and the server's functions.
-fn library(slot: &services::CoreSlot, startup: &Startup) -> Registry {
+fn library(slot: &services::CoreSlot, startup: &Startup, rates: &Arc<LocalRates>) -> Registry {
     let mut registry = Registry::new();
-    hsl_std::register(&mut registry, &services::standard_library(slot, startup));
+    hsl_std::register(&mut registry, &services::standard_library(slot, startup, rates));
     server_functions::register(&mut registry, slot);
     queue_functions::register(&mut registry, slot);
     registry

@@ -168,3 +168,27 @@ async fn the_disconnect_hook_sees_who_closed_and_the_last_reply() {
     assert!(seen.contains(r#""code":221"#) && seen.contains(r#""state":"QUIT""#), "{seen}");
     daemon.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_end_of_data_script_knows_client_and_sender_for_dmarc() {
+    let names = testkit::dns_zone::Zone::new()
+        .txt("example.org", &["v=spf1 ip4:127.0.0.1 -all"])
+        .txt("_dmarc.example.org", &["v=DMARC1; p=reject"])
+        .txt("_dmarc.other.example", &["v=DMARC1; p=quarantine"])
+        .serve()
+        .await;
+    let setup = Setup { name_server: Some(names.address), ..Setup::default() }
+        .hook("eod", "Reject(string(ScanDMARC()));");
+    let mut daemon = TestDaemon::start(setup).await;
+    let (mut client, _) = SmtpClient::connect(daemon.address()).await;
+    client.command("EHLO client.example").await;
+    for (from, wanted) in [
+        ("a@example.org", r#"["example.org"=>"pass"]"#),
+        ("a@other.example", r#"["other.example"=>"quarantine"]"#),
+    ] {
+        let message = format!("From: {from}\r\n\r\nText\r\n");
+        let reply = client.deliver("b@example.org", &["x@example.net"], &message).await;
+        assert!(reply.starts_with("550 ") && reply.ends_with(wanted), "{reply}");
+    }
+    daemon.stop().await;
+}

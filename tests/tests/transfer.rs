@@ -229,6 +229,56 @@ async fn shared_memory_and_caches_are_seen_and_changed_from_outside() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rates_of_scripts_are_listed_by_pages_and_cleared() {
+    let setup = Setup::default().hook(
+        "mailfrom",
+        r#"rate("from", $arguments["sender"], 100, 3600);
+           Reject(string(rate("from", $arguments["sender"], 0, 3600)));"#,
+    );
+    let mut daemon = TestDaemon::start(setup).await;
+    let (mut client, _) = SmtpClient::connect(daemon.address()).await;
+    client.command("EHLO client.example").await;
+    for sender in ["b@x.example", "a@x.example", "a@x.example"] {
+        client.command(&format!("MAIL FROM:<{sender}>")).await;
+    }
+    ask(&daemon, |client| {
+        let page = |namespace: &str, entry: &str| pb::HslRateRequest {
+            paging: Some(pb::hsl_rate_request::Paging {
+                limit: 1,
+                namespace: namespace.into(),
+                entry: entry.into(),
+            }),
+            filter: None,
+        };
+        let first = client.call(call::RATE_LIST, &page("", "")).unwrap().item;
+        let [item] = first.as_slice() else { panic!("{first:?}") };
+        assert_eq!((item.namespace.as_str(), item.entry.as_str()), ("from", "a@x.example"));
+        assert_eq!((item.count, item.localcount), (2, 2));
+        assert!(item.oldest >= item.newest && item.oldest < 120.0, "{item:?}");
+        let second = client.call(call::RATE_LIST, &page("from", "a@x.example")).unwrap().item;
+        assert_eq!(second.len(), 1);
+        assert_eq!((second[0].entry.as_str(), second[0].count), ("b@x.example", 1));
+        assert!(
+            client.call(call::RATE_LIST, &page("from", "b@x.example")).unwrap().item.is_empty()
+        );
+        let entry = |value: &str| pb::HslRateClearRequest {
+            filter: Some(pb::HslRateFilter {
+                namespace: None,
+                entry: Some(pb::StringMatch { value: value.into(), ..Default::default() }),
+            }),
+        };
+        assert_eq!(client.call(call::RATE_CLEAR, &entry("c@x.example")).unwrap().affected, 0);
+        assert_eq!(client.call(call::RATE_CLEAR, &entry("a@x.example")).unwrap().affected, 1);
+        let rest = client.call(call::RATE_LIST, &pb::HslRateRequest::default()).unwrap().item;
+        assert_eq!(rest.len(), 1);
+    })
+    .await;
+    let reply = client.command("MAIL FROM:<a@x.example>").await;
+    assert!(reply.ends_with(" 1"), "it counts anew: {reply}");
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_resolver_query_shows_the_hosts_in_the_order_of_a_delivery() {
     let names = Zone::new()
         .mx("example.org", 20, "second.example.org")

@@ -12,7 +12,7 @@ use hsl::value::Value;
 use parking_lot::Mutex;
 
 use crate::args::{self, Options};
-use crate::services::{RateAnswer, RateQuestion, RateStep, Rates, Services};
+use crate::services::{RateAnswer, RateCounter, RateQuestion, RateStep, Rates, Services};
 
 /// Registers the function.
 pub(crate) fn register(registry: &mut Registry, services: &Services) {
@@ -84,6 +84,56 @@ impl Default for LocalRates {
         let shard = || Mutex::new(Shard { counters: HashMap::new(), sweep_at: FIRST_SWEEP });
         Self { shards: (0..SHARDS).map(|_| shard()).collect(), hasher: RandomState::new() }
     }
+}
+
+impl LocalRates {
+    /// The counters that count something at `now`, in no order.
+    pub fn list(&self, now: Duration) -> Vec<RateCounter> {
+        let mut out = Vec::new();
+        for shard in &self.shards {
+            for (key, window) in &shard.lock().counters {
+                let count = window.count(now, window.interval);
+                let (Some((namespace, entry)), true) = (split_key(key), count > 0) else {
+                    continue;
+                };
+                let since = nanoseconds(now.saturating_sub(window.interval));
+                let inside = |start: &&(u64, u32)| start.0.saturating_add(window.step()) > since;
+                let age = |start: &(u64, u32)| {
+                    Duration::from_nanos(nanoseconds(now).saturating_sub(start.0))
+                };
+                out.push(RateCounter {
+                    namespace: namespace.to_vec(),
+                    entry: entry.to_vec(),
+                    count,
+                    oldest: window.steps.iter().find(inside).map(age).unwrap_or_default(),
+                    newest: window.steps.back().map(age).unwrap_or_default(),
+                });
+            }
+        }
+        out
+    }
+
+    /// Forgets the counters that count something at `now` and that `wanted` says yes to, by namespace
+    /// and entry; how many they were.
+    pub fn clear(&self, now: Duration, mut wanted: impl FnMut(&[u8], &[u8]) -> bool) -> usize {
+        let mut cleared = 0;
+        for shard in &self.shards {
+            shard.lock().counters.retain(|key, window| {
+                let is_wanted = split_key(key).is_some_and(|(namespace, entry)| {
+                    window.count(now, window.interval) > 0 && wanted(namespace, entry)
+                });
+                cleared += usize::from(is_wanted);
+                !is_wanted
+            });
+        }
+        cleared
+    }
+}
+
+/// Namespace and entry of a key.
+fn split_key(key: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = key.split_first_chunk::<8>()?;
+    rest.split_at_checked(usize::try_from(u64::from_be_bytes(*length)).ok()?)
 }
 
 impl Rates for LocalRates {
@@ -221,6 +271,27 @@ mod tests {
         assert_eq!(ask(&rates, "a", 0, 60, 62.0), RateAnswer::Number(3));
         assert_eq!(ask(&rates, "a", 0, 10, 62.0), RateAnswer::Number(1));
         assert_eq!(ask(&rates, "a", 0, 60, 500.0), RateAnswer::Number(0));
+    }
+
+    #[test]
+    fn counters_are_listed_with_their_age_and_cleared_by_name() {
+        let rates = LocalRates::default();
+        for at in [0.0, 10.0] {
+            ask(&rates, "a", 3, 64, at);
+        }
+        ask(&rates, "b", 3, 10, 0.0);
+        let now = Duration::from_secs(1032);
+        let listed = rates.list(now);
+        let [a] = listed.as_slice() else { panic!("b has run out: {listed:?}") };
+        assert_eq!(
+            (a.namespace.as_slice(), a.entry.as_slice(), a.count),
+            (&b"n"[..], &b"a"[..], 2)
+        );
+        assert_eq!((a.oldest.as_secs(), a.newest.as_secs()), (32, 22));
+        assert_eq!(rates.clear(now, |_, entry| entry == b"x"), 0);
+        assert_eq!(rates.clear(now, |namespace, entry| namespace == b"n" && entry == b"a"), 1);
+        assert_eq!(rates.list(now), []);
+        assert_eq!(ask(&rates, "a", 0, 64, 32.0), RateAnswer::Number(0));
     }
 
     #[test]

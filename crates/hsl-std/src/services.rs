@@ -350,6 +350,21 @@ pub trait Rates: Send + Sync {
     fn ask(&self, question: RateQuestion) -> RateStep;
 }
 
+/// A counter of [`Rates`] as operators see it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RateCounter {
+    /// The name of the limit.
+    pub namespace: Vec<u8>,
+    /// What is limited.
+    pub entry: Vec<u8>,
+    /// How often it happened within its interval.
+    pub count: u64,
+    /// How long ago the first of these was, up to 1/64 of the interval more.
+    pub oldest: Duration,
+    /// How long ago the last of these was, likewise.
+    pub newest: Duration,
+}
+
 /// A call of `rate`.
 #[derive(Clone, Debug)]
 pub struct RateQuestion {

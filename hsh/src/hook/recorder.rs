@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
+use hsl::Value;
 use hsl::host::{NativeStep, Registry, Thrown};
-use hsl::{Array, Value};
 use hsl_std::services::{BoxFuture, FileContent, MailQueue, MailToQueue, QueuedMail};
 use parking_lot::Mutex;
 use script_host::HookWords;
-use script_host::hooks::eod::{self, CopyFacts};
-use script_host::hooks::values;
+use script_host::hooks::eod::CopyFacts;
 
 /// Takes down what scripts ask for. Clones share their list.
 #[derive(Clone, Default)]
@@ -52,20 +51,10 @@ impl Recorder {
 
 impl MailQueue for Recorder {
     fn queue(&self, mail: MailToQueue) -> Result<BoxFuture<Result<QueuedMail, Thrown>>, Thrown> {
-        let copy = copy_of(&mail)?;
+        let copy = CopyFacts::of(&mail)?;
         let transaction = uuid::Uuid::new_v4().to_string();
         let queued = QueuedMail { transaction: transaction.clone(), queue: 1 };
         self.0.lock().mails.push(Composed { transaction, copy, content: mail.content });
         Ok(Box::pin(std::future::ready(Ok(queued))))
     }
-}
-
-/// What a script says about a message of its own.
-fn copy_of(mail: &MailToQueue) -> Result<CopyFacts, Thrown> {
-    let sender = values::parse_address(&mail.sender)?;
-    let recipient = values::parse_recipient(&mail.recipient)?;
-    let mut copy = CopyFacts::new(sender, recipient, mail.transportid.as_str().into());
-    let options: &Array = &mail.options;
-    eod::read_options(&mut copy, options)?;
-    Ok(copy)
 }

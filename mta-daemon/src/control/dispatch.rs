@@ -7,7 +7,7 @@ use control::{Message, pb};
 
 use crate::context::Core;
 use crate::control::handlers::{
-    config, connections, policy, process, queue, resolver, script, summary, suspend, transfer,
+    config, connections, policy, process, queue, rate, resolver, script, summary, suspend, transfer,
 };
 
 /// Why a request failed: the text of an `E` answer.
@@ -24,7 +24,7 @@ impl<E: std::fmt::Display> From<E> for ControlError {
 pub(crate) type Answer = Result<Vec<u8>, ControlError>;
 
 /// Letters of the commands that are answered here; a test holds the match below against it.
-pub(crate) const ANSWERED: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXghkopqrstuvwxyz";
+pub(crate) const ANSWERED: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXghijkopqrstuvwxyz";
 
 /// Answers a request.
 ///
@@ -64,6 +64,8 @@ pub(crate) async fn answer(core: &Arc<Core>, request: &Request) -> Answer {
         b'K' => script::list(core, pb::HslMemoryListRequest::decode(body)?),
         b'g' => script::caches(core),
         b'h' => script::clear_caches(core, pb::HslCacheClearRequest::decode(body)?),
+        b'i' => rate::list(core, pb::HslRateRequest::decode(body)?),
+        b'j' => rate::clear(core, pb::HslRateClearRequest::decode(body)?),
         b'L' => resolver::query(core, pb::ResolverQueryRequest::decode(body)?).await,
         b'E' => transfer::import(core, pb::QueueImportRequest::decode(body)?).await,
         b'J' => transfer::unload(core, pb::QueueUnloadRequest::decode(body)?).await,

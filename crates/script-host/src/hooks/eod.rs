@@ -10,6 +10,7 @@ use hsl::host::{CallContext, Registry, Thrown};
 use hsl::{Array, Object, Value};
 use hsl_std::Services;
 use hsl_std::mime::{self, MessageHandle, PartRef, SharedMessage, mail_message_methods};
+use hsl_std::services::MailToQueue;
 use mail_message::Output;
 use mta_types::{Address, JobId, TransactionId, TransportId};
 use queue::message::{DsnNotify, DsnReturn};
@@ -108,6 +109,19 @@ impl CopyFacts {
             envid: None,
             ret: None,
         }
+    }
+
+    /// Reads what a script says about a message of its own.
+    ///
+    /// # Errors
+    ///
+    /// Says which argument is wrong.
+    pub fn of(mail: &MailToQueue) -> Result<Self, Thrown> {
+        let sender = values::parse_address(&mail.sender)?;
+        let recipient = values::parse_recipient(&mail.recipient)?;
+        let mut copy = Self::new(sender, recipient, mail.transportid.as_str().into());
+        read_options(&mut copy, &mail.options)?;
+        Ok(copy)
     }
 
     /// Takes NOTIFY and ORCPT over (RFC 3461 §4).

@@ -6,6 +6,7 @@ pub(crate) mod connections;
 pub(crate) mod policy;
 pub(crate) mod process;
 pub(crate) mod queue;
+pub(crate) mod rate;
 pub(crate) mod resolver;
 pub(crate) mod script;
 pub(crate) mod summary;
