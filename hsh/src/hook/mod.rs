@@ -97,9 +97,8 @@ pub(crate) async fn run(
         anyhow!("there is no hook {name}; the hooks are {}", names.join(", "))
     })?;
     let sets = HookSets::new(&settings.host, &settings.services);
-    let hook = match compile(&sets, kind, id, script, settings)? {
-        Ok(hook) => hook,
-        Err(()) => return Ok(ExitCode::FAILURE),
+    let Ok(hook) = compile(&sets, kind, id, script, settings)? else {
+        return Ok(ExitCode::FAILURE);
     };
     let id = TransactionId::from_bytes(*uuid::Uuid::new_v4().as_bytes());
     let input = input::read(kind, arguments, id, &sets)?;

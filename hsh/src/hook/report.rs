@@ -77,7 +77,7 @@ impl Report {
             let message = message.lock();
             let before = header_of(&**message.content());
             let now = message.message().output("");
-            let changed = message.content_of(now.clone());
+            let changed = message.content_of(now);
             put(&mut out, "header", differences(&before, &header_of(&*changed)));
             put(&mut out, "size", changed.len() as f64);
         }

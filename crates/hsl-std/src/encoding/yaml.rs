@@ -134,7 +134,7 @@ impl Tree {
 impl<'de> Deserialize<'de> for Tree {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let Tagged(node, tag) = Tagged::<Node>::deserialize(deserializer)?;
-        Ok(Self { tag: tag.map(|tag| tag.to_string()), node })
+        Ok(Self { tag, node })
     }
 }
 
