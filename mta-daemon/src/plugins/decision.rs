@@ -101,7 +101,7 @@ pub(crate) fn may_be_picked_up(core: &Core, pick: &Pick, row: &QueuedMessage) ->
 }
 
 /// Asks the plugins whether a row may enter the active queue, and from which source addresses it
-/// may go.
+/// may go. `grouping` is the one that it is about to get; the row has none of this route yet.
 ///
 /// # Errors
 ///
@@ -110,12 +110,13 @@ pub(crate) fn may_enter(
     core: &Core,
     plan: &Plan,
     row: &QueuedMessage,
+    grouping: Option<&str>,
     localips: Vec<IpAddr>,
 ) -> Result<Vec<IpAddr>, Box<Attempt>> {
     if !core.plugins.has_insert_callbacks() {
         return Ok(localips);
     }
-    let info: Arc<dyn MessageInfo> = Arc::new(RowInfo::new(row, None, plan.targets.first()));
+    let info: Arc<dyn MessageInfo> = Arc::new(RowInfo::entering(row, plan.targets.first(), grouping));
     let texts = localips.iter().map(ToString::to_string).collect();
     let verdict = core.plugins.queue_insert(&info, texts);
     if let Some(plugin) = verdict.refused_by {

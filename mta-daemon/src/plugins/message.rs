@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use mta_types::Grouping;
 use plugin_host::{MessageField, MessageInfo};
 use queue::message::QueuedMessage;
 
@@ -28,6 +29,17 @@ impl RowInfo {
             remoteip: target.map(|target| target.address.ip()),
             remotemx: target.map(|target| target.host.to_string()),
         }
+    }
+
+    /// A row on its way into the active queue: it gets `grouping` there.
+    pub(crate) fn entering(
+        row: &QueuedMessage,
+        target: Option<&Target>,
+        grouping: Option<&str>,
+    ) -> Self {
+        let mut info = Self::new(row, None, target);
+        info.row.grouping = grouping.map(Grouping::new);
+        info
     }
 }
 

@@ -145,14 +145,15 @@ fn activate(
     let remotemx = first.map(|target| target.host.to_string());
     let remoteip = first.map(|target| target.address.ip());
     let localips = local_ips(&plan.settings, remoteip);
-    let localips = match decision::may_enter(core, &plan, row, localips) {
+    let grouping = matching::grouping(&core.queue.rules(), row, remotemx.as_deref(), remoteip);
+    let localips = match decision::may_enter(core, &plan, row, grouping.as_deref(), localips) {
         Ok(localips) => localips,
         Err(attempt) => return Err((attempt, plan.context)),
     };
     let route = Route {
         localips,
         localipsordered: !plan.settings.source_random,
-        grouping: matching::grouping(&core.queue.rules(), row, remotemx.as_deref(), remoteip),
+        grouping,
         remoteip,
         remotemx,
     };

@@ -64,7 +64,8 @@ async fn queue_plugins_give_messages_back_and_take_source_addresses_away() {
     let library = compile(DECIDE, "decider", build.path());
     let startup = format!("plugins:\n  - id: decider\n    path: {}\n", library.display());
     let running = format!(
-        "addresses:\n  - id: two\n    address: 127.0.0.2\n  - id: three\n    address: 127.0.0.3\n\
+        "queues:\n  grouping:\n    groupings:\n      - id: friends\n        recipientdomain: [example.org]\n\
+         addresses:\n  - id: two\n    address: 127.0.0.2\n  - id: three\n    address: 127.0.0.3\n\
          transportgroups:\n  - id: group\n    transports:\n      - id: out\n        connection:\n          \
          server: 127.0.0.1\n          port: {}\n          sourceip:\n            addresses: [two, three]\n\
          scripting:\n  hooks:\n    predelivery: |\n      \
@@ -86,6 +87,8 @@ async fn queue_plugins_give_messages_back_and_take_source_addresses_away() {
     let line = program.log_until("ended [");
     assert!(line.contains("ended [\"127.0.0.3\",null,null]"), "{line}");
     assert_eq!(sink.wait_for(1).await.len(), 1);
+    // The grouping is known before the row has entered.
+    program.log_until("enters with grouping &friends");
 
     // No address is left: the message fails for now, and the script hears why.
     send(&program, "to@closed.example").await;
@@ -245,10 +248,14 @@ bool Halon_queue_pickup_acquire2(HalonQueueContext *context)
 
 bool Halon_queue_insert_callback(HalonQueueContext *context)
 {
+    HalonQueueMessage *message = NULL;
     char **localips = NULL;
-    const char *left[8];
+    const char *left[8], *grouping = NULL;
     size_t count = 0, kept = 0, at;
     HalonMTA_queue_getinfo(context, HALONMTA_INFO_LOCALIPS, NULL, 0, &localips, &count);
+    HalonMTA_queue_getinfo(context, HALONMTA_INFO_MESSAGE, NULL, 0, &message, NULL);
+    HalonMTA_message_getinfo(message, HALONMTA_MESSAGE_GROUPING, NULL, 0, &grouping, NULL);
+    fprintf(stderr, "enters with grouping %s\n", grouping);
     if (strcmp(domain(context), "closed.example") == 0) {
         HalonHSLValue *result = NULL, *key, *value;
         HalonMTA_queue_getinfo(context, HALONMTA_INFO_RETURN, NULL, 0, &result, NULL);
