@@ -31,6 +31,7 @@ mod guard;
 mod host;
 mod initialisation;
 mod inject;
+mod library;
 mod message;
 mod object;
 mod plugin;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use config::node::Node;
 use hsl::value::Class;
-use libloading::os::unix::{Library, RTLD_LAZY, RTLD_LOCAL, RTLD_NOW};
+use libloading::os::unix::Library;
 use parking_lot::Mutex;
 use plugin_abi::constants::HALONMTA_PLUGIN_VERSION;
 use plugin_abi::signatures::{self, HalonHSLFunction};
@@ -17,6 +17,7 @@ use plugin_abi::signatures::{self, HalonHSLFunction};
 use crate::calling::{self, SlowCalls, ranges};
 use crate::configuration::ConfigTree;
 use crate::host::LoadError;
+use crate::library;
 use crate::object::Shape;
 
 /// A loaded plugin. Its library is never closed: Go runtimes, thread-locals and exit handlers of
@@ -78,10 +79,6 @@ entry_points! {
 
 impl Plugin {
     /// Opens the library at `path` and checks its version.
-    ///
-    /// All names are resolved at once, because a missing one is a clear message now and the end of
-    /// the process later. Where that fails, names are left to their first use, with a warning:
-    /// plugins exist that never call what they lack.
     pub(crate) fn open(
         id: Arc<str>,
         path: &Path,
@@ -91,19 +88,8 @@ impl Plugin {
         let refused =
             |reason: String| LoadError::Open { id: Arc::clone(&id), path: path.to_owned(), reason };
         let path = std::path::absolute(path).map_err(|error| refused(error.to_string()))?;
-        let open = |flags| {
-            // SAFETY: the constructors of a library that the operator configured run here.
-            calling::named(&id, "its constructors", || unsafe { Library::open(Some(&path), flags) })
-        };
-        let library = match open(RTLD_NOW | RTLD_LOCAL) {
-            Ok(library) => library,
-            Err(now) => {
-                let reason = describe(&now);
-                let library = open(RTLD_LAZY | RTLD_LOCAL).map_err(|_| refused(reason.clone()))?;
-                tracing::warn!(plugin = &*id, error = reason, "plugin.symbols_missing");
-                library
-            }
-        };
+        let library = calling::named(&id, "its constructors", || library::open(&id, &path))
+            .map_err(refused)?;
         let library = ManuallyDrop::new(library);
         // SAFETY: the header gives the entry point of this name this type.
         let version = unsafe {
@@ -158,12 +144,6 @@ impl fmt::Debug for Plugin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Plugin").field("id", &self.id).finish_non_exhaustive()
     }
-}
-
-/// What the dynamic linker says.
-fn describe(error: &libloading::Error) -> String {
-    use std::error::Error;
-    error.source().map_or_else(|| error.to_string(), ToString::to_string)
 }
 
 /// A pointer of a plugin that travels between threads unread.

@@ -74,6 +74,7 @@ events! {
     "plugin.export_panicked" => "Our own fault in a function that a plugin called; the plugin got a failure.",
     "plugin.function_not_found" => "A plugin registered a name without a function and exports no symbol of that name.",
     "plugin.inject_refused" => "A plugin tried to bring a message in where that is not possible.",
+    "plugin.library_lent" => "A plugin uses a library that it was not linked with, and was given it.",
     "plugin.loaded" => "A plugin was loaded and initialised.",
     "plugin.many_blocking_suspends" => "Many plugin calls wait inside C at once, each holding a thread; the plugin should use the returning form.",
     "plugin.method_not_found" => "A plugin registered a method without a function and exports no symbol of that name.",

@@ -116,7 +116,8 @@ pub(crate) fn may_enter(
     if !core.plugins.has_insert_callbacks() {
         return Ok(localips);
     }
-    let info: Arc<dyn MessageInfo> = Arc::new(RowInfo::entering(row, plan.targets.first(), grouping));
+    let info: Arc<dyn MessageInfo> =
+        Arc::new(RowInfo::entering(row, plan.targets.first(), grouping));
     let texts = localips.iter().map(ToString::to_string).collect();
     let verdict = core.plugins.queue_insert(&info, texts);
     if let Some(plugin) = verdict.refused_by {

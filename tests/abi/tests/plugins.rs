@@ -293,6 +293,30 @@ fn a_plugin_that_lacks_a_function_it_never_calls_is_loaded() {
     assert_eq!(lines(&with("missing", &c_plugin("missing")), "echo 1;"), ["1"]);
 }
 
+/// Some public plugins rely on the mail server's process to hold a library, and are not linked with it.
+#[test]
+fn a_plugin_is_lent_a_library_that_it_was_not_linked_with() {
+    let folder = DIR.path().join("lent");
+    std::fs::create_dir_all(&folder).unwrap();
+    let source = folder.join("lent.c");
+    std::fs::write(&source, "double lent_answer(void) { return 42; }\n").unwrap();
+    checked(
+        Command::new("gcc")
+            .args(["-shared", "-fPIC", "-o"])
+            .arg(folder.join("libjsoncpp.so.25"))
+            .arg(&source),
+    );
+    let script = DIR.path().join("lent.hsl");
+    std::fs::write(&script, "echo borrowed_answer();").unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_abi-host"))
+        .args(with("borrower", &c_plugin("borrower")))
+        .arg(script)
+        .env("LD_LIBRARY_PATH", &folder)
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "42\n", "{output:?}");
+}
+
 #[test]
 fn the_examples_in_c_and_cpp_do_what_their_readme_says() {
     let mut options = with("upper", &example("upper-c", "upper.so"));
