@@ -11,6 +11,7 @@ use config::Loaded;
 use crate::context::Core;
 use crate::generation::{EarlyKeys, Generation, GenerationError, Inputs};
 use crate::hooks::HookSets;
+use crate::plugins;
 use crate::queue_service::rule_files;
 use crate::stats::Stats;
 
@@ -130,8 +131,9 @@ pub(crate) fn load(
     let running = read_running(&startup.config)?;
     let mut findings = config::check::servers(startup, &running);
     findings.retain(|finding| finding.severity == config::Severity::Error);
+    let mut findings: Vec<String> = findings.iter().map(ToString::to_string).collect();
+    findings.extend(plugins::findings(&startup.config, &running));
     if !findings.is_empty() {
-        let findings = findings.iter().map(ToString::to_string).collect();
         return Err(GenerationError { findings });
     }
     Generation::build(Inputs {

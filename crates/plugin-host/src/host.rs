@@ -424,6 +424,14 @@ pub enum LoadError {
         /// The id.
         id: Arc<str>,
     },
+    /// A block of the configuration does not fit the schema that came with the plugin.
+    #[error("plugin {id}: {}", findings.join("; "))]
+    Configuration {
+        /// The plugin.
+        id: Arc<str>,
+        /// What is wrong where.
+        findings: Vec<String>,
+    },
     /// The library cannot be opened.
     #[error("plugin {id}: cannot load {}: {reason}", path.display())]
     Open {

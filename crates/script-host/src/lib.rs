@@ -7,6 +7,7 @@
 
 mod files;
 pub mod hooks;
+pub mod plugin_schema;
 pub mod plugins;
 pub mod privileges;
 mod resolver;

@@ -9,6 +9,8 @@ use hsl::Value;
 use hsl::host::Registry;
 use plugin_host::{FileContent, LoadError, PluginHost, Program, Services, ValueServices, specs};
 
+use crate::plugin_schema::{self, Block};
+
 /// What every program offers to plugins: the files of scripts.
 #[must_use]
 pub fn services() -> Services {
@@ -16,7 +18,8 @@ pub fn services() -> Services {
 }
 
 /// Opens the libraries of the plugins listed and of the folder of autoloaded ones, and checks their
-/// versions. `app_config` gives a plugin's block of the running configuration.
+/// versions. `app_config` gives a plugin's block of the running configuration. Where a package
+/// brought schemas, the blocks must fit them before anything is opened.
 ///
 /// # Errors
 ///
@@ -28,7 +31,19 @@ pub fn load(
     app_config: impl Fn(&str) -> Option<Arc<Node>>,
     services: Services,
 ) -> Result<PluginHost, LoadError> {
-    PluginHost::load(specs(pluginspath, program, listed, app_config), program, services)
+    let specs = specs(pluginspath, program, listed, app_config);
+    for spec in &specs {
+        let check =
+            |block, node: &Node| plugin_schema::findings(pluginspath, &spec.id, block, node);
+        let mut findings = check(Block::Startup, &spec.config);
+        if let Some(running) = &spec.app_config {
+            findings.extend(check(Block::Running, running));
+        }
+        if !findings.is_empty() {
+            return Err(LoadError::Configuration { id: Arc::clone(&spec.id), findings });
+        }
+    }
+    PluginHost::load(specs, program, services)
 }
 
 /// Starts the plugins and registers what they offer to scripts. `apply_rules` puts the policies and

@@ -82,6 +82,7 @@ events! {
     "plugin.queue_call_refused" => "A plugin changed policies or suspensions where that is not possible.",
     "plugin.schedule_ignored" => "A plugin woke a call that was not asleep, for the second time.",
     "plugin.schedule_of_ended_call" => "A plugin woke a call that is over.",
+    "plugin.schema_unusable" => "The schema that came with a plugin cannot be read; its configuration is not checked.",
     "plugin.symbols_missing" => "A plugin wants functions that this release does not have; it fails when it calls one.",
     "plugin.watch_failed" => "The thread that finds hanging calls of plugins could not be started; they are not reported.",
     "queue.message_bounced" => "A recipient failed for good and its sender was notified, or could not be.",

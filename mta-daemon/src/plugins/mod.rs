@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use config::{Loaded, Running, Startup};
 use plugin_host::{LoadError, PluginHost, Program};
+use script_host::plugin_schema::{self, Block};
 pub(crate) use script_host::plugins::start;
 
 use crate::plugins::inject::PluginInject;
@@ -39,4 +40,15 @@ pub(crate) fn load(
     }
     let folder = &startup.environment.pluginspath;
     script_host::plugins::load(folder, Program::Smtpd, &startup.plugins, block, services)
+}
+
+/// What the schemas of plugins say against their blocks of a running configuration.
+pub(crate) fn findings(startup: &Startup, running: &Loaded<Running>) -> Vec<String> {
+    let folder = &startup.environment.pluginspath;
+    let of = |(id, node): (&Arc<str>, &Arc<config::Node>)| {
+        let findings = plugin_schema::findings(folder, id, Block::Running, node);
+        let id = Arc::clone(id);
+        findings.into_iter().map(move |finding| format!("{}: plugin {id}: {finding}", running.file))
+    };
+    running.config.plugins.iter().flat_map(of).collect()
 }

@@ -1,9 +1,11 @@
 //! Delivery and queue plugins, in C, inside the running program.
 
+use std::path::Path;
+
 use testkit::smtp_client::SmtpClient;
 use testkit::smtp_sink::SmtpSink;
 
-use crate::support::{Program, compile, configured};
+use crate::support::{Program, command, compile, configured};
 
 pub(crate) async fn send(program: &Program, to: &str) {
     let (mut client, _) = SmtpClient::connect(program.address).await;
@@ -167,6 +169,78 @@ async fn what_a_plugin_injects_goes_through_the_hook_of_its_server() {
     program.log_until("aborted quietly");
     assert_eq!(sink.messages().len(), 1);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_configuration_that_does_not_fit_the_schema_of_the_plugin_is_refused() {
+    let build = tempfile::tempdir().unwrap();
+    let library = compile(RELOADED, "reloaded", build.path());
+    let startup = |key: &str| {
+        let library = library.display();
+        format!("plugins:\n  - id: reloaded\n    path: {library}\n    config:\n      {key}: 0640\n")
+    };
+    let install = |dir: &Path| {
+        let share = dir.join("share/plugins");
+        std::fs::create_dir_all(&share).unwrap();
+        std::fs::create_dir_all(dir.join("plugins")).unwrap();
+        std::fs::write(share.join("reloaded.schema.json"), SCHEMA).unwrap();
+        std::fs::write(share.join("reloaded-app.schema.json"), SCHEMA).unwrap();
+    };
+    // Before it is loaded: its constructor would say so.
+    let dir = configured(&startup("chomd"), TRANSPORT);
+    install(dir.path());
+    let refused = command(dir.path()).output().unwrap();
+    let text = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success(), "{text}");
+    assert!(text.contains("plugin reloaded: config: ") && text.contains("chomd"), "{text}");
+    assert!(!text.contains("reloaded is loaded"), "{text}");
+
+    let running =
+        format!("{TRANSPORT}plugins:\n  - id: reloaded\n    config:\n      chmod: 0600\n");
+    let dir = configured(&startup("chmod"), &running);
+    install(dir.path());
+    let program = Program::start(dir.path());
+    let file = dir.path().join("smtpd-app.yaml");
+    let good = std::fs::read_to_string(&file).unwrap();
+    let reload = |text: &str| {
+        std::fs::write(&file, text).unwrap();
+        let id = i32::try_from(program.id()).expect("a process id");
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(id), nix::sys::signal::Signal::SIGHUP)
+            .expect("it runs");
+    };
+    reload(&good.replace("chmod: 0600", "chomd: 0600"));
+    let line = program.log_until("config.reload_failed");
+    assert!(line.contains("plugin reloaded: config: ") && line.contains("chomd"), "{line}");
+    reload(&good.replace("chmod: 0600", "chmod: 0644"));
+    program.log_until("reloaded with 0644");
+}
+
+/// Says when it is loaded, and with what it is reloaded.
+const RELOADED: &str = r#"
+#include <HalonMTA.h>
+#include <stdio.h>
+
+__attribute__((constructor)) static void loaded(void) { fprintf(stderr, "reloaded is loaded\n"); }
+
+int Halon_version() { return HALONMTA_PLUGIN_VERSION; }
+
+void Halon_config_reload(HalonConfig *config)
+{
+    const char *mode = HalonMTA_config_string_get(HalonMTA_config_object_get(config, "chmod"), NULL);
+    fprintf(stderr, "reloaded with %s\n", mode ? mode : "nothing");
+}
+"#;
+
+/// A way out that nothing takes.
+const TRANSPORT: &str = "transportgroups:\n  - id: group\n    transports:\n      - id: out\n        \
+                         connection:\n          server: 127.0.0.1\n";
+
+/// As packages of plugins bring it.
+const SCHEMA: &str = r#"{
+    "$schema": "http://json-schema.org/draft-07/schema#",
+    "type": "object",
+    "additionalProperties": false,
+    "properties": { "chmod": { "type": "string", "pattern": "^[0-7]{4}$" } }
+}"#;
 
 /// Writes the message to a file; the arguments say where and with which code.
 const DELIVER: &str = r#"
