@@ -101,7 +101,7 @@ impl Decision {
         Self {
             tag: TAG,
             message: Message::new(Arc::clone(message)),
-            tree: Tree::new(Some(Arc::clone(plugin)), vec![Value::None]),
+            tree: Tree::new(Some(plugin), vec![Value::None]),
             localips,
         }
     }

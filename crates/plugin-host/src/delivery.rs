@@ -52,7 +52,7 @@ pub(crate) fn start(
         message: Message::new(delivery.message),
         file: delivery.file,
         has_arguments,
-        tree: Tree::new(Some(Arc::clone(plugin)), values),
+        tree: Tree::new(Some(plugin), values),
         services: delivery.services,
         state: Mutex::default(),
     });

@@ -4,6 +4,7 @@
 //! holds it through the future, and the plugin's side through its handle.
 
 mod phase;
+mod spare;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -14,7 +15,7 @@ use hsl::Value;
 use hsl::host::{NativeStep, Thrown};
 use hsl::value::Object;
 use plugin_abi::signatures::HalonHSLFunction;
-use plugin_abi::{HalonHSLArguments, HalonHSLContext};
+use plugin_abi::{HalonHSLArguments, HalonHSLContext, HalonHSLValue};
 
 use crate::calling;
 use crate::door::door;
@@ -27,8 +28,6 @@ pub(crate) use phase::{Phase, Returned, Scheduled};
 
 /// The record of one call.
 pub(crate) struct Call {
-    /// Arguments first, then the return slot, then whatever the plugin adds.
-    tree: Arc<Tree>,
     arguments: ArgumentList,
     /// The slot that `HalonMTA_hsl_throw` gave.
     thrown: OnceLock<u32>,
@@ -40,6 +39,7 @@ pub(crate) struct Call {
 #[repr(C)]
 pub(crate) struct ArgumentList {
     tag: u64,
+    /// Arguments first, then the return slot, then whatever the plugin adds.
     tree: Arc<Tree>,
     count: u32,
 }
@@ -53,21 +53,38 @@ pub(crate) fn invoke(
     arguments: &mut [Value],
     this: Option<&Object>,
 ) -> NativeStep {
-    let call = Arc::new(Call::new(plugin, arguments, this));
+    let again = spare::take().and_then(|mut call| {
+        let result = Arc::get_mut(&mut call)?.begin(plugin, arguments, this)?;
+        Some((call, result))
+    });
+    let (call, result) = again.unwrap_or_else(|| {
+        let call = Arc::new(Call::new(plugin, arguments, this));
+        let result = call.arguments.tree.pointer(call.arguments.count);
+        (call, result)
+    });
+    let list = call.arguments.as_ptr();
     let handle = door().calls.insert(Arc::clone(&call));
-    let result = call.result_slot().map_or(std::ptr::null_mut(), Cell::as_ptr);
     calling::brief(plugin, name, || {
         // SAFETY: context, arguments and slot live until the call is over for both sides; the
         // function is what the plugin registered.
-        unsafe { function(handle.as_ptr(), call.arguments.as_ptr(), result) };
+        unsafe { function(handle.as_ptr(), list, result) };
     });
     match call.phase.returned() {
-        Returned::Done => {
-            door().calls.release(handle);
-            call.outcome().into()
-        }
+        Returned::Done => finish(call, handle).into(),
         Returned::Parked => NativeStep::suspend(Waiting { call: Some((call, handle)) }),
     }
+}
+
+/// Ends a call whose function has returned and that waits for nobody; gives its outcome.
+fn finish(mut call: Arc<Call>, handle: Handle<Call>) -> Result<Value, Thrown> {
+    door().calls.release(handle);
+    let Some(record) = Arc::get_mut(&mut call) else { return call.outcome() };
+    // Nobody else has it: no lock is needed, and the record can be used again.
+    let (outcome, is_kept) = record.end();
+    if is_kept {
+        spare::put(call);
+    }
+    outcome
 }
 
 impl Call {
@@ -76,32 +93,62 @@ impl Call {
         values.extend(arguments.iter_mut().map(Value::take));
         let count = u32::try_from(values.len()).unwrap_or(u32::MAX);
         values.push(Value::None);
-        let tree = Tree::new(Some(Arc::clone(plugin)), values);
         Self {
-            arguments: ArgumentList { tag: TAG, tree: Arc::clone(&tree), count },
-            tree,
+            arguments: ArgumentList { tag: TAG, tree: Tree::new(Some(plugin), values), count },
             thrown: OnceLock::new(),
             this: this.cloned(),
             phase: Phase::new(),
         }
     }
 
-    fn result_slot(&self) -> Option<Cell<'_>> {
-        self.tree.cell(self.arguments.count)
+    /// Begins another call with a record that ended and gives its return slot; `None`, with nothing
+    /// taken, if somebody still has its values.
+    fn begin(
+        &mut self,
+        plugin: &Arc<Plugin>,
+        arguments: &mut [Value],
+        this: Option<&Object>,
+    ) -> Option<*mut HalonHSLValue> {
+        let tree = Arc::get_mut(&mut self.arguments.tree)?;
+        self.arguments.count = u32::try_from(arguments.len()).unwrap_or(u32::MAX);
+        let values = arguments.iter_mut().map(Value::take).chain([Value::None]);
+        tree.fill(Some(plugin), values);
+        self.this = this.cloned();
+        Some(tree.own_pointer(self.arguments.count))
+    }
+
+    /// Ends the call and drops what it held: objects and files of a call end with it. Tells whether
+    /// the record is worth keeping.
+    fn end(&mut self) -> (Result<Value, Thrown>, bool) {
+        let early = if self.thrown.get().is_some() { Some(self.outcome()) } else { None };
+        self.thrown = OnceLock::new();
+        self.this = None;
+        self.phase = Phase::new();
+        match Arc::get_mut(&mut self.arguments.tree) {
+            Some(tree) => {
+                let outcome = early.unwrap_or_else(|| Ok(tree.own_value(self.arguments.count)));
+                (outcome, tree.clear())
+            }
+            None => (early.unwrap_or_else(|| self.outcome()), false),
+        }
+    }
+
+    fn tree(&self) -> &Tree {
+        &self.arguments.tree
     }
 
     /// What the function gave: a value, or an exception.
     fn outcome(&self) -> Result<Value, Thrown> {
         if let Some(slot) = self.thrown.get() {
-            if let Some(message) = self.tree.exception(*slot) {
+            if let Some(message) = self.tree().exception(*slot) {
                 return Err(Thrown::new(message));
             }
-            let value = self.tree.value(*slot);
+            let value = self.tree().value(*slot);
             if !value.is_none() {
                 return Err(Thrown::value(value));
             }
         }
-        Ok(self.tree.value(self.arguments.count))
+        Ok(self.tree().value(self.arguments.count))
     }
 
     /// Finds the call that C means; `None` for NULL and calls that are over.
@@ -118,7 +165,7 @@ impl Call {
 
     /// The slot of the exception.
     pub(crate) fn throw_slot(&self) -> Option<Cell<'_>> {
-        self.tree.cell(*self.thrown.get_or_init(|| self.tree.add().index()))
+        self.tree().cell(*self.thrown.get_or_init(|| self.tree().add().index()))
     }
 
     /// Suspends when the function returns.
@@ -190,9 +237,12 @@ impl ArgumentList {
         self.count as usize
     }
 
-    pub(crate) fn get(&self, at: usize) -> Option<Cell<'_>> {
-        let at = u32::try_from(at).ok().filter(|at| *at < self.count)?;
-        self.tree.cell(at)
+    /// The address of an argument for C; NULL past the last one.
+    pub(crate) fn pointer(&self, at: usize) -> *mut HalonHSLValue {
+        match u32::try_from(at) {
+            Ok(at) if at < self.count => self.tree.pointer(at),
+            _ => std::ptr::null_mut(),
+        }
     }
 }
 
@@ -212,8 +262,7 @@ impl Future for Waiting {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         match self.call.take() {
             Some((call, handle)) if call.phase.poll(context.waker()) => {
-                door().calls.release(handle);
-                Poll::Ready(call.outcome())
+                Poll::Ready(finish(call, handle))
             }
             waiting => {
                 self.call = waiting;

@@ -87,7 +87,7 @@ exports! {
     ) -> *mut HalonHSLValue, or null_mut() => {
         // SAFETY: the arguments of a call that is under way.
         let list = unsafe { ArgumentList::from_raw(arguments) };
-        list.and_then(|list| list.get(index)).map_or(null_mut(), Cell::as_ptr)
+        list.map_or(null_mut(), |list| list.pointer(index))
     }
 
     /// The same under the name that the announcement of plugins printed. Since 5.6.
@@ -97,7 +97,7 @@ exports! {
     ) -> *mut HalonHSLValue, or null_mut() => {
         // SAFETY: as above.
         let list = unsafe { ArgumentList::from_raw(arguments) };
-        list.and_then(|list| list.get(index)).map_or(null_mut(), Cell::as_ptr)
+        list.map_or(null_mut(), |list| list.pointer(index))
     }
 
     /// Counts the arguments. Since 5.8.

@@ -98,31 +98,70 @@ pub(crate) struct Cell<'a> {
 
 impl Tree {
     /// Makes a tree with one cell per value, in order.
-    pub(crate) fn new(plugin: Option<Arc<Plugin>>, values: Vec<Value>) -> Arc<Self> {
-        let count = values.len();
-        let tree = Arc::new(Self {
-            plugin,
+    pub(crate) fn new(plugin: Option<&Arc<Plugin>>, values: Vec<Value>) -> Arc<Self> {
+        let mut tree = Arc::new(Self {
+            plugin: None,
             cells: Mutex::new(Cells {
-                data: values.into_iter().map(Data::of).collect(),
-                heads: vec![Vec::with_capacity(count)],
+                data: Vec::with_capacity(values.len()),
+                heads: vec![Vec::with_capacity(values.len().max(MIN_CHUNK))],
                 retired: Vec::new(),
                 streams: Vec::new(),
                 certificates: Vec::new(),
                 keys: Vec::new(),
             }),
         });
-        {
-            let pointer = Arc::as_ptr(&tree);
-            let mut cells = tree.cells.lock();
-            if let Some(chunk) = cells.heads.first_mut() {
-                chunk.extend((0..).take(count).map(|index| Head {
-                    tag: TAG,
-                    tree: pointer,
-                    index,
-                }));
-            }
+        if let Some(unused) = Arc::get_mut(&mut tree) {
+            unused.fill(plugin, values);
         }
         tree
+    }
+
+    /// Gives an empty tree its first cells, one per value, in order.
+    pub(crate) fn fill(
+        &mut self,
+        plugin: Option<&Arc<Plugin>>,
+        values: impl IntoIterator<Item = Value>,
+    ) {
+        // Most often it is the one of the last time.
+        if !matches!((&self.plugin, plugin), (Some(old), Some(new)) if Arc::ptr_eq(old, new)) {
+            self.plugin = plugin.cloned();
+        }
+        let tree = std::ptr::from_ref(self);
+        let cells = self.cells.get_mut();
+        for value in values {
+            cells.push(tree, Data::of(value));
+        }
+    }
+
+    /// Drops all values, keeping room for the cells of a small call. False if the tree grew beyond
+    /// that: then it is not worth keeping.
+    pub(crate) fn clear(&mut self) -> bool {
+        let cells = self.cells.get_mut();
+        cells.data.clear();
+        cells.retired.clear();
+        cells.streams.clear();
+        cells.certificates.clear();
+        cells.keys.clear();
+        cells.heads.truncate(1);
+        if let Some(chunk) = cells.heads.first_mut() {
+            chunk.clear();
+        }
+        cells.data.capacity() <= SPARE_CELLS
+    }
+
+    /// As [`Self::value`], for who has the tree alone.
+    pub(crate) fn own_value(&mut self, index: u32) -> Value {
+        self.cells.get_mut().value(index, 0)
+    }
+
+    /// As [`Self::pointer`], for who has the tree alone.
+    pub(crate) fn own_pointer(&mut self, index: u32) -> *mut HalonHSLValue {
+        self.cells.get_mut().head(index)
+    }
+
+    /// The address of the cell at `index` for C; NULL if there is none.
+    pub(crate) fn pointer(&self, index: u32) -> *mut HalonHSLValue {
+        self.cells.lock().head(index)
     }
 
     /// The cell at `index`, if there is one.
@@ -132,7 +171,7 @@ impl Tree {
 
     /// Adds a cell holding none.
     pub(crate) fn add(&self) -> Cell<'_> {
-        let index = self.cells.lock().push(self, Data::None);
+        let index = self.cells.lock().push(std::ptr::from_ref(self), Data::None);
         Cell { tree: self, index }
     }
 
@@ -164,7 +203,7 @@ impl Data {
 }
 
 impl Cells {
-    fn push(&mut self, tree: &Tree, data: Data) -> u32 {
+    fn push(&mut self, tree: *const Tree, data: Data) -> u32 {
         // Four thousand million cells do not fit into memory.
         let index = u32::try_from(self.data.len()).unwrap_or(u32::MAX);
         self.data.push(data);
@@ -187,6 +226,10 @@ impl Cells {
     }
 
     fn head(&self, index: u32) -> *mut HalonHSLValue {
+        // Nearly all calls have one chunk.
+        if let Some(head) = self.heads.first().and_then(|chunk| chunk.get(index as usize)) {
+            return std::ptr::from_ref(head).cast_mut().cast();
+        }
         let at = self
             .heads
             .partition_point(|chunk| chunk.first().is_none_or(|head| head.index <= index));
@@ -494,6 +537,9 @@ const TAG: u64 = 0x4d54_4176_616c_7565;
 /// Heads per chunk: a few for small calls, at most a page or six.
 const MIN_CHUNK: usize = 8;
 const MAX_CHUNK: usize = 1024;
+
+/// Cells of a call whose tree is used again.
+const SPARE_CELLS: usize = 64;
 
 /// How deep arrays may nest when they become values of the language.
 const MAX_DEPTH: usize = 500;
