@@ -108,10 +108,51 @@ fn library(out: &mut String) {
 }
 
 fn header(out: &mut String) {
-    out.push_str("\n## Functions of `HalonMTA.h`\n\nAll are declared, exported and implemented. In `hsh` there is no queue: calls about the queue\nand about injection answer with failure there.\n\n");
+    out.push_str("\n## Functions of `HalonMTA.h`\n\nAll are declared, exported and implemented. In `hsh` there is no queue: calls about the queue\nand about injection answer with failure there. Beside each stand the plugins of the tests that\ncall it.\n\n| function | called in |\n| --- | --- |\n");
+    let plugins = test_plugins();
     for function in plugin_abi::signatures::functions() {
-        let _ = writeln!(out, "- `{}`", function.name);
+        let _ = writeln!(
+            out,
+            "| `{}` | {} |",
+            function.name,
+            callers(&plugins, function.name).join(", ")
+        );
     }
+}
+
+/// Sources of plugins that tests compile and run, with their names: C files, and C inside of a test.
+fn test_plugins() -> Vec<(String, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let folder = root.join("tests/abi/plugins");
+    let files = std::fs::read_dir(folder).expect("the folder of plugins");
+    let mut paths: Vec<_> = files.map(|file| file.expect("a file").path()).collect();
+    paths.push(root.join("mta-daemon/tests/process/plugins.rs"));
+    paths.sort();
+    let read = |path: std::path::PathBuf| {
+        let text = std::fs::read_to_string(&path).expect("a source");
+        let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+        (name, text)
+    };
+    paths.into_iter().map(read).collect()
+}
+
+/// The plugins of the tests that call `function`.
+fn callers(plugins: &[(String, String)], function: &str) -> Vec<String> {
+    let call = format!("{function}(");
+    let calling = plugins.iter().filter(|(_, source)| source.contains(&call));
+    calling.map(|(name, _)| format!("`{name}`")).collect()
+}
+
+#[test]
+fn every_function_of_the_header_is_called_by_a_plugin_of_the_tests() {
+    let plugins = test_plugins();
+    let functions = plugin_abi::signatures::functions();
+    let idle: Vec<_> = functions
+        .iter()
+        .map(|function| function.name)
+        .filter(|name| callers(&plugins, name).is_empty())
+        .collect();
+    assert!(idle.is_empty(), "no test calls {idle:?}");
 }
 
 fn configuration(out: &mut String) {

@@ -293,6 +293,104 @@ fn a_plugin_that_lacks_a_function_it_never_calls_is_loaded() {
     assert_eq!(lines(&with("missing", &c_plugin("missing")), "echo 1;"), ["1"]);
 }
 
+#[test]
+fn each_form_of_suspends_policies_and_lists_arrives_with_its_arguments_in_their_places() {
+    let log = lines(
+        &with("rules", &c_plugin("rules")),
+        "echo rules(); foreach (queue_log() as $line) { echo $line; }",
+    );
+    assert_eq!(log[0], "true", "{log:#?}");
+    let wanted: [&[&str]; 12] = [
+        &[
+            "suspend_add ",
+            "\"t\"",
+            "192.0.2.1",
+            "192.0.2.2",
+            "\"mx\"",
+            "\"d\"",
+            "\"j\"",
+            "\"tag\"",
+            "1.5s",
+        ],
+        &["suspend_add ", "grouping: Some(\"&g\")", "\"tag2\"", "ttl: None"],
+        &["suspend_add ", "\"s5\"", "tenantid: Some(\"tenant\")", "(\"key\", \"value\")", "3s"],
+        &["suspend_delete s5"],
+        &[
+            "policy_add ",
+            "JobId",
+            "\"j1\"",
+            "concurrency: 1",
+            "tokens: 2",
+            "interval: 3s",
+            "\"p1\"",
+            "4s",
+        ],
+        &[
+            "policy_add ",
+            "Grouping",
+            "\"&g3\"",
+            "concurrency: 5",
+            "tokens: 6",
+            "interval: 7s",
+            "\"p3\"",
+            "stop: Some(true)",
+            "8s",
+        ],
+        &[
+            "policy_add ",
+            "TenantId",
+            "\"t4\"",
+            "concurrency: 9",
+            "tokens: 10",
+            "interval: 11s",
+            "\"p4\"",
+            "stop: Some(false)",
+            "12s",
+        ],
+        &["policy_update u1 ", "concurrency: 1", "tokens: 2", "interval: 3s", "\"v1\"", "4s"],
+        &[
+            "policy_update u2 ",
+            "concurrency: 5",
+            "tokens: 6",
+            "interval: 7s",
+            "\"v2\"",
+            "\"value\"",
+            "8s",
+        ],
+        &[
+            "policy_update u3 ",
+            "concurrency: 9",
+            "connect_interval: Some(12s)",
+            "cluster: Some(true)",
+            "13s",
+        ],
+        &[
+            "policy_update u4 ",
+            "FixedWindow",
+            "connect_interval: Some(17s)",
+            "stop: Some(true)",
+            "cluster: Some(false)",
+            "18s",
+        ],
+        &["policy_delete u4"],
+    ];
+    for (line, parts) in log[1..].iter().zip(wanted) {
+        for part in parts {
+            assert!(line.contains(part), "{part} in {line}");
+        }
+    }
+    assert_eq!(log[13..15], ["list_item_delete JobId jobs j1", "policy_divide 3"]);
+}
+
+#[test]
+fn json_is_ascii_unless_the_flag_says_otherwise_and_static_functions_may_be_global() {
+    let lines = lines(
+        &with("rules", &c_plugin("rules")),
+        "foreach (json_forms([\"å\"]) as $form) { echo $form; } echo Rules::answer();",
+    );
+    assert_eq!(lines, ["[\"\\u00e5\"]", "[\"å\"]", "ans"]);
+}
+
 /// Some public plugins rely on the mail server's process to hold a library, and are not linked with it.
 #[test]
 fn a_plugin_is_lent_a_library_that_it_was_not_linked_with() {
