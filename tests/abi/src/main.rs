@@ -73,9 +73,10 @@ fn run() -> Result<(), String> {
     result
 }
 
-/// Runs the script `copies` times at once. With more than one, says how long all took, and how many
-/// threads the process had meanwhile.
+/// Runs the script `copies` times at once. With more than one, says how long all took, how many
+/// threads the process had meanwhile, and how many before.
 async fn run_copies(program: &Arc<Program>, copies: usize) -> Result<(), String> {
+    let before = functions::threads();
     let started = Instant::now();
     let mut tasks = tokio::task::JoinSet::new();
     for _ in 0..copies {
@@ -96,6 +97,7 @@ async fn run_copies(program: &Arc<Program>, copies: usize) -> Result<(), String>
     if copies > 1 {
         println!("milliseconds {}", started.elapsed().as_millis());
         println!("threads {threads}");
+        println!("before {before}");
     }
     result
 }
