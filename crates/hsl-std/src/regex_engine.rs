@@ -8,7 +8,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use pcre2::bytes::{Regex, RegexBuilder};
+use pcre2::bytes::{CaptureLocations, Regex, RegexBuilder};
+use smallvec::SmallVec;
 
 /// A pattern that is no regular expression, or a match that was given up.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -22,15 +23,17 @@ pub enum RegexError {
 }
 
 /// A compiled pattern.
-#[derive(Debug)]
 pub struct Pattern {
     regex: Regex,
+    /// Room for the groups of a match, made once for as many threads as match at the same time: each
+    /// has a stack of the engine with it, which costs more than a match.
+    rooms: Mutex<Vec<CaptureLocations>>,
     /// Empty matches move on by characters, not octets.
     utf: bool,
 }
 
 /// The spans of one match: the whole match first, then each group that took part.
-pub(crate) type Spans = Vec<Option<(usize, usize)>>;
+pub(crate) type Spans = SmallVec<[Option<(usize, usize)>; 4]>;
 
 impl Pattern {
     /// Compiles `text`: a bare pattern or `/pattern/modifiers`.
@@ -86,7 +89,8 @@ impl Pattern {
             let reason = message.rsplit_once(": ").map_or(message.as_str(), |(_, reason)| reason);
             RegexError::Compile(format!("{reason} at offset {at}"))
         })?;
-        Ok(Self { regex, utf: modifiers.contains(&b'u') || items.contains("(*UTF") })
+        let rooms = Mutex::default();
+        Ok(Self { regex, rooms, utf: modifiers.contains(&b'u') || items.contains("(*UTF") })
     }
 
     /// Says whether `subject` matches anywhere.
@@ -110,12 +114,17 @@ impl Pattern {
         subject: &[u8],
         from: usize,
     ) -> Result<Option<Spans>, RegexError> {
-        let mut locations = self.regex.capture_locations();
-        let found = self.regex.captures_read_at(&mut locations, subject, from).map(|m| m.is_some());
-        if !or_no_match(found, false)? {
-            return Ok(None);
+        let room = self.rooms.lock().pop();
+        let mut room = room.unwrap_or_else(|| self.regex.capture_locations());
+        let found = self.regex.captures_read_at(&mut room, subject, from).map(|m| m.is_some());
+        let found = or_no_match(found, false).map(|found| {
+            found.then(|| (0..self.regex.captures_len()).map(|group| room.get(group)).collect())
+        });
+        let mut rooms = self.rooms.lock();
+        if rooms.len() < MAX_ROOMS {
+            rooms.push(room);
         }
-        Ok(Some((0..self.regex.captures_len()).map(|group| locations.get(group)).collect()))
+        found
     }
 
     /// Where to look for the match after one that spanned `start..end`.
@@ -136,6 +145,12 @@ impl Pattern {
     /// The name of each group, by number; group 0 has none.
     pub(crate) fn names(&self) -> &[Option<String>] {
         self.regex.capture_names()
+    }
+}
+
+impl std::fmt::Debug for Pattern {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pattern").field("regex", &self.regex).field("utf", &self.utf).finish()
     }
 }
 
@@ -247,6 +262,8 @@ fn or_no_match<T>(result: Result<T, pcre2::Error>, no_match: T) -> Result<T, Reg
 const LIMITS: &str = "(*LIMIT_MATCH=1000000)(*LIMIT_HEAP=16384)";
 /// PCRE2's own 32 KiB are too few for alternations in long repeats.
 const MAX_JIT_STACK_BYTES: usize = 1 << 20;
+/// Threads that match one pattern at the same time without making room anew.
+const MAX_ROOMS: usize = 16;
 /// Patterns per generation of the cache.
 const GENERATION: usize = 512;
 /// PCRE2_ERROR_UTF8_ERR1 … ERR21, and PCRE2_ERROR_BADUTFOFFSET.

@@ -11,17 +11,47 @@ use smallvec::smallvec;
 
 /// Starts sorting; `callback(a, b)` is true if a comes before b.
 pub(super) fn start(callback: Value, array: &Array, by_key: bool) -> NativeStep {
-    let entries: Vec<(Key, Value)> =
-        array.iter().map(|(key, value)| (key, value.clone())).collect();
-    let order = Order::new(entries.len());
-    Box::new(Sort { callback, entries, order, by_key }).step()
+    let items = |operands: &mut dyn Iterator<Item = Value>| {
+        // Keys are 32 bits wide, so positions fit.
+        operands.zip(0..).map(|(operand, at)| Item { operand, at }).collect::<Vec<_>>()
+    };
+    let sort = if by_key {
+        Sort {
+            callback,
+            order: Order::new(items(&mut array.keys().map(|key| key.to_value()))),
+            keys: None,
+            values: Some(array.values().cloned().collect()),
+            is_answered: false,
+        }
+    } else {
+        Sort {
+            callback,
+            order: Order::new(items(&mut array.values().cloned())),
+            keys: array.as_list().is_none().then(|| array.keys().collect()),
+            values: None,
+            is_answered: false,
+        }
+    };
+    Box::new(sort).step()
 }
 
 struct Sort {
     callback: Value,
-    entries: Vec<(Key, Value)>,
-    order: Order,
-    by_key: bool,
+    order: Order<Item>,
+    /// The keys by position, unless they are the positions or what is sorted.
+    keys: Option<Vec<Key>>,
+    /// The values by position, unless they are what is sorted.
+    values: Option<Vec<Value>>,
+    /// Whether `order` has the last answer already.
+    is_answered: bool,
+}
+
+/// What the callback compares, and where in the array it comes from. Both move as one: the sort reads
+/// memory from front to back.
+#[derive(Default)]
+struct Item {
+    operand: Value,
+    at: u32,
 }
 
 impl Sort {
@@ -29,45 +59,55 @@ impl Sort {
         let Some((a, b)) = self.order.question() else {
             return NativeStep::Return(self.finish());
         };
-        NativeStep::Call {
-            function: self.callback.clone(),
-            arguments: smallvec![self.operand(a), self.operand(b)],
-            then: self,
-        }
+        let arguments = smallvec![a.operand.clone(), b.operand.clone()];
+        NativeStep::Call { function: self.callback.clone(), arguments, then: self }
     }
 
-    fn operand(&self, at: usize) -> Value {
-        match self.entries.get(at) {
-            Some((key, _)) if self.by_key => key.to_value(),
-            Some((_, value)) => value.clone(),
-            None => Value::None,
-        }
-    }
-
-    fn finish(mut self) -> Value {
-        let mut out = Array::new();
-        for &at in &self.order.order {
-            if let Some((key, value)) = self.entries.get_mut(at as usize) {
-                out.insert(key.clone(), value.take());
+    fn finish(self: Box<Self>) -> Value {
+        let Self { order, mut keys, mut values, .. } = *self;
+        let entries = order.order.into_iter().map(|Item { operand, at }| {
+            if let Some(values) = &mut values {
+                let value = values.get_mut(at as usize).map(Value::take).unwrap_or_default();
+                return (Key::from_value(&operand), value);
             }
-        }
-        out.into()
+            let key = match &mut keys {
+                Some(keys) => keys.get_mut(at as usize).map(|key| {
+                    std::mem::replace(key, Key::Int(0)) // each is taken once
+                }),
+                None => i32::try_from(at).ok().map(Key::Int),
+            };
+            (key.unwrap_or(Key::Int(0)), operand)
+        });
+        Array::from_distinct(entries).into()
     }
 }
 
 impl Continuation for Sort {
     fn resume(mut self: Box<Self>, _: &mut CallContext<'_>, value: Value) -> NativeStep {
-        self.order.answer(value.is_truthy());
+        if !std::mem::take(&mut self.is_answered) {
+            self.order.answer(value.is_truthy());
+        }
         self.step()
+    }
+
+    fn again(&mut self, value: &mut Value, arguments: &mut [Value]) -> bool {
+        self.order.answer(value.is_truthy());
+        if let (Some((a, b)), [first, second]) = (self.order.question(), arguments) {
+            first.clone_from(&a.operand);
+            second.clone_from(&b.operand);
+            return true;
+        }
+        self.is_answered = true;
+        false
     }
 }
 
-/// The sort itself: which elements to compare next, by position in the array.
-struct Order {
-    /// Positions of elements: runs of `width` that are in order.
-    order: Vec<u32>,
+/// The sort itself: which items to compare next.
+struct Order<T> {
+    /// Runs of `width` that are in order.
+    order: Vec<T>,
     /// Runs of twice the width, as far as they are merged.
-    merged: Vec<u32>,
+    merged: Vec<T>,
     width: usize,
     merge: Option<Merge>,
 }
@@ -85,31 +125,39 @@ struct Merge {
 
 // Positions in `order` stay below its length: `left < middle` and `right < end <= order.len()` hold
 // for every merge under way.
-impl Order {
-    fn new(len: usize) -> Self {
-        // Keys are 32 bits wide, so positions fit.
-        let order = (0..len as u32).collect();
-        Self { order, merged: Vec::with_capacity(len), width: 1, merge: None }
+impl<T: Default> Order<T> {
+    fn new(items: Vec<T>) -> Self {
+        let merged = Vec::with_capacity(items.len());
+        Self { order: items, merged, width: 1, merge: None }
     }
 
-    /// The two elements to compare next: does the first come before the second? `None` when the
-    /// order is found.
-    fn question(&mut self) -> Option<(usize, usize)> {
+    /// The two items to compare next: does the first come before the second? `None` when the order
+    /// is found.
+    #[inline]
+    fn question(&mut self) -> Option<(&T, &T)> {
+        if self.merge.is_none() {
+            self.next_merge();
+        }
+        let merge = self.merge?;
+        let other = if merge.is_first { merge.middle - 1 } else { merge.left };
+        Some((&self.order[merge.right], &self.order[other]))
+    }
+
+    /// Looks for the next pair of runs.
+    fn next_merge(&mut self) {
         loop {
-            if let Some(merge) = self.merge {
-                let other = if merge.is_first { merge.middle - 1 } else { merge.left };
-                return Some((self.order[merge.right] as usize, self.order[other] as usize));
-            }
             let left = self.merged.len();
             let middle = (left + self.width).min(self.order.len());
             let end = (middle + self.width).min(self.order.len());
             if middle < end {
-                self.merge = Some(Merge { left, middle, right: middle, end, is_first: true });
+                let merge = Merge { left, middle, right: middle, end, is_first: true };
+                self.merge = Some(merge);
+                return;
             } else if self.width >= self.order.len() {
-                return None;
+                return;
             } else if left < self.order.len() {
                 // A run without neighbour.
-                self.merged.extend_from_slice(&self.order[left..]);
+                self.take(left..middle);
             } else {
                 std::mem::swap(&mut self.order, &mut self.merged);
                 self.merged.clear();
@@ -119,31 +167,38 @@ impl Order {
     }
 
     /// Takes the answer to the last question.
+    #[inline]
     fn answer(&mut self, right_first: bool) {
         // A question is only asked while a merge is under way.
-        let Some(mut merge) = self.merge.take() else { return };
+        let Some(merge) = &mut self.merge else { return };
         if merge.is_first {
-            if right_first {
-                merge.is_first = false;
-                self.merge = Some(merge);
-            } else {
-                self.merged.extend_from_slice(&self.order[merge.left..merge.end]);
+            if !right_first {
+                let whole = merge.left..merge.end;
+                self.merge = None;
+                self.take(whole);
+                return;
             }
-            return;
+            merge.is_first = false;
+            if merge.left + 1 < merge.middle {
+                return;
+            }
+            // A run of one: the answer is that to the next question as well.
         }
-        if right_first {
-            self.merged.push(self.order[merge.right]);
-            merge.right += 1;
-        } else {
-            self.merged.push(self.order[merge.left]);
-            merge.left += 1;
+        let next = if right_first { &mut merge.right } else { &mut merge.left };
+        let at = *next;
+        *next += 1;
+        let Merge { left, middle, right, end, .. } = *merge;
+        self.merged.push(std::mem::take(&mut self.order[at]));
+        if left == middle || right == end {
+            self.merge = None;
+            self.take(left..middle);
+            self.take(right..end);
         }
-        if merge.left == merge.middle || merge.right == merge.end {
-            self.merged.extend_from_slice(&self.order[merge.left..merge.middle]);
-            self.merged.extend_from_slice(&self.order[merge.right..merge.end]);
-        } else {
-            self.merge = Some(merge);
-        }
+    }
+
+    /// Moves items that are in order.
+    fn take(&mut self, range: std::ops::Range<usize>) {
+        self.merged.extend(self.order[range].iter_mut().map(std::mem::take));
     }
 }
 
@@ -155,13 +210,13 @@ mod tests {
 
     /// Sorts with a comparison in Rust, counting the questions.
     fn sort(items: &[i32], before: impl Fn(i32, i32) -> bool) -> (Vec<i32>, usize) {
-        let mut order = Order::new(items.len());
+        let mut order = Order::new(items.to_vec());
         let mut questions = 0;
-        while let Some((a, b)) = order.question() {
+        while let Some((&a, &b)) = order.question() {
             questions += 1;
-            order.answer(before(items[a], items[b]));
+            order.answer(before(a, b));
         }
-        (order.order.iter().map(|&at| items[at as usize]).collect(), questions)
+        (order.order, questions)
     }
 
     #[test]

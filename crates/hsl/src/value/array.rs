@@ -7,7 +7,7 @@
 
 use std::borrow::Cow;
 use std::hash::{BuildHasher, Hash, Hasher};
-use std::sync::LazyLock;
+use std::sync::{LazyLock, OnceLock};
 
 use hashbrown::HashTable;
 use triomphe::Arc;
@@ -62,11 +62,11 @@ impl Key {
         }
     }
 
-    fn hash(&self) -> u64 {
+    fn hash(&self) -> u32 {
         match self {
             Self::Int(number) => hash_int(*number),
             Self::Str(text) => hash_bytes(text),
-            Self::Other(value) => strict_hash(value),
+            Self::Other(value) => strict_hash(value) as u32,
         }
     }
 }
@@ -142,7 +142,7 @@ impl Probe<'_> {
         }
     }
 
-    fn hash(self) -> u64 {
+    fn hash(self) -> u32 {
         match self {
             Self::Int(number) => hash_int(number),
             Self::Bytes(text) => hash_bytes(text),
@@ -173,15 +173,37 @@ impl Default for ArrayData {
 struct Map {
     /// In insertion order; `None` where an entry was removed.
     entries: Vec<Option<(Key, Value)>>,
-    index: MapIndex,
+    /// Made when a key is looked for first: what is sorted or filtered is often walked only.
+    index: OnceLock<MapIndex>,
     /// Entries that are there.
     live: usize,
     /// The highest numeric key plus one, at least 0; `None` if it must be looked for.
     next: Option<i64>,
 }
 
-/// Positions by hash of their key; empty while there are at most [`UNINDEXED`] entries.
-type MapIndex = HashTable<u32>;
+/// Positions by hash of their key; not used while there are at most [`UNINDEXED`] entries.
+type MapIndex = HashTable<Position>;
+
+/// Where an entry is. The hash of its key saves most looks at entries, and all of them when the table
+/// grows.
+#[derive(Clone, Copy)]
+struct Position {
+    at: u32,
+    hash: u32,
+}
+
+impl Position {
+    /// Returns what the table takes for the hash: it looks at the upper and the lower bits.
+    #[inline]
+    fn spread(self) -> u64 {
+        spread(self.hash)
+    }
+}
+
+#[inline]
+fn spread(hash: u32) -> u64 {
+    u64::from(hash) << 32 | u64::from(hash)
+}
 
 impl Map {
     #[inline]
@@ -201,19 +223,46 @@ impl Map {
                 .iter()
                 .position(|entry| entry.as_ref().is_some_and(|(key, _)| probe.matches(key)));
         }
+        self.find_hashed(probe, probe.hash())
+    }
+
+    fn find_hashed(&self, probe: Probe<'_>, hash: u32) -> Option<usize> {
         let entries = &self.entries;
         self.index
-            .find(probe.hash(), |&at| {
-                entries
-                    .get(at as usize)
-                    .and_then(Option::as_ref)
-                    .is_some_and(|(key, _)| probe.matches(key))
+            .get_or_init(|| index_of(entries))
+            .find(spread(hash), |position| {
+                position.hash == hash
+                    && entries
+                        .get(position.at as usize)
+                        .and_then(Option::as_ref)
+                        .is_some_and(|(key, _)| probe.matches(key))
             })
-            .map(|&at| at as usize)
+            .map(|position| position.at as usize)
+    }
+
+    /// Returns the position of the entry with this key; a missing one is made and holds none.
+    fn find_or_append(&mut self, probe: Probe<'_>, key: impl FnOnce() -> Key) -> usize {
+        if self.entries.len() <= UNINDEXED {
+            return match self.find(probe) {
+                Some(at) => at,
+                None => self.append(key(), Value::None),
+            };
+        }
+        let hash = probe.hash();
+        match self.find_hashed(probe, hash) {
+            Some(at) => at,
+            None => self.append_hashed(key(), Value::None, hash),
+        }
     }
 
     /// Adds an entry whose key is not there yet.
     fn append(&mut self, key: Key, value: Value) -> usize {
+        let hash = if self.index.get().is_some() { key.hash() } else { 0 };
+        self.append_hashed(key, value, hash)
+    }
+
+    /// Adds an entry whose key is not there yet; the hash matters if there is an index.
+    fn append_hashed(&mut self, key: Key, value: Value, hash: u32) -> usize {
         if self.entries.len() > UNINDEXED && self.live * 2 < self.entries.len() {
             self.squeeze();
         }
@@ -221,45 +270,27 @@ impl Map {
         if let (Key::Int(number), Some(next)) = (&key, self.next) {
             self.next = Some(next.max(i64::from(*number) + 1));
         }
-        let hash = if at >= UNINDEXED { key.hash() } else { 0 };
         self.entries.push(Some((key, value)));
         self.live += 1;
-        if at == UNINDEXED {
-            self.build_index();
-        } else if at > UNINDEXED {
-            let entries = &self.entries;
+        if let Some(index) = self.index.get_mut() {
             // Four billion entries do not fit into memory.
-            self.index.insert_unique(hash, at as u32, |&at| entry_hash(entries, at));
+            let position = Position { at: at as u32, hash };
+            index.insert_unique(position.spread(), position, |position| position.spread());
         }
         at
-    }
-
-    fn build_index(&mut self) {
-        self.index.clear();
-        let entries = &self.entries;
-        self.index.reserve(entries.len() * 2, |&at| entry_hash(entries, at));
-        for (at, entry) in entries.iter().enumerate() {
-            if let Some((key, _)) = entry {
-                self.index.insert_unique(key.hash(), at as u32, |&at| entry_hash(entries, at));
-            }
-        }
     }
 
     /// Removes the gaps.
     fn squeeze(&mut self) {
         self.entries.retain(Option::is_some);
-        if self.entries.len() > UNINDEXED {
-            self.build_index();
-        } else {
-            self.index.clear();
-        }
+        self.index = OnceLock::new();
     }
 
     fn remove(&mut self, probe: Probe<'_>) -> Option<Value> {
         let at = self.find(probe)?;
-        if self.entries.len() > UNINDEXED {
-            let wanted = at as u32;
-            if let Ok(slot) = self.index.find_entry(probe.hash(), |&found| found == wanted) {
+        if let Some(index) = self.index.get_mut() {
+            let hash = spread(probe.hash());
+            if let Ok(slot) = index.find_entry(hash, |position| position.at as usize == at) {
                 slot.remove();
             }
         }
@@ -275,6 +306,14 @@ impl Map {
             self.entries.pop();
         }
         Some(value)
+    }
+
+    /// Returns the place at a position where an entry is.
+    fn place(&mut self, at: usize) -> &mut Value {
+        match self.entries.get_mut(at) {
+            Some(Some((_, value))) => value,
+            _ => unreachable!("the entry was found or appended"),
+        }
     }
 
     fn next_index(&mut self) -> i64 {
@@ -320,6 +359,21 @@ impl Array {
     /// Makes an empty array with room for `items` list items.
     pub fn with_capacity(items: usize) -> Self {
         Self(Arc::new(ArrayData::List(Vec::with_capacity(items))))
+    }
+
+    /// Makes an array of pairs whose keys all differ, without looking for one among the others.
+    pub fn from_distinct(entries: impl IntoIterator<Item = (Key, Value)>) -> Self {
+        let entries: Vec<_> = entries.into_iter().map(Some).collect();
+        let is_list = (0..).zip(&entries).all(|(at, entry)| match entry {
+            Some((Key::Int(number), _)) => *number == at,
+            _ => false,
+        });
+        if is_list {
+            return entries.into_iter().flatten().map(|(_, value)| value).collect();
+        }
+        let live = entries.len();
+        let map = Map { entries, index: OnceLock::new(), live, next: None };
+        Self(Arc::new(ArrayData::Map(Box::new(map))))
     }
 
     /// Returns the number of elements.
@@ -471,14 +525,31 @@ impl Array {
             unreachable!("`fits` holds a position for lists only");
         }
         let map = data.map_mut();
-        let at = match map.find(Probe::Key(&key)) {
+        // The probe needs the key until it is found missing.
+        let found = match &key {
+            Key::Int(number) => map.find(Probe::Int(*number)),
+            Key::Str(text) => map.find(Probe::Name(text)),
+            Key::Other(_) => map.find(Probe::Key(&key)),
+        };
+        let at = match found {
             Some(at) => at,
             None => map.append(key, Value::None),
         };
-        match map.entries.get_mut(at) {
-            Some(Some((_, value))) => value,
-            _ => unreachable!("the entry was found or appended above"),
+        map.place(at)
+    }
+
+    /// Returns the place of the element with the key that `value` stands for; a missing one is made
+    /// and holds none. A key that is there already is not made again.
+    #[inline]
+    pub(crate) fn entry_of(&mut self, value: &Value) -> &mut Value {
+        if let Value::String(text) = value
+            && integer_text(text).is_none()
+        {
+            let map = Arc::make_mut(&mut self.0).map_mut();
+            let at = map.find_or_append(Probe::Name(text), || Key::Str(text.clone()));
+            return map.place(at);
         }
+        self.entry(Key::from_value(value))
     }
 
     /// Sets an element and returns the value it replaces. A new key goes to the end.
@@ -759,16 +830,24 @@ fn integer_text(text: &[u8]) -> Option<i32> {
 static SEED: LazyLock<hashbrown::DefaultHashBuilder> =
     LazyLock::new(hashbrown::DefaultHashBuilder::default);
 
-fn hash_int(number: i32) -> u64 {
-    SEED.hash_one(number)
+fn hash_int(number: i32) -> u32 {
+    SEED.hash_one(number) as u32
 }
 
-fn hash_bytes(text: &[u8]) -> u64 {
-    SEED.hash_one(text)
+fn hash_bytes(text: &[u8]) -> u32 {
+    SEED.hash_one(text) as u32
 }
 
-fn entry_hash(entries: &[Option<(Key, Value)>], at: u32) -> u64 {
-    entries.get(at as usize).and_then(Option::as_ref).map_or(0, |(key, _)| key.hash())
+/// Makes the index of a map.
+fn index_of(entries: &[Option<(Key, Value)>]) -> MapIndex {
+    let mut index = MapIndex::with_capacity(entries.len() + 1);
+    for (at, entry) in (0..).zip(entries) {
+        if let Some((key, _)) = entry {
+            let position = Position { at, hash: key.hash() };
+            index.insert_unique(position.spread(), position, |position| position.spread());
+        }
+    }
+    index
 }
 
 /// Hashes by what `===` compares. Deep levels are left out: equal values still hash alike.

@@ -473,7 +473,7 @@ impl Vm {
         if self.natives.len() > self.depth {
             return Err(too_deep(&self.environment));
         }
-        self.natives.push(NativeFrame { then, target, this, class });
+        self.natives.push(NativeFrame { then, target, this, class, repeats: None });
         Ok(())
     }
 
@@ -520,6 +520,15 @@ impl Vm {
                     back: Back::Native,
                 };
                 self.enter(callee, argc, frame, &unit, Some(&closure.captures))?;
+                let is_repeatable = usize::from(callee.fixed) == argc
+                    && callee.receiver == 0
+                    && !callee.is_generator
+                    && !callee.has_rest
+                    && callee.cells.is_empty()
+                    && closure.captures.is_empty();
+                if let Some(native) = self.natives.last_mut() {
+                    native.repeats = u8::try_from(argc).ok().filter(|_| is_repeatable);
+                }
                 Ok(self.ready.take().map(NativeStep::Return))
             }
         }

@@ -757,8 +757,15 @@ impl Vm {
                         return Ok(None);
                     }
                     Back::Native => {
-                        match self.drive(NativeStep::Return(value), Target::Native, None, None)? {
+                        let step = NativeStep::Return(value);
+                        match self.drive(step, Target::Native, None, None)? {
                             Some(step) => return Ok(Some(step)),
+                            // A callback need not have a call or loop that would look.
+                            None if self.environment.fuel < 0
+                                || self.environment.budget.left() < 0 =>
+                            {
+                                return Ok(self.pause()?.then_some(Step::OutOfFuel));
+                            }
                             None => return Ok(None),
                         }
                     }

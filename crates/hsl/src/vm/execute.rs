@@ -8,9 +8,9 @@
 use std::sync::Arc;
 
 use super::dispatch::{WINDOW, clear, join};
-use super::frame::{Back, Frame};
+use super::frame::{Back, Frame, NativeFrame};
 use super::{Step, Vm};
-use crate::bytecode::{Op, Register};
+use crate::bytecode::{FunctionCode, Op, Register};
 use crate::host::Thrown;
 use crate::value::Value;
 
@@ -467,6 +467,16 @@ impl Vm {
                                 function = below;
                                 continue 'window;
                             }
+                            // A native function that calls in a loop, such as a sort.
+                            if let Some(Frame { back: Back::Native, .. }) = self.frames.last()
+                                && has_fuel!()
+                                && let Some(native) = self.natives.last_mut()
+                                && repeat(native, regs, function, a)
+                            {
+                                self.environment.fuel -= 1;
+                                pc = 0;
+                                continue;
+                            }
                         }
                         Op::IterNext { base: at, value, key: Register::MAX, to: _ } => {
                             if let (Value::Array(array), &Value::Number(position)) =
@@ -498,6 +508,38 @@ impl Vm {
             }
         }
     }
+}
+
+/// Gives the value in `a` to a native function and starts over with the arguments it makes. False if
+/// it has no more of them, or the call is not that simple.
+#[inline]
+fn repeat(
+    native: &mut NativeFrame,
+    regs: &mut [Value; WINDOW],
+    function: &FunctionCode,
+    a: Register,
+) -> bool {
+    let Some(argc) = native.repeats else { return false };
+    let mut value = Value::None;
+    let given = &mut regs[a as usize];
+    if !value.put_plain(given) {
+        value = std::mem::take(given);
+    }
+    if let Some(used) = regs.get_mut(..function.registers as usize) {
+        clear(used);
+    }
+    let arguments = regs.get_mut(..argc as usize).unwrap_or_default();
+    if native.then.again(&mut value, arguments) {
+        for &register in &function.unset {
+            regs[register as usize] = Value::Unset;
+        }
+        return true;
+    }
+    // The general way goes on with the value, so it goes back.
+    clear(arguments);
+    regs[a as usize] = value;
+    native.repeats = None;
+    false
 }
 
 /// Returns the remainder; whole numbers, the common case, take the integer unit.

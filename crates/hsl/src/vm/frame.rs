@@ -38,6 +38,8 @@ pub(super) struct NativeFrame {
     pub(super) target: Target,
     pub(super) this: Option<Object>,
     pub(super) class: Option<Class>,
+    /// Arguments of the script function it calls, if the call may be repeated in the same frame.
+    pub(super) repeats: Option<u8>,
 }
 
 /// Where a value goes.

@@ -49,7 +49,7 @@ pub(super) fn change(
     {
         match target {
             Value::Array(array) => {
-                let place = array.entry(Key::from_value(key));
+                let place = array.entry_of(key);
                 return apply(place, action, &mut Some(value), around);
             }
             Value::Object(object) => {
@@ -137,7 +137,7 @@ fn advance(
                 if action == PathAction::Unset && array.get_value(key).is_none() {
                     return Ok(Walk::Done(Value::Bool(false)));
                 }
-                place = array.entry(Key::from_value(key));
+                place = array.entry_of(key);
             }
             Segment::Append => {
                 if later.is_empty() && action != PathAction::Set {
@@ -313,9 +313,7 @@ pub(super) fn set_element(
     caller: Option<&UserClass>,
 ) -> Result<(), Thrown> {
     match target {
-        Value::Array(array) => {
-            array.insert(Key::from_value(key), value);
-        }
+        Value::Array(array) => *array.entry_of(key) = value,
         Value::Object(object) => {
             if let Value::String(name) = key {
                 return set_property(object, name, value, caller);
