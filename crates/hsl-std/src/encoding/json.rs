@@ -28,7 +28,9 @@ pub(crate) fn decode(text: &[u8], allow_comments: bool) -> Option<Value> {
     // Checked once, so that every string in it is UTF-8.
     str::from_utf8(text).ok()?;
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
-    let mut reader = Reader { text, at: 0, allow_comments };
+    let names = std::iter::repeat_with(|| None).take(NAMES).collect();
+    let mut reader =
+        Reader { text, at: 0, allow_comments, names, items: Vec::new(), pairs: Vec::new() };
     let value = reader.value(0)?;
     reader.skip_space()?;
     (reader.at == text.len()).then_some(value)
@@ -46,7 +48,7 @@ impl Writer {
             Value::Bool(true) => self.out.extend_from_slice(b"true"),
             Value::Bool(false) => self.out.extend_from_slice(b"false"),
             Value::Number(number) if number.is_finite() => {
-                self.out.extend_from_slice(&hsl::ops::to_text(value));
+                hsl::ops::write_text(value, &mut self.out);
             }
             Value::String(text) => self.string(text)?,
             Value::Array(array) if depth < MAX_DEPTH => self.array(array, depth + 1)?,
@@ -63,13 +65,13 @@ impl Writer {
         let is_list = array.as_list().is_some()
             || array.keys().enumerate().all(|(at, key)| is_position(&key, at));
         self.out.push(if is_list { b'[' } else { b'{' });
-        for (at, (key, value)) in array.iter().enumerate() {
+        for (at, (key, value)) in array.pairs().enumerate() {
             if at > 0 {
                 self.out.push(b',');
             }
             self.line(depth);
             if !is_list {
-                match &key {
+                match &*key {
                     Key::Int(number) => {
                         self.out.extend_from_slice(format!("\"{number}\"").as_bytes());
                     }
@@ -154,6 +156,12 @@ struct Reader<'a> {
     text: &'a [u8],
     at: usize,
     allow_comments: bool,
+    /// Keys seen before, by some of their octets: records repeat them.
+    names: Box<[Option<Key>]>,
+    /// Items of the lists under way, the innermost ones last; a complete list knows its length.
+    items: Vec<Value>,
+    /// The same for objects.
+    pairs: Vec<(Key, Value)>,
 }
 
 impl<'a> Reader<'a> {
@@ -171,27 +179,30 @@ impl<'a> Reader<'a> {
     }
 
     fn object(&mut self, depth: usize) -> Option<Value> {
-        let mut array = Array::new();
+        let first = self.pairs.len();
         self.at += 1;
         self.skip_space()?;
         if self.take(b'}') {
-            return Some(array.into());
+            return Some(Array::new().into());
         }
         loop {
             self.skip_space()?;
             if self.peek() != Some(b'"') {
                 return None;
             }
-            let key = Key::from(self.string()?.as_slice());
+            let key = match self.string()? {
+                Text::Plain(text) => self.name(text),
+                Text::Escaped(text) => Key::from(text.as_slice()),
+            };
             self.skip_space()?;
             if !self.take(b':') {
                 return None;
             }
             let value = self.value(depth)?;
-            array.insert(key, value);
+            self.pairs.push((key, value));
             self.skip_space()?;
             if self.take(b'}') {
-                return Some(array.into());
+                return Some(self.array_of(first).into());
             }
             if !self.take(b',') {
                 return None;
@@ -199,18 +210,47 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Makes an array of the pairs from `first` on; of equal keys the last value counts.
+    fn array_of(&mut self, first: usize) -> Array {
+        let pairs = self.pairs.get(first..).unwrap_or_default();
+        let is_distinct = pairs.len() <= MAX_COMPARED
+            && pairs
+                .iter()
+                .enumerate()
+                .all(|(at, (key, _))| pairs.iter().skip(at + 1).all(|(other, _)| key != other));
+        let pairs = self.pairs.drain(first.min(self.pairs.len())..);
+        if is_distinct { Array::from_distinct(pairs) } else { pairs.collect() }
+    }
+
+    /// Makes a key, or finds the one made for the same text before.
+    fn name(&mut self, text: &[u8]) -> Key {
+        let place = match text {
+            [first, .., last] if text.len() <= MAX_NAME => {
+                let at = usize::from(*first) * 31 + usize::from(*last) * 7 + text.len();
+                self.names.get_mut(at % NAMES)
+            }
+            _ => None,
+        };
+        match place {
+            Some(Some(key)) if key.as_bytes() == Some(text) => key.clone(),
+            Some(place) => place.insert(Key::from(text)).clone(),
+            None => Key::from(text),
+        }
+    }
+
     fn list(&mut self, depth: usize) -> Option<Value> {
-        let mut items = Vec::new();
+        let first = self.items.len();
         self.at += 1;
         self.skip_space()?;
         if self.take(b']') {
-            return Some(Value::list(items));
+            return Some(Value::list([]));
         }
         loop {
-            items.push(self.value(depth)?);
+            let item = self.value(depth)?;
+            self.items.push(item);
             self.skip_space()?;
             if self.take(b']') {
-                return Some(Value::list(items));
+                return Some(Value::list(self.items.drain(first.min(self.items.len())..)));
             }
             if !self.take(b',') {
                 return None;
@@ -288,9 +328,16 @@ impl<'a> Reader<'a> {
 
     fn number(&mut self) -> Option<Value> {
         let start = self.at;
-        self.take(b'-');
+        let is_negative = self.take(b'-');
         if !self.take(b'0') {
             self.digits()?;
+        }
+        let digits = self.text.get(start + usize::from(is_negative)..self.at)?;
+        if !matches!(self.peek(), Some(b'.' | b'e' | b'E')) && digits.len() <= 15 {
+            // Exact in 53 bits.
+            let whole = digits.iter().fold(0_u64, |sum, byte| sum * 10 + u64::from(byte - b'0'));
+            let number = whole as f64;
+            return Some(Value::Number(if is_negative { -number } else { number }));
         }
         if self.take(b'.') {
             self.digits()?;
@@ -363,15 +410,6 @@ enum Text<'a> {
     Escaped(Vec<u8>),
 }
 
-impl Text<'_> {
-    fn as_slice(&self) -> &[u8] {
-        match self {
-            Self::Plain(text) => text,
-            Self::Escaped(text) => text,
-        }
-    }
-}
-
 impl From<Text<'_>> for Value {
     fn from(text: Text<'_>) -> Self {
         match text {
@@ -383,6 +421,11 @@ impl From<Text<'_>> for Value {
 
 /// Arrays inside arrays, in either direction.
 pub(crate) const MAX_DEPTH: usize = 512;
+/// Keys that a text may share, and the longest of them in octets.
+const NAMES: usize = 64;
+const MAX_NAME: usize = 64;
+/// Keys of an object that are compared with one another to find out that all differ.
+const MAX_COMPARED: usize = 8;
 /// Spaces per level of `pretty_print`.
 const INDENT: usize = 4;
 

@@ -371,6 +371,14 @@ impl Array {
         if is_list {
             return entries.into_iter().flatten().map(|(_, value)| value).collect();
         }
+        debug_assert!(
+            entries.len() > 64
+                || entries.iter().enumerate().all(|(at, entry)| {
+                    let key = entry.as_ref().map(|(key, _)| key);
+                    entries.iter().skip(at + 1).flatten().all(|(other, _)| Some(other) != key)
+                }),
+            "two entries have one key"
+        );
         let live = entries.len();
         let map = Map { entries, index: OnceLock::new(), live, next: None };
         Self(Arc::new(ArrayData::Map(Box::new(map))))
@@ -624,6 +632,16 @@ impl Array {
     /// Returns the elements in order.
     pub fn iter(&self) -> ArrayIter<'_> {
         ArrayIter { array: self, at: 0 }
+    }
+
+    /// Returns the elements in order, with keys that are not copied where the array holds them.
+    pub fn pairs(&self) -> impl Iterator<Item = (Cow<'_, Key>, &Value)> {
+        let mut at = 0;
+        std::iter::from_fn(move || {
+            let (next, key, value) = self.walk(at)?;
+            at = next;
+            Some((key, value))
+        })
     }
 
     /// Returns the values in order.
