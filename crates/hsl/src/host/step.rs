@@ -59,10 +59,10 @@ pub trait Continuation: Send {
     /// Goes on with the value of the call or wait.
     fn resume(self: Box<Self>, context: &mut CallContext<'_>, value: Value) -> NativeStep;
 
-    /// Takes the value of a call and puts the arguments of the next one into `arguments`, which are
-    /// empty and as many as those of the last. True makes the machine repeat the call where it is,
-    /// with nothing moved; it asks for small functions only and may not ask at all. False means that
-    /// [`Self::resume`] follows, with what is left in `value`.
+    /// Takes the value of a call and sets all of `arguments` for the next one; what they hold before
+    /// means nothing. True makes the machine repeat the call where it is, with nothing moved; it asks
+    /// for simple functions only and may not ask at all. False means that [`Self::resume`] follows,
+    /// with what is left in `value`.
     fn again(&mut self, value: &mut Value, arguments: &mut [Value]) -> bool {
         let _ = (value, arguments);
         false
