@@ -142,15 +142,15 @@ impl Vm {
                         return Err(Thrown::new("the code ended"));
                     };
                     pc += 1;
-                    match op {
-                        &Op::Move { d, a } => {
+                    match *op {
+                        Op::Move { d, a } => {
                             if let &Value::Number(value) = &r!(a) {
                                 number!(d, value);
                             }
                             copy_register(regs, d, a);
                             continue;
                         }
-                        &Op::Take { d, a } => {
+                        Op::Take { d, a } => {
                             if let &Value::Number(value) = &r!(a) {
                                 number!(d, value);
                             }
@@ -158,40 +158,40 @@ impl Vm {
                             r!(d).put(value);
                             continue;
                         }
-                        &Op::None { d } => {
+                        Op::None { d } => {
                             r!(d).put_none();
                             continue;
                         }
-                        &Op::Release { d } => {
+                        Op::Release { d } => {
                             if r!(d).needs_drop() {
                                 r!(d).put_none();
                             }
                             continue;
                         }
-                        &Op::Bool { d, value } => {
+                        Op::Bool { d, value } => {
                             r!(d).put_bool(value);
                             continue;
                         }
-                        &Op::Const { d, k } => {
+                        Op::Const { d, k } => {
                             if let Some(value) = constants.get(k as usize) {
                                 copy!(d, value);
                             }
                         }
-                        &Op::CheckSet { a } if !matches!(r!(a), Value::Unset) => continue,
+                        Op::CheckSet { a } if !matches!(r!(a), Value::Unset) => continue,
 
-                        &Op::Add { d, a, b } => arithmetic!(d, a, b, |x, y| x + y),
-                        &Op::Subtract { d, a, b } => arithmetic!(d, a, b, |x, y| x - y),
-                        &Op::Multiply { d, a, b } => arithmetic!(d, a, b, |x, y| x * y),
-                        &Op::Divide { d, a, b } => arithmetic!(d, a, b, |x, y| x / y),
-                        &Op::Remainder { d, a, b } => arithmetic!(d, a, b, |x, y| modulo(x, y)),
-                        &Op::AddK { d, a, k } => arithmetic_k!(d, a, k, |x, y| x + y),
-                        &Op::SubtractK { d, a, k } => arithmetic_k!(d, a, k, |x, y| x - y),
-                        &Op::MultiplyK { d, a, k } => arithmetic_k!(d, a, k, |x, y| x * y),
-                        &Op::DivideK { d, a, k } => arithmetic_k!(d, a, k, |x, y| x / y),
-                        &Op::RemainderK { d, a, k } => {
+                        Op::Add { d, a, b } => arithmetic!(d, a, b, |x, y| x + y),
+                        Op::Subtract { d, a, b } => arithmetic!(d, a, b, |x, y| x - y),
+                        Op::Multiply { d, a, b } => arithmetic!(d, a, b, |x, y| x * y),
+                        Op::Divide { d, a, b } => arithmetic!(d, a, b, |x, y| x / y),
+                        Op::Remainder { d, a, b } => arithmetic!(d, a, b, |x, y| modulo(x, y)),
+                        Op::AddK { d, a, k } => arithmetic_k!(d, a, k, |x, y| x + y),
+                        Op::SubtractK { d, a, k } => arithmetic_k!(d, a, k, |x, y| x - y),
+                        Op::MultiplyK { d, a, k } => arithmetic_k!(d, a, k, |x, y| x * y),
+                        Op::DivideK { d, a, k } => arithmetic_k!(d, a, k, |x, y| x / y),
+                        Op::RemainderK { d, a, k } => {
                             arithmetic_k!(d, a, k, |x, y| modulo(x, y));
                         }
-                        &Op::AddAssign { a, b } => {
+                        Op::AddAssign { a, b } => {
                             if let &Value::Number(y) = &r!(b)
                                 && let Value::Number(x) = &mut r!(a)
                             {
@@ -199,42 +199,42 @@ impl Vm {
                                 continue;
                             }
                         }
-                        &Op::Less { d, a, b } => compare!(d, a, b, <),
-                        &Op::LessEqual { d, a, b } => compare!(d, a, b, <=),
-                        &Op::Equal { d, a, b } => compare!(d, a, b, ==),
-                        &Op::NotEqual { d, a, b } => compare!(d, a, b, !=),
-                        &Op::Same { d, a, b } => compare!(d, a, b, ==),
-                        &Op::NotSame { d, a, b } => compare!(d, a, b, !=),
-                        &Op::Not { d, a } => {
+                        Op::Less { d, a, b } => compare!(d, a, b, <),
+                        Op::LessEqual { d, a, b } => compare!(d, a, b, <=),
+                        Op::Equal { d, a, b } => compare!(d, a, b, ==),
+                        Op::NotEqual { d, a, b } => compare!(d, a, b, !=),
+                        Op::Same { d, a, b } => compare!(d, a, b, ==),
+                        Op::NotSame { d, a, b } => compare!(d, a, b, !=),
+                        Op::Not { d, a } => {
                             let value = !r!(a).is_truthy();
                             r!(d).put_bool(value);
                             continue;
                         }
-                        &Op::Increment { a } => {
+                        Op::Increment { a } => {
                             if let Value::Number(value) = &mut r!(a) {
                                 *value += 1.0;
                                 continue;
                             }
                         }
-                        &Op::Decrement { a } => {
+                        Op::Decrement { a } => {
                             if let Value::Number(value) = &mut r!(a) {
                                 *value -= 1.0;
                                 continue;
                             }
                         }
 
-                        &Op::Jump { to } => {
+                        Op::Jump { to } => {
                             jump!(to);
                             continue;
                         }
-                        &Op::Loop { to } => {
+                        Op::Loop { to } => {
                             if has_fuel!() {
                                 self.environment.fuel -= 1;
                                 jump!(to);
                                 continue;
                             }
                         }
-                        &Op::CountIfLess { a, b, to } => {
+                        Op::CountIfLess { a, b, to } => {
                             if let &Value::Number(y) = &r!(b)
                                 && let Value::Number(x) = &mut r!(a)
                                 && *x + 1.0 < y
@@ -246,7 +246,7 @@ impl Vm {
                             }
                             continue;
                         }
-                        &Op::CountIfLessK { a, k, to } => {
+                        Op::CountIfLessK { a, k, to } => {
                             if let Some(&Value::Number(y)) = constants.get(k as usize)
                                 && let Value::Number(x) = &mut r!(a)
                                 && *x + 1.0 < y
@@ -258,7 +258,7 @@ impl Vm {
                             }
                             continue;
                         }
-                        &Op::JumpIf { a, expect, to } => {
+                        Op::JumpIf { a, expect, to } => {
                             let is_truthy = match &r!(a) {
                                 Value::Bool(value) => *value,
                                 value => value.is_truthy(),
@@ -268,36 +268,36 @@ impl Vm {
                             }
                             continue;
                         }
-                        &Op::JumpIfSome { a, to } => {
+                        Op::JumpIfSome { a, to } => {
                             if !r!(a).is_none() {
                                 jump!(to);
                             }
                             continue;
                         }
-                        &Op::JumpLess { a, b, expect, to } => jump_if!(a, b, <, expect, to),
-                        &Op::JumpLessEqual { a, b, expect, to } => {
+                        Op::JumpLess { a, b, expect, to } => jump_if!(a, b, <, expect, to),
+                        Op::JumpLessEqual { a, b, expect, to } => {
                             jump_if!(a, b, <=, expect, to);
                         }
-                        &Op::JumpEqual { a, b, expect, to } => jump_if!(a, b, ==, expect, to),
-                        &Op::JumpSame { a, b, expect, to } => jump_if!(a, b, ==, expect, to),
-                        &Op::JumpIfLessK { a, k, to } => jump_if_k!(a, k, <, true, to),
-                        &Op::JumpUnlessLessK { a, k, to } => jump_if_k!(a, k, <, false, to),
-                        &Op::JumpIfLessEqualK { a, k, to } => jump_if_k!(a, k, <=, true, to),
-                        &Op::JumpUnlessLessEqualK { a, k, to } => {
+                        Op::JumpEqual { a, b, expect, to } => jump_if!(a, b, ==, expect, to),
+                        Op::JumpSame { a, b, expect, to } => jump_if!(a, b, ==, expect, to),
+                        Op::JumpIfLessK { a, k, to } => jump_if_k!(a, k, <, true, to),
+                        Op::JumpUnlessLessK { a, k, to } => jump_if_k!(a, k, <, false, to),
+                        Op::JumpIfLessEqualK { a, k, to } => jump_if_k!(a, k, <=, true, to),
+                        Op::JumpUnlessLessEqualK { a, k, to } => {
                             jump_if_k!(a, k, <=, false, to);
                         }
-                        &Op::JumpIfGreaterK { a, k, to } => jump_if_k!(a, k, >, true, to),
-                        &Op::JumpUnlessGreaterK { a, k, to } => jump_if_k!(a, k, >, false, to),
-                        &Op::JumpIfGreaterEqualK { a, k, to } => jump_if_k!(a, k, >=, true, to),
-                        &Op::JumpUnlessGreaterEqualK { a, k, to } => {
+                        Op::JumpIfGreaterK { a, k, to } => jump_if_k!(a, k, >, true, to),
+                        Op::JumpUnlessGreaterK { a, k, to } => jump_if_k!(a, k, >, false, to),
+                        Op::JumpIfGreaterEqualK { a, k, to } => jump_if_k!(a, k, >=, true, to),
+                        Op::JumpUnlessGreaterEqualK { a, k, to } => {
                             jump_if_k!(a, k, >=, false, to);
                         }
-                        &Op::JumpIfEqualK { a, k, to } => jump_if_k!(a, k, ==, true, to),
-                        &Op::JumpUnlessEqualK { a, k, to } => jump_if_k!(a, k, ==, false, to),
-                        &Op::JumpIfSameK { a, k, to } => jump_if_k!(a, k, ==, true, to),
-                        &Op::JumpUnlessSameK { a, k, to } => jump_if_k!(a, k, ==, false, to),
+                        Op::JumpIfEqualK { a, k, to } => jump_if_k!(a, k, ==, true, to),
+                        Op::JumpUnlessEqualK { a, k, to } => jump_if_k!(a, k, ==, false, to),
+                        Op::JumpIfSameK { a, k, to } => jump_if_k!(a, k, ==, true, to),
+                        Op::JumpUnlessSameK { a, k, to } => jump_if_k!(a, k, ==, false, to),
 
-                        &Op::Text { d, text } => {
+                        Op::Text { d, text } => {
                             if let Some(parts) = function.texts.get(text as usize) {
                                 match join(regs, constants, parts) {
                                     Ok(text) => {
@@ -314,7 +314,7 @@ impl Vm {
                                 }
                             }
                         }
-                        &Op::Append { a, b } => {
+                        Op::Append { a, b } => {
                             if let Ok([Value::String(left), Value::String(right)]) =
                                 regs.get_disjoint_mut([a as usize, b as usize])
                             {
@@ -323,7 +323,7 @@ impl Vm {
                                 continue;
                             }
                         }
-                        &Op::Index { d, a, b } => {
+                        Op::Index { d, a, b } => {
                             if let (Value::Array(array), &Value::Number(at)) = (&r!(a), &r!(b))
                                 && let Some(value) = array.list_item(at)
                             {
@@ -335,7 +335,7 @@ impl Vm {
                                 continue;
                             }
                         }
-                        &Op::SetIndex { a, b, c } => {
+                        Op::SetIndex { a, b, c } => {
                             if let (&Value::Number(at), &Value::Number(value)) = (&r!(b), &r!(c))
                                 && let Value::Array(array) = &mut r!(a)
                                 && let Some(place) = array.list_place(at)
@@ -344,7 +344,7 @@ impl Vm {
                                 continue;
                             }
                         }
-                        &Op::Push { a, b } => {
+                        Op::Push { a, b } => {
                             if let &Value::Number(number) = &r!(b)
                                 && let Value::Array(array) = &mut r!(a)
                                 && let Some(list) = array.growable_list()
@@ -354,7 +354,7 @@ impl Vm {
                                 continue;
                             }
                         }
-                        &Op::Property { d, a, name } => {
+                        Op::Property { d, a, name } => {
                             if let Value::Object(object) = &r!(a)
                                 && let Some(slot) = object.slot_at(program, function.scope, name)
                             {
@@ -367,7 +367,7 @@ impl Vm {
                                 }
                             }
                         }
-                        &Op::SetProperty { a, b, name } => {
+                        Op::SetProperty { a, b, name } => {
                             if let Value::Object(object) = &r!(a)
                                 && let Some(slot) = object.slot_at(program, function.scope, name)
                                 && slot.replace(&r!(b))
@@ -375,7 +375,7 @@ impl Vm {
                                 continue;
                             }
                         }
-                        &Op::AddProperty { a, b, name } => {
+                        Op::AddProperty { a, b, name } => {
                             if let (Value::Object(object), &Value::Number(by)) = (&r!(a), &r!(b))
                                 && let Some(slot) = object.slot_at(program, function.scope, name)
                                 && slot.add(by)
@@ -384,7 +384,7 @@ impl Vm {
                             }
                         }
 
-                        &Op::CallFunction { d, base: at, argc, function: number } => {
+                        Op::CallFunction { d, base: at, argc, function: number } => {
                             let start = base + at as usize;
                             if let Some(callee) = program.functions.get(number as usize)
                                 && callee.plain_arguments == u16::from(argc)
@@ -407,7 +407,7 @@ impl Vm {
                                 continue 'window;
                             }
                         }
-                        &Op::CallMethod { d, base: at, argc, name } => {
+                        Op::CallMethod { d, base: at, argc, name } => {
                             let start = base + at as usize;
                             if let Value::Object(object) = &r!(at)
                                 && let Some(number) = object.method(&unit, function.scope, name)
@@ -432,7 +432,7 @@ impl Vm {
                                 continue 'window;
                             }
                         }
-                        &Op::Return { a } => {
+                        Op::Return { a } => {
                             if let [.., caller, frame] = self.frames.as_slice()
                                 && frame.back == Back::Caller
                                 && caller.unit == unit_number
@@ -479,7 +479,7 @@ impl Vm {
                                 continue;
                             }
                         }
-                        &Op::IterNext { base: at, value, key: Register::MAX, to: _ } => {
+                        Op::IterNext { base: at, value, key: Register::MAX, to: _ } => {
                             if let (Value::Array(array), &Value::Number(position)) =
                                 (&r!(at), &r!(at + 1))
                                 && let Some(item) = array.list_item(position)
