@@ -63,8 +63,8 @@ impl Sort {
         NativeStep::Call { function: self.callback.clone(), arguments, then: self }
     }
 
-    fn finish(self: Box<Self>) -> Value {
-        let Self { order, mut keys, mut values, .. } = *self;
+    fn finish(self) -> Value {
+        let Self { order, mut keys, mut values, .. } = self;
         let entries = order.order.into_iter().map(|Item { operand, at }| {
             if let Some(values) = &mut values {
                 let value = values.get_mut(at as usize).map(Value::take).unwrap_or_default();
