@@ -82,6 +82,8 @@ async fn a_host_is_known_by_its_record_though_nobody_signed_its_certificate() {
         let hex: String = pair.cert_der.iter().map(|octet| format!("{octet:02x}")).collect();
         assert_eq!(record["data"], hex);
         assert!(connection["id"].as_str().is_some_and(|id| id.len() == 36), "{connection}");
+        assert_eq!(connection["remotegreet"], "sink ESMTP");
+        assert!(connection["helo"].as_str().is_some_and(|name| !name.is_empty()), "{connection}");
     }
 }
 

@@ -82,6 +82,37 @@ async fn a_proxy_tells_who_is_behind_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_script_sees_what_the_name_of_its_peer_came_from() {
+    let header = b"PROXY TCP4 192.0.2.7 198.51.100.2 4000 25\r\n";
+    let proxied = |name_server| Setup {
+        name_server: Some(name_server),
+        sockets: "    proxyprotocol: [127.0.0.1]\n".to_owned(),
+        ..Setup::default()
+    };
+    let zone = testkit::dns_zone::Zone::new()
+        .ptr("7.2.0.192.in-addr.arpa", "client.example")
+        .address("client.example", "192.0.2.7");
+    let names = zone.serve().await;
+    let mut daemon = TestDaemon::start(proxied(names.address).hook("connect", SHOW)).await;
+    let stream = TcpStream::connect(daemon.address()).await.unwrap();
+    let arguments = seen(&talk(stream, header, &[]).await[0]);
+    assert_eq!(arguments["remoteptr"], "client.example");
+    let result = &arguments["remoteptrresult"];
+    assert_eq!(result["reverse"]["result"][0], "client.example", "{result}");
+    assert_eq!(result["forward"]["result"][0], "192.0.2.7", "{result}");
+    daemon.stop().await;
+
+    let nobody = testkit::dns_zone::Zone::new().serve().await;
+    let mut daemon = TestDaemon::start(proxied(nobody.address).hook("connect", SHOW)).await;
+    let stream = TcpStream::connect(daemon.address()).await.unwrap();
+    let arguments = seen(&talk(stream, header, &[]).await[0]);
+    assert_eq!(arguments["remoteptr"], serde_json::Value::Null);
+    assert_eq!(arguments["remoteptrresult"]["reverse"]["error"], "NXDOMAIN");
+    assert_eq!(arguments["remoteptrresult"]["forward"], serde_json::Value::Null);
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_proxy_without_its_header_gets_no_banner() {
     let setup =
         Setup { sockets: "    proxyprotocol: [127.0.0.1]\n".to_owned(), ..Setup::default() };

@@ -15,5 +15,6 @@ mod resolver;
 
 pub use record::{Record, RecordKind, RecordValue};
 pub use resolver::{
-    Addresses, Answer, Config, LookupError, LookupErrorKind, Resolver, Security, SetupError, Stats,
+    Addresses, Answer, Config, Confirmation, LookupError, LookupErrorKind, Resolver, Security,
+    SetupError, Stats,
 };

@@ -129,6 +129,18 @@ impl Addresses {
     }
 }
 
+/// What came of looking for a confirmed name.
+#[derive(Clone, Debug)]
+pub struct Confirmation {
+    /// The names that the address claims.
+    pub reverse: Result<Vec<String>, LookupError>,
+    /// The addresses of the name that leads back, or else of the last one tried; `None` when there
+    /// was no name to try.
+    pub forward: Option<Result<Vec<IpAddr>, LookupError>>,
+    /// The name that leads back.
+    pub name: Option<String>,
+}
+
 /// The resolver cannot be set up: the system's configuration is unreadable.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot read the system's resolver configuration: {0}")]
@@ -375,33 +387,40 @@ impl Resolver {
         Ok(Answer { value: found, security })
     }
 
-    /// The name of an address that leads back to it (forward-confirmed reverse DNS).
+    /// Looks for the name of an address that leads back to it (forward-confirmed reverse DNS).
     ///
     /// At most the first five names are tried, so that a hostile zone cannot make us ask for ever.
-    ///
-    /// # Errors
-    ///
-    /// [`LookupError`] of the reverse lookup; names that do not lead back are no error but `None`.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future loses nothing but the answer.
-    pub async fn confirmed_name(&self, ip: IpAddr) -> Result<Option<String>, LookupError> {
-        let answer = self.query(&reverse_name(ip), RecordKind::Ptr).await?;
-        for record in answer.value.into_iter().take(5) {
-            let RecordValue::Name(name) = record.value else { continue };
-            let Ok(found) = self.addresses(&name, ip.is_ipv4(), ip.is_ipv6()).await else {
-                continue;
-            };
-            let leads_back = match ip {
-                IpAddr::V4(ip) => found.value.v4.contains(&ip),
-                IpAddr::V6(ip) => found.value.v6.contains(&ip),
-            };
+    pub async fn confirm_name(&self, ip: IpAddr) -> Confirmation {
+        let names = match self.query(&reverse_name(ip), RecordKind::Ptr).await {
+            Ok(answer) => answer.value,
+            Err(error) => return Confirmation { reverse: Err(error), forward: None, name: None },
+        };
+        let names: Vec<String> = names
+            .into_iter()
+            .filter_map(|record| match record.value {
+                RecordValue::Name(name) => Some(name),
+                _ => None,
+            })
+            .collect();
+        let (mut forward, mut confirmed) = (None, None);
+        for name in names.iter().take(5) {
+            let found = self.addresses(name, ip.is_ipv4(), ip.is_ipv6()).await;
+            let found = found.map(|found| match ip {
+                IpAddr::V4(_) => found.value.v4.into_iter().map(IpAddr::V4).collect(),
+                IpAddr::V6(_) => found.value.v6.into_iter().map(IpAddr::V6).collect::<Vec<_>>(),
+            });
+            let leads_back = found.as_ref().is_ok_and(|found| found.contains(&ip));
+            forward = Some(found);
             if leads_back {
-                return Ok(Some(name));
+                confirmed = Some(name.clone());
+                break;
             }
         }
-        Ok(None)
+        Confirmation { reverse: Ok(names), forward, name: confirmed }
     }
 
     /// Empties the cache.

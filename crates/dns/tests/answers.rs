@@ -1,5 +1,6 @@
 //! The resolver against a scripted name server on loopback.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use dns::mx::{Exchanger, Route};
@@ -79,9 +80,16 @@ async fn reverse_names_must_lead_back() {
         .ptr("2.2.0.192.in-addr.arpa", "liar.example")
         .address("liar.example", "192.0.2.77");
     let (resolver, _server) = resolver(zone).await;
-    let name = resolver.confirmed_name("192.0.2.1".parse().unwrap()).await.unwrap();
-    assert_eq!(name.as_deref(), Some("good.example"));
-    assert_eq!(resolver.confirmed_name("192.0.2.2".parse().unwrap()).await.unwrap(), None);
+    let good = resolver.confirm_name("192.0.2.1".parse().unwrap()).await;
+    assert_eq!(good.name.as_deref(), Some("good.example"));
+    assert_eq!(good.forward.unwrap().unwrap(), ["192.0.2.1".parse::<IpAddr>().unwrap()]);
+    let liar = resolver.confirm_name("192.0.2.2".parse().unwrap()).await;
+    assert_eq!(liar.name, None);
+    assert_eq!(liar.reverse.unwrap(), ["liar.example"]);
+    assert_eq!(liar.forward.unwrap().unwrap(), ["192.0.2.77".parse::<IpAddr>().unwrap()]);
+    let nobody = resolver.confirm_name("192.0.2.3".parse().unwrap()).await;
+    assert_eq!(nobody.reverse.unwrap_err().kind, LookupErrorKind::NxDomain);
+    assert!(nobody.forward.is_none());
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! `connect`: before the banner. Implicit end: Accept. Script error: Defer.
 
+use dns::{Confirmation, LookupError};
 use hsl::{Array, Value};
 use smtp::server::Verdict;
 
@@ -10,7 +11,7 @@ use crate::hooks::verdict::{self, HookVerdict};
 use crate::inbound::connection::Connection;
 
 /// Runs the script and returns the banner's verdict.
-pub(crate) async fn call(connection: &mut Connection) -> Verdict {
+pub(crate) async fn call(connection: &mut Connection, found: Option<Confirmation>) -> Verdict {
     let server = std::sync::Arc::clone(&connection.server);
     let Some(hook) = &server.hooks.connect else { return Verdict::accept() };
     let run = Run {
@@ -18,7 +19,7 @@ pub(crate) async fn call(connection: &mut Connection) -> Verdict {
         stats: &server.stats.connect,
         transaction: connection.facts.id,
         variables: vec![
-            ("arguments", arguments(connection)),
+            ("arguments", arguments(connection, found)),
             // Compat: in 5.6 the facts of this hook are in its arguments, not in `$connection`.
             ("connection", Value::Array(Array::new())),
             ("transaction", shared::transaction(connection.facts.id, None, None)),
@@ -41,7 +42,7 @@ pub(crate) async fn call(connection: &mut Connection) -> Verdict {
     }
 }
 
-fn arguments(connection: &Connection) -> Value {
+fn arguments(connection: &Connection, found: Option<Confirmation>) -> Value {
     let facts = &connection.facts;
     let mut out = Array::new();
     if let Some(ends) = facts.ends {
@@ -53,6 +54,9 @@ fn arguments(connection: &Connection) -> Value {
     if let Some(name) = &facts.remoteptr {
         put(&mut out, "remoteptr", name.as_str());
     }
+    if let Some(found) = found {
+        put(&mut out, "remoteptrresult", remoteptrresult(&found));
+    }
     if let Some(uid) = facts.remoteuid {
         put(&mut out, "remoteuid", f64::from(uid));
     }
@@ -63,6 +67,25 @@ fn arguments(connection: &Connection) -> Value {
         }
     }
     put(&mut out, "serverid", facts.serverid.as_str());
+    Value::Array(out)
+}
+
+/// What the two lookups behind `remoteptr` gave, each as `dns_query` would have it.
+fn remoteptrresult(found: &Confirmation) -> Value {
+    fn answer<T: ToString>(result: &Result<Vec<T>, LookupError>) -> Value {
+        match result {
+            Ok(list) => {
+                let list = list.iter().map(|item| Value::from(item.to_string()));
+                Value::map([("result", Value::list(list))])
+            }
+            Err(error) => Value::map([("error", Value::from(error.code()))]),
+        }
+    }
+    let mut out = Array::new();
+    put(&mut out, "reverse", answer(&found.reverse));
+    if let Some(forward) = &found.forward {
+        put(&mut out, "forward", answer(forward));
+    }
     Value::Array(out)
 }
 

@@ -219,6 +219,12 @@ pub(crate) fn ending(attempt: &Attempt) -> Option<Array> {
         if let Some(id) = &facts.localid {
             put(&mut connection, "localipid", &**id);
         }
+        if let Some(greeting) = &facts.greeting {
+            put(&mut connection, "remotegreet", &**greeting);
+        }
+        if let Some(helo) = &facts.helo {
+            put(&mut connection, "helo", &**helo);
+        }
         put(&mut connection, "tls", tls(Some(facts)));
         put(&mut value, "connection", Value::Array(connection));
     }

@@ -179,9 +179,9 @@ impl Connection {
         stream: &mut Option<Stream>,
         session: &mut Session,
     ) -> io::Result<()> {
-        self.look_up_peer().await;
+        let found = Box::pin(self.look_up_peer()).await;
         let greeting = match self.server.hooks.connect.is_some() {
-            true => Box::pin(hooks::connect::call(self)).await,
+            true => Box::pin(hooks::connect::call(self, found)).await,
             false => Verdict::accept(),
         };
         session.greet(greeting);
@@ -387,20 +387,19 @@ impl Connection {
     }
 
     /// Looks the peer's confirmed name up where somebody will see it.
-    async fn look_up_peer(&mut self) {
+    async fn look_up_peer(&mut self) -> Option<dns::Confirmation> {
         if !self.server.reverse_dns {
-            return;
+            return None;
         }
         let resolver = self.core.generation.load().resolver.clone();
-        let Some(remote) = self.facts.remoteip() else { return };
-        let lookup = resolver.confirmed_name(remote);
-        if let Ok(Ok(name)) = timeout(REVERSE_PATIENCE, lookup).await {
-            if let (Some(name), Some(entry)) = (&name, &self.entry) {
-                // Set once, here.
-                let _ = entry.facts.remoteptr.set(name.clone());
-            }
-            self.facts.remoteptr = name;
+        let remote = self.facts.remoteip()?;
+        let found = timeout(REVERSE_PATIENCE, resolver.confirm_name(remote)).await.ok()?;
+        if let (Some(name), Some(entry)) = (&found.name, &self.entry) {
+            // Set once, here.
+            let _ = entry.facts.remoteptr.set(name.clone());
         }
+        self.facts.remoteptr.clone_from(&found.name);
+        Some(found)
     }
 
     async fn handshake(&mut self, stream: &mut Option<Stream>) -> io::Result<()> {

@@ -125,6 +125,10 @@ pub(crate) struct ConnectionFacts {
     pub(crate) report: Option<tls_policy::Report>,
     /// What was found out of the host's TLSA records, where they count.
     pub(crate) dane: Option<Arc<Dane>>,
+    /// The text of the peer's greeting.
+    pub(crate) greeting: Option<Arc<str>>,
+    /// The name we greeted with.
+    pub(crate) helo: Option<Arc<str>>,
     pub(crate) transactions: u32,
     /// The peer announced DSN, so ENVID, RET, NOTIFY and ORCPT went on to it.
     pub(crate) offers_dsn: bool,
@@ -143,6 +147,8 @@ impl ConnectionFacts {
             tls: None,
             report: None,
             dane: target.dane.clone(),
+            greeting: None,
+            helo: None,
             transactions: 0,
             offers_dsn: false,
         }

@@ -33,6 +33,10 @@ pub(crate) struct OpenConnection {
     pub(crate) local: SocketAddr,
     pub(crate) remote: SocketAddr,
     tls: Option<Arc<TlsFacts>>,
+    /// The text of the peer's greeting; empty before it came.
+    greeting: Arc<str>,
+    /// The name we greet with.
+    helo: Arc<str>,
     report: Option<Report>,
     _level: Level,
     entry: Registered<OutboundEntry>,
@@ -156,14 +160,21 @@ impl OpenConnection {
             local,
             remote: target.address,
             stream: Some(Stream::clear(stream)),
+            helo: config.helo.as_str().into(),
             session: Session::new(config),
             tls: None,
+            greeting: Arc::default(),
             report: None,
             _level: level,
             entry,
         };
         match open.next(settings, Some(tls)).await {
-            Event::Ready => Ok(open),
+            Event::Ready => {
+                if let Some(banner) = open.session.banner() {
+                    open.greeting = banner.lines.join("\n").into();
+                }
+                Ok(open)
+            }
             event => {
                 let outcome = match event {
                     Event::Closed(Some(outcome)) => outcome,
@@ -252,6 +263,8 @@ impl OpenConnection {
             id: Some(self.entry.facts.id.clone()),
             tls: self.tls.clone(),
             report: self.report.or(clear),
+            greeting: Some(Arc::clone(&self.greeting)),
+            helo: Some(Arc::clone(&self.helo)),
             transactions: self.transactions(),
             offers_dsn: self.session.offer().has(smtp::extensions::Extensions::DSN),
             ..ConnectionFacts::to(target, Some(self.local.ip()), settings)
