@@ -151,7 +151,7 @@ scripting:
         data: |
           import { deliver_at } from "extras://deliver-at";
           foreach ($arguments["mail"]->getHeaders("To") as $to)
-              $arguments["mail"]->queue("", trim($to), "out", ["jobid" => deliver_at(time() + 3)]);
+              $arguments["mail"]->queue("", trim($to), "out", ["jobid" => deliver_at(time() + 8)]);
           Accept();
     predelivery: |
       if ($message["recipientaddress"]["localpart"] == "archive") Try(["plugin" => ["id" => "file-deliver"]]);
