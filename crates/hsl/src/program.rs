@@ -34,6 +34,8 @@ pub(crate) struct Global {
     pub(crate) name: Arc<str>,
     /// Its first value; unset for all but static members.
     pub(crate) initial: Value,
+    /// The first value holds objects, of which each execution gets its own.
+    pub(crate) holds_objects: bool,
     pub(crate) is_context: bool,
 }
 

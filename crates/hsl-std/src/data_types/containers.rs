@@ -70,6 +70,7 @@ fn object(class: &Class, state: MapState, entries: Vec<(Value, Value)>) -> Resul
 }
 
 fn map_class(class: &mut ClassBuilder) {
+    class.copy_with(MapState::own_copy);
     class
         .constructor("Map(string keytype, string valuetype) -> Map", "an empty map", |ctx, args| {
             let keys = Kind::parse(args::bytes(args, 0))?;
@@ -126,6 +127,7 @@ fn map_class(class: &mut ClassBuilder) {
 }
 
 fn set_class(class: &mut ClassBuilder) {
+    class.copy_with(MapState::own_copy);
     class
         .constructor("Set(string keytype) -> Set", "an empty set", |ctx, args| {
             let keys = Kind::parse(args::bytes(args, 0))?;
@@ -247,6 +249,18 @@ impl MapState {
         Self { keys, values, entries: Mutex::default(), octets: AtomicUsize::new(0) }
     }
 
+    /// The same entries, in a container of their own.
+    fn own_copy(&self) -> Self {
+        let entries = self.entries.lock();
+        let copies = entries.iter().map(|(key, value)| (key.clone(), value.own_copy()));
+        Self {
+            keys: self.keys,
+            values: self.values,
+            entries: Mutex::new(copies.collect()),
+            octets: AtomicUsize::new(self.octets.load(Ordering::Relaxed)),
+        }
+    }
+
     /// Sets a value; true if the key is new.
     fn insert(&self, ctx: &mut CallContext<'_>, key: MapKey, value: Value) -> Result<bool, Thrown> {
         let added = weight(&value);
@@ -344,7 +358,7 @@ impl Kind {
 }
 
 /// A key by type and value.
-#[derive(PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 enum MapKey {
     Text(Str),
     /// The bits of the number; minus zero is zero.

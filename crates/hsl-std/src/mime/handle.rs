@@ -34,6 +34,16 @@ impl PartRef {
     pub fn top(message: MessageHandle) -> Self {
         Self { message, part: PartId::TOP }
     }
+
+    /// The part in a message of its own, as it is now.
+    pub(crate) fn own_copy(&self) -> Self {
+        let message = self.message.lock();
+        let copy = SharedMessage {
+            message: message.message.clone(),
+            content: Arc::clone(&message.content),
+        };
+        Self { message: Arc::new(Mutex::new(copy)), part: self.part }
+    }
 }
 
 impl SharedMessage {

@@ -38,6 +38,7 @@ pub(crate) fn register(registry: &mut Registry, services: &Services) {
             message::statics(class);
             mail_message_methods(class, services, of_this);
             message::queue(class, services);
+            class.copy_with(PartRef::own_copy);
         })
         .class("MIME", "a message or part to be composed", |class| {
             builder::class(class, services);

@@ -82,6 +82,7 @@ impl<'a> Builder<'a> {
             builder.globals.push(Global {
                 name: variable.name.as_str().into(),
                 initial: Value::Unset,
+                holds_objects: false,
                 is_context: true,
             });
             builder.read_only.push(variable.is_read_only);
@@ -280,7 +281,8 @@ impl<'a> Builder<'a> {
         let Ok(number) = u16::try_from(self.globals.len()) else {
             return error(span, "the program has too many global variables");
         };
-        self.globals.push(Global { name: name.into(), initial, is_context: false });
+        let holds_objects = initial.holds_objects();
+        self.globals.push(Global { name: name.into(), initial, holds_objects, is_context: false });
         self.read_only.push(false);
         Ok(number)
     }

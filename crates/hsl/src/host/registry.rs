@@ -1,5 +1,6 @@
 //! Where functions, classes and modules of the host are registered.
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -293,6 +294,7 @@ impl ClassBuilder {
                 methods: Default::default(),
                 statics: Default::default(),
                 iterate: None,
+                copy: None,
             },
         }
     }
@@ -361,6 +363,20 @@ impl ClassBuilder {
         F: Fn(&Object) -> Box<dyn HostIterator> + Send + Sync + 'static,
     {
         self.class.iterate = Some(Box::new(start));
+        self
+    }
+
+    /// Says how an instance gets a state of its own. A script that imports instances as data changes
+    /// copies, not what the next execution gets.
+    pub fn copy_with<T, F>(&mut self, copy: F) -> &mut Self
+    where
+        T: Any + Send + Sync,
+        F: Fn(&T) -> T + Send + Sync + 'static,
+    {
+        self.class.copy = Some(Box::new(move |object| {
+            let state = object.state::<T>()?;
+            Some(Object::new(object.class(), copy(&state)))
+        }));
         self
     }
 

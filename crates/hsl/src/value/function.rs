@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 
 use super::{Cell, Class, Object, Value};
 use crate::host::NativeFunction;
-use crate::program::Program;
+use crate::program::{Global, Program};
 
 /// A reference to something that can be called. Clones share it; equality is identity.
 #[derive(Clone)]
@@ -50,8 +50,11 @@ pub(crate) struct Globals {
 
 impl Globals {
     pub(crate) fn new(program: Arc<Program>) -> Self {
-        let values =
-            program.globals.iter().map(|global| Mutex::new(global.initial.clone())).collect();
+        let first = |global: &Global| match global.holds_objects {
+            true => global.initial.own_copy(),
+            false => global.initial.clone(),
+        };
+        let values = program.globals.iter().map(|global| Mutex::new(first(global))).collect();
         Self { program, values }
     }
 }

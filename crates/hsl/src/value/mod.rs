@@ -122,6 +122,31 @@ impl Type {
 }
 
 impl Value {
+    /// Tells whether the value is an object or holds one, however deep.
+    pub(crate) fn holds_objects(&self) -> bool {
+        match self {
+            Self::Object(_) => true,
+            Self::Array(array) => array.values().any(Self::holds_objects),
+            _ => false,
+        }
+    }
+
+    /// The value with objects of its own, as far as their classes say how (see
+    /// [`ClassBuilder::copy_with`](crate::host::ClassBuilder::copy_with)).
+    pub fn own_copy(&self) -> Self {
+        match self {
+            Self::Object(object) => Self::Object(object.own_copy()),
+            Self::Array(array) if self.holds_objects() => {
+                let mut copy = array.clone();
+                for value in copy.values_mut() {
+                    *value = value.own_copy();
+                }
+                Self::Array(copy)
+            }
+            other => other.clone(),
+        }
+    }
+
     /// Makes a string value of a copy of `bytes`.
     pub fn string(bytes: impl AsRef<[u8]>) -> Self {
         Self::String(Str::new(bytes.as_ref()))

@@ -50,10 +50,14 @@ pub(crate) struct NativeClass {
     pub(crate) methods: HashMap<Str, Arc<NativeFunction>>,
     pub(crate) statics: HashMap<Str, Arc<NativeFunction>>,
     pub(crate) iterate: Option<Box<IterateFn>>,
+    pub(crate) copy: Option<Box<CopyFn>>,
 }
 
 /// Starts a walk over an instance, for `foreach`.
 pub(crate) type IterateFn = dyn Fn(&Object) -> Box<dyn HostIterator> + Send + Sync;
+
+/// Makes an instance with a state of its own of another one.
+pub(crate) type CopyFn = dyn Fn(&Object) -> Option<Object> + Send + Sync;
 
 /// A class of a script.
 pub(crate) struct UserClass {
@@ -180,6 +184,16 @@ impl Object {
     /// Makes an instance of a class of the host around its state.
     pub fn new<T: Any + Send + Sync>(class: &Class, state: T) -> Self {
         Self::with_state(class, Arc::new(state))
+    }
+
+    /// An instance with a state of its own, as the class makes it; the same one if the class does
+    /// not, since nothing of it can be changed.
+    pub(crate) fn own_copy(&self) -> Self {
+        match &*self.0.class.0 {
+            ClassKind::Native(NativeClass { copy: Some(copy), .. }) => copy(self),
+            _ => None,
+        }
+        .unwrap_or_else(|| self.clone())
     }
 
     /// Makes an instance of a class of the host around a state that others share.
