@@ -52,7 +52,10 @@ async fn a_proxy_tells_who_is_behind_it() {
     let setup =
         Setup { sockets: "    proxyprotocol: [127.0.0.1]\n".to_owned(), ..Setup::default() }
             .hook("connect", SHOW)
-            .hook("helo", r#"Accept(["reason" => $connection["remoteip"]]);"#);
+            .hook(
+                "helo",
+                r#"Accept(["reason" => $connection["remoteip"] . " " . $connection["priority"]]);"#,
+            );
     let mut daemon = TestDaemon::start(setup).await;
     let stream = TcpStream::connect(daemon.address()).await.unwrap();
     let header = b"PROXY TCP4 192.0.2.7 198.51.100.2 4000 25\r\n";
@@ -64,7 +67,7 @@ async fn a_proxy_tells_who_is_behind_it() {
     assert_eq!(arguments["localport"], 25);
     assert_eq!(arguments["proxyip"], "127.0.0.1");
     assert_eq!(arguments["proxytlv"], serde_json::Value::Null);
-    assert!(replies[1].starts_with("250 192.0.2.7"), "{}", replies[1]);
+    assert!(replies[1].starts_with("250 192.0.2.7 0"), "{}", replies[1]);
 
     let mut binary = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\x00\x10".to_vec();
     binary.extend([192, 0, 2, 8, 198, 51, 100, 2, 0x0f, 0xa0, 0, 25, 4, 0, 1, 0xfe]);

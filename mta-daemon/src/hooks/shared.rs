@@ -24,6 +24,8 @@ pub(crate) fn connection(facts: &Facts) -> Value {
         put(&mut out, "remoteptr", name.as_str());
     }
     put(&mut out, "serverid", facts.serverid.as_str());
+    // Compat: until 6.5 a number; here no connection goes ahead of another.
+    put(&mut out, "priority", 0.0);
     if let Some((verb, host)) = &facts.helo {
         let helo = [("verb", Value::from(verb.as_str())), ("host", Value::from(host.as_str()))];
         put(&mut out, "helo", Value::map(helo));
