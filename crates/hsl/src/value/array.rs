@@ -4,6 +4,9 @@
 //! insertion order with a hash index ("map"). Removed entries leave a gap that iteration skips; gaps
 //! are squeezed out when they outnumber what is left, so every operation is amortised O(1).
 //! Small maps have no index at all: comparing eight keys is cheaper than hashing one.
+//!
+//! The file is long because both shapes share invariants (order, gaps, index) that nothing outside
+//! may see; its iterators are the part that could move out.
 
 use std::borrow::Cow;
 use std::hash::{BuildHasher, Hash, Hasher};

@@ -1,4 +1,7 @@
 //! Random events against the queue's invariants, and the rules of pickup one by one.
+//!
+//! The file is long because all of it rests on one model of the queue; the rules of pickup could have
+//! a file of their own.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
