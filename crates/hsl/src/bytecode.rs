@@ -54,6 +54,7 @@
 //! | `Slice d a base` | d = a[base:base+1:base+2] |
 //! | `Path p base v` | changes a nested place; see [`Path`] |
 //! | `Call… d base n …` | d = call with n arguments from base on |
+//! | `CallLent d base n a m` | the same as copying a to base and `CallMethod d base n m` |
 //! | `CallSpread d base` | d = call of base with the array base+1 as arguments |
 //! | `Cache d base n` | the same through a cache; base holds the options, base+1 the function |
 //! | `Return *a` | ends the function |
@@ -479,6 +480,14 @@ pub(crate) enum Op {
         argc: u8,
         name: u16,
     },
+    /// `a` is a variable, which nothing changes until the call.
+    CallLent {
+        d: Register,
+        base: Register,
+        argc: u8,
+        a: Register,
+        name: u16,
+    },
     CallValue {
         d: Register,
         base: Register,
@@ -629,6 +638,8 @@ pub(crate) struct FunctionCode {
     /// Empty for anonymous functions.
     pub(crate) name: std::sync::Arc<str>,
     pub(crate) code: Vec<Op>,
+    /// The code as it is run; made by [`Self::seal`].
+    pub(crate) quick: Box<[crate::vm::quick::Instruction]>,
     pub(crate) constants: Vec<crate::value::Value>,
     /// Registers in use.
     pub(crate) registers: u16,
@@ -640,6 +651,8 @@ pub(crate) struct FunctionCode {
     /// 1 if register 0 is `$this`, behind which the parameters start.
     pub(crate) receiver: u8,
     pub(crate) is_generator: bool,
+    /// Whether `$this` is the same all the time.
+    pub(crate) keeps_this: bool,
     /// Whether a call with exactly `fixed` arguments needs no preparation of the frame.
     pub(crate) is_plain: bool,
     /// `fixed` if calls are plain, else a number that no call gives.
@@ -682,13 +695,14 @@ impl FunctionCode {
         self.names.get(usize::from(register)).map_or("", |name| name)
     }
 
-    /// Finds out whether calls are plain; called once, when the code is complete.
+    /// Translates the code and finds out whether calls are plain; called once, when it is complete.
     pub(crate) fn seal(&mut self) {
         self.is_plain = !self.is_generator
             && !self.has_rest
             && self.cells.is_empty()
             && self.unset.is_empty()
             && self.captures.is_empty();
+        self.quick = crate::vm::quick::translate(&self.code, &self.constants);
         self.plain_arguments = if self.is_plain { self.fixed } else { u16::MAX };
     }
 

@@ -609,6 +609,9 @@ impl<'a> Builder<'a> {
             let register = state.add_local("this");
             state.assigned.insert(register);
             state.code.receiver = 1;
+            state.code.keeps_this = this.is_none_or(|this| {
+                !variables.written.contains(&this) && !variables.unset.contains(&this)
+            });
             if let Some(this) = this {
                 state.variables.insert(this, Variable::Local(register));
             }

@@ -3,6 +3,7 @@
 use super::builder::Builder;
 use super::function::{Compiled, error};
 use super::scope::{Callee, Namespace, StaticKind};
+use super::variables::assigns;
 use crate::ast::{Argument, Cache, Expr, ExprKind, Ident, Suffix, SuffixKind};
 use crate::bytecode::{Op, Register, Variable};
 use crate::debug;
@@ -307,14 +308,27 @@ impl<'a> Builder<'a> {
             self.f().emit(span, Op::Property { d: base, a: object, name });
             return self.call_value(base, arguments, d, span);
         }
-        self.copy(base, object, span);
+        // A variable that no argument changes can lend its object to `$this`.
+        let is_lent = self.f().is_local(object)
+            && object != Register::MAX
+            && !arguments
+                .iter()
+                .any(|argument| matches!(argument, Argument::Value(expr) if assigns(expr)));
+        if !is_lent {
+            self.copy(base, object, span);
+        }
         for argument in arguments {
             if let Argument::Value(expr) = argument {
                 self.temporary(expr)?;
             }
         }
         let argc = arguments.len() as u8; // at most MAX_ARGUMENTS
-        self.f().emit(span, Op::CallMethod { d, base, argc, name });
+        let op = if is_lent {
+            Op::CallLent { d, base, argc, a: object, name }
+        } else {
+            Op::CallMethod { d, base, argc, name }
+        };
+        self.f().emit(span, op);
         self.probe(debug::RESUMED, span)
     }
 

@@ -110,6 +110,7 @@ impl FunctionState {
             code: FunctionCode {
                 name,
                 code: Vec::new(),
+                quick: Box::default(),
                 constants: Vec::new(),
                 registers: 0,
                 min: 0,
@@ -117,6 +118,7 @@ impl FunctionState {
                 has_rest: false,
                 receiver: 0,
                 is_generator: false,
+                keeps_this: false,
                 is_plain: false,
                 plain_arguments: u16::MAX,
                 scope: class.map_or(NO_CLASS, |number| number as u16), // fewer classes than functions

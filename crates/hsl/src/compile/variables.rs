@@ -21,6 +21,8 @@ pub(super) struct Variables {
     pub(super) captured: HashSet<Symbol>,
     /// Given to `unset`, or bound by `barrier`: they may lose their value.
     pub(super) unset: HashSet<Symbol>,
+    /// Written as a whole, other than by `unset`.
+    pub(super) written: HashSet<Symbol>,
     /// Imported.
     imported: HashSet<Symbol>,
 }
@@ -95,6 +97,15 @@ impl Walker for Pass<'_> {
         let mut inner = InnerGlobals { files: self.files, names: HashSet::new() };
         walk_function(&mut inner, function);
         self.variables.inner_globals.extend(inner.names);
+    }
+
+    fn written(&mut self, name: Symbol) {
+        self.variables.written.insert(name);
+        self.variable(name);
+    }
+
+    fn changed(&mut self, name: Symbol) {
+        self.variable(name);
     }
 
     fn variable(&mut self, name: Symbol) {

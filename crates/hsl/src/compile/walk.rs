@@ -37,6 +37,11 @@ pub(super) trait Walker {
     fn written(&mut self, name: Symbol) {
         self.variable(name);
     }
+
+    /// Meets a variable in which a place is written: an element or a property.
+    fn changed(&mut self, name: Symbol) {
+        self.written(name);
+    }
 }
 
 pub(super) fn walk_stmts<W: Walker + ?Sized>(walker: &mut W, stmts: &[Stmt]) {
@@ -235,7 +240,7 @@ fn walk_place<W: Walker + ?Sized>(walker: &mut W, place: &Expr) {
         ExprKind::Variable(name) => walker.written(*name),
         ExprKind::Postfix { base, .. } => {
             if let ExprKind::Variable(name) = &base.kind {
-                walker.written(*name);
+                walker.changed(*name);
             }
             walk_expr(walker, place);
         }

@@ -163,6 +163,16 @@ impl Slot {
         false
     }
 
+    /// Puts a number here, if the value before it is here.
+    #[inline(always)]
+    pub(crate) fn replace_number(&self, number: f64) -> bool {
+        if self.0.load(Ordering::Relaxed) == ELSEWHERE {
+            return false;
+        }
+        self.0.store(number_bits(number), Ordering::Relaxed);
+        true
+    }
+
     /// Adds to the number that is here.
     #[inline(always)]
     pub(crate) fn add(&self, by: f64) -> bool {

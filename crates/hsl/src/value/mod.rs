@@ -279,20 +279,54 @@ impl Value {
         if self.needs_drop() {
             clear_slowly(self);
         }
-        // Nothing to drop is left; and `new` is written where it belongs, not somewhere else first.
+        self.overwrite(new);
+    }
+
+    /// Writes `new` over a value that need not be dropped, as the caller has found out: the compiler
+    /// does not see it, and would look again.
+    #[inline(always)]
+    fn overwrite(&mut self, new: Self) {
         std::mem::forget(std::mem::replace(self, new));
     }
 
-    /// Puts a number into this place, with nothing but the number being written where one was before.
+    /// Puts a number into this place, which is written field by field.
     #[inline(always)]
     pub(crate) fn put_number(&mut self, number: f64) {
-        if let Self::Number(place) = self {
-            *place = number;
-        } else if self.needs_drop() {
+        if self.needs_drop() {
             put_number_slowly(self, number);
         } else {
-            *self = Self::Number(number);
+            self.overwrite(Self::Number(number));
         }
+    }
+
+    /// Puts a number into this place, if what is there need not be dropped.
+    #[inline(always)]
+    pub(crate) fn set_number(&mut self, number: f64) -> bool {
+        if self.needs_drop() {
+            return false;
+        }
+        self.overwrite(Self::Number(number));
+        true
+    }
+
+    /// Puts a boolean into this place, if what is there need not be dropped.
+    #[inline(always)]
+    pub(crate) fn set_bool(&mut self, value: bool) -> bool {
+        if self.needs_drop() {
+            return false;
+        }
+        self.overwrite(Self::Bool(value));
+        true
+    }
+
+    /// Puts none into this place, if what is there need not be dropped.
+    #[inline(always)]
+    pub(crate) fn set_none(&mut self) -> bool {
+        if self.needs_drop() {
+            return false;
+        }
+        self.overwrite(Self::None);
+        true
     }
 
     /// Puts a boolean into this place.
@@ -301,11 +335,7 @@ impl Value {
         if self.needs_drop() {
             clear_slowly(self);
         }
-        if let Self::Bool(place) = self {
-            *place = value;
-        } else if !self.needs_drop() {
-            *self = Self::Bool(value);
-        }
+        self.overwrite(Self::Bool(value));
     }
 
     /// Puts none into this place.
@@ -314,7 +344,7 @@ impl Value {
         if self.needs_drop() {
             clear_slowly(self);
         } else {
-            *self = Self::None;
+            self.overwrite(Self::None);
         }
     }
 

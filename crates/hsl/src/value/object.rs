@@ -335,6 +335,16 @@ impl Object {
         self.0.slots.get(usize::from(layout.find(name)?.slot))
     }
 
+    /// The same for classes whose members are open to all.
+    #[inline(always)]
+    pub(crate) fn open_slot(&self, program: &Program, name: u16) -> Option<&Slot> {
+        let layout = self.0.layout.as_deref()?;
+        if layout.program != program.number || layout.is_restricted {
+            return None;
+        }
+        self.0.slots.get(usize::from(layout.find(name)?.slot))
+    }
+
     /// Returns the function of a method that runs in `unit`, by the number of its name.
     #[inline(always)]
     pub(crate) fn method(&self, unit: &Arc<Globals>, scope: u16, name: u16) -> Option<u32> {

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::dispatch::{WINDOW, clear};
-use super::frame::{Back, Frame, NativeFrame, Target};
+use super::dispatch::clear;
+use super::frame::{Back, Frame, NOT_LENT, NativeFrame, Target};
+use super::quick::WINDOW;
 use super::{State, Step, Vm};
 use crate::bytecode::FunctionCode;
 use crate::host::{
@@ -195,6 +196,7 @@ impl Vm {
             base: base as u32,
             result,
             back,
+            lent: NOT_LENT,
         };
         self.enter(callee, argc, frame, &unit, Some(&closure.captures))?;
         match self.ready.take() {
@@ -518,6 +520,7 @@ impl Vm {
                     base: start as u32,
                     result: 0,
                     back: Back::Native,
+                    lent: NOT_LENT,
                 };
                 self.enter(callee, argc, frame, &unit, Some(&closure.captures))?;
                 let is_repeatable = usize::from(callee.fixed) == argc

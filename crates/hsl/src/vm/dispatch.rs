@@ -1,29 +1,26 @@
 //! What every instruction does, in full.
 //!
-//! [`super::execute`] has short ways for the usual operands and comes here for all else. Each arm is
+//! [`super::quick`] has short ways for the usual operands and leaves all else to this. Each arm is
 //! a few lines; what is longer is a named function. The registers of a frame are one array of 256
 //! values, so a register number is never out of range.
 
 use std::sync::Arc;
 
-use super::execute::modulo;
-use super::frame::{Back, Frame, Target};
+use super::frame::{Back, Frame, NOT_LENT, Target};
 use super::path::{Surroundings, change, set_element, set_property};
+use super::quick::{WINDOW, modulo};
 use super::{Step, Vm, call, iterate};
 use crate::ast::BinaryOp;
 use crate::bytecode::{Op, PathAction, PathStep, Register, TextPart, Variable};
-use crate::host::{CallContext, NativeStep, Thrown};
+use crate::host::{NativeStep, Thrown};
 use crate::ops;
 use crate::value::{Array, CellData, Function, Globals, Key, Object, Str, Value};
 
-/// Registers of a frame.
-pub(super) const WINDOW: usize = 256;
-
 impl Vm {
-    /// Does one instruction in full: what [`Self::execute`] has no short way for. The frame has the
-    /// position behind the instruction, and whatever happens is noted there.
+    /// Does one instruction in full: what has no short way. The frame has the position behind the
+    /// instruction, and whatever happens is noted there.
     #[inline(never)]
-    pub(super) fn rare(&mut self, op: Op, unit: &Arc<Globals>) -> Result<Option<Step>, Thrown> {
+    pub(super) fn full(&mut self, op: Op, unit: &Arc<Globals>) -> Result<Option<Step>, Thrown> {
         let Some(frame) = self.frames.last() else { return Ok(Some(Step::Done(Value::None))) };
         let (unit_number, function_number) = (frame.unit, frame.function);
         let base = frame.base as usize;
@@ -609,6 +606,7 @@ impl Vm {
                     base: start as u32,
                     result: (base + usize::from(d)) as u32,
                     back: Back::Caller,
+                    lent: NOT_LENT,
                 };
                 let Some(callee) = program.functions.get(usize::from(callee)) else {
                     throw!(Thrown::new("a function is missing"));
@@ -623,47 +621,21 @@ impl Vm {
                 self.enter(callee, usize::from(argc), frame, unit, None)?;
                 return Ok(None);
             }
-            Op::CallNative { d, base: at, argc, native } => {
+            // The quick instruction does it all, but for the end of fuel.
+            Op::CallNative { .. } => {
                 tick!();
-                let Some(target) = program.natives.get(usize::from(native)) else {
-                    throw!(Thrown::new("a function of the host is missing"));
-                };
-                self.environment.at = (unit_number, function_number, pc - 1);
-                let first = usize::from(at);
-                let given = usize::from(argc);
-                let count = given.max(target.function.fixed());
-                let Some(arguments) = regs.get_mut(first..first + count) else {
-                    throw!(Thrown::new("this is too complex for one expression"));
-                };
-                check!(call::complete(&target.function, arguments, given));
-                let mut context = CallContext {
-                    environment: &mut self.environment,
-                    function: Some(&target.function),
-                    this: None,
-                    class: target.class.as_ref(),
-                    given,
-                };
-                let step = target.function.invoke(&mut context, arguments);
-                clear(arguments);
-                match step {
-                    NativeStep::Return(value) => {
-                        charge!(&value);
-                        r!(d).put(value);
-                    }
-                    NativeStep::Throw(thrown) => throw!(thrown),
-                    step => {
-                        let class = target.class.clone();
-                        let place = Target::Stack(base + usize::from(d));
-                        match self.drive(step, place, None, class)? {
-                            Some(step) => return Ok(Some(step)),
-                            None => return Ok(None),
-                        }
-                    }
+                if let Some(frame) = self.frames.last_mut() {
+                    frame.pc = pc - 1;
                 }
             }
-            Op::CallMethod { d, base: at, argc, name } => {
+            Op::CallMethod { d, base: at, argc, name }
+            | Op::CallLent { d, base: at, argc, name, .. } => {
                 tick!();
                 let name = name!(name);
+                if let Op::CallLent { a, .. } = op {
+                    let object = r!(a).clone();
+                    r!(at).put(object);
+                }
                 // The common case first: a method of a class of this very program.
                 if let Value::Object(object) = &r!(at)
                     && let Some(class) = object.user_class()
@@ -679,6 +651,7 @@ impl Vm {
                         base: (base + usize::from(at)) as u32,
                         result: (base + usize::from(d)) as u32,
                         back: Back::Caller,
+                        lent: NOT_LENT,
                     };
                     if self.frames.len() > self.depth {
                         throw!(call::too_deep(&self.environment));
@@ -737,7 +710,16 @@ impl Vm {
                 }
             }
             Op::Return { a } => {
-                let value = std::mem::take(&mut r!(a));
+                let lent = self.frames.last().map_or(NOT_LENT, |frame| frame.lent);
+                let value = if lent != NOT_LENT && a == 0 {
+                    r!(a).clone()
+                } else {
+                    std::mem::take(&mut r!(a))
+                };
+                self.give_back();
+                let Some(regs) = self.stack.get_mut(base..) else {
+                    return Ok(Some(Step::Done(value)));
+                };
                 for register in regs.iter_mut().take(usize::from(function.registers)) {
                     if register.needs_drop() {
                         *register = Value::None;
@@ -916,7 +898,7 @@ fn set_or_none(value: Value) -> Value {
 pub(super) fn clear(values: &mut [Value]) {
     for value in values {
         if value.needs_drop() {
-            value.put(Value::None);
+            value.put_none();
         }
     }
 }

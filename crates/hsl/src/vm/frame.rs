@@ -1,5 +1,6 @@
 //! Calls under way: of script functions, and of native functions that wait for one.
 
+use crate::bytecode::Register;
 use crate::host::Continuation;
 use crate::value::{Class, Object};
 
@@ -16,7 +17,12 @@ pub(super) struct Frame {
     /// Where on the stack the value goes.
     pub(super) result: u32,
     pub(super) back: Back,
+    /// The register of the caller whose object is `$this` here meanwhile, or [`NOT_LENT`].
+    pub(super) lent: Register,
 }
+
+/// No register has lent its object.
+pub(super) const NOT_LENT: Register = Register::MAX;
 
 /// Who gets the value of a function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

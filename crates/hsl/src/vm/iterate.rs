@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::Vm;
-use super::dispatch::WINDOW;
-use super::frame::{Back, Frame};
+use super::frame::{Back, Frame, NOT_LENT};
+use super::quick::WINDOW;
 use crate::bytecode::{Op, Register};
 use crate::host::Thrown;
 use crate::ops;
@@ -119,6 +119,7 @@ impl Vm {
             base: top as u32,
             result: state.count,
             back: Back::Generator,
+            lent: NOT_LENT,
         });
         Ok(())
     }

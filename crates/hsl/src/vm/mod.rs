@@ -11,6 +11,7 @@ mod execute;
 mod frame;
 mod iterate;
 mod path;
+pub(crate) mod quick;
 mod unwind;
 
 use std::any::Any;
@@ -28,7 +29,7 @@ use crate::program::Program;
 use crate::shared_memory::SharedMemory;
 use crate::source::SourceMap;
 use crate::value::{Globals, Value};
-use frame::{Back, Frame, NativeFrame, Target};
+use frame::{Back, Frame, NOT_LENT, NativeFrame, Target};
 
 /// What an execution starts with.
 pub struct Setup {
@@ -135,7 +136,15 @@ impl Vm {
             tracker: Tracker::default(),
             escaped: false,
         };
-        let entry = Frame { unit: 0, function: 0, pc: 0, base: 0, result: 0, back: Back::Entry };
+        let entry = Frame {
+            unit: 0,
+            function: 0,
+            pc: 0,
+            base: 0,
+            result: 0,
+            back: Back::Entry,
+            lent: NOT_LENT,
+        };
         Self {
             stack: Vec::new(),
             frames: vec![entry],
@@ -272,7 +281,7 @@ impl Vm {
 
     /// Makes room again for the running frame.
     fn unpark(&mut self) {
-        let needed = self.top() + dispatch::WINDOW;
+        let needed = self.top() + quick::WINDOW;
         if self.stack.len() < needed {
             self.stack.resize(needed, Value::None);
         }
@@ -428,6 +437,6 @@ mod tests {
             + vm.natives.capacity() * size_of::<NativeFrame>()
             + vm.environment.units.capacity() * size_of::<Arc<Globals>>();
         assert!(size <= 4096, "{size} octets");
-        assert!(vm.stack.capacity() < dispatch::WINDOW);
+        assert!(vm.stack.capacity() < quick::WINDOW);
     }
 }

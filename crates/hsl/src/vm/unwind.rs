@@ -1,6 +1,6 @@
 //! Exceptions: the way from a throw to its `catch`, or out of the script.
 
-use super::frame::{Back, Target};
+use super::frame::{Back, NOT_LENT, Target};
 use super::{ScriptError, Step, Vm};
 use crate::bytecode::{HandlerKind, Variable};
 use crate::diagnostic::{Diagnostic, Severity};
@@ -122,8 +122,23 @@ impl Vm {
         self.natives.clear();
     }
 
+    /// Gives the object of the topmost frame back to the variable that has lent it.
+    pub(super) fn give_back(&mut self) {
+        if let [.., caller, frame] = self.frames.as_slice()
+            && frame.lent != NOT_LENT
+            && let Some(object) = self.stack.get_mut(frame.base as usize).map(std::mem::take)
+            && let Some(place) = self.stack.get_mut(caller.base as usize + usize::from(frame.lent))
+        {
+            place.put(object);
+        }
+        if let Some(frame) = self.frames.last_mut() {
+            frame.lent = NOT_LENT;
+        }
+    }
+
     /// Empties the registers of the topmost frame.
     fn clear_top(&mut self) {
+        self.give_back();
         let top = self.top();
         let Some(frame) = self.frames.last() else { return };
         if let Some(registers) = self.stack.get_mut(frame.base as usize..top) {
