@@ -237,3 +237,44 @@ fn what_is_wrong_with_the_arguments_is_named() {
         assert_ne!(output.status.code(), Some(0));
     }
 }
+
+#[test]
+fn the_script_of_a_recipient_shows_its_copies_and_the_reply() {
+    let transaction = format!(
+        r#"{{"id": "{ID}", "sender": "Ann@Example.org", "recipients": [
+            {{"recipient": "Bob@example.com", "transportid": "out", "params": {{"NOTIFY": "NEVER"}}}},
+            "carl@example.net"]}}"#
+    );
+    let given = ["--message", "t.eml", "--transaction", &transaction];
+    let script = r#"
+        if ($recipients != ["bob@example.com", "carl@example.net"]) Reject("recipients");
+        if ($senderip . $recipientdomain != "example.com") Reject("facts");
+        AddHeader("X-Spam", "no");
+        Deliver(["done" => false, "jobid" => "j"]);
+        Deliver(["queue" => false, "recipient" => "copy@example.org"]);"#;
+    let out = shown("eodrcpt", script, &given);
+    let lines: Vec<&str> = out.lines().collect();
+    assert_eq!(lines[0], "eodrcpt: Deliver (decision)", "{out}");
+    assert!(out.contains(&format!("  > 250 2.0.0 Ok: queued as {ID}\n")), "{out}");
+    let queued = format!("queued: {ID}:1 from <Ann@Example.org> to <Bob@example.com> over out");
+    let at = lines.iter().position(|line| line.starts_with(&queued)).expect(&out);
+    assert_eq!(
+        lines[at + 1..at + 4],
+        ["  jobid: \"j\"", "  dsn: [\"notify\"=>\"NEVER\"]", "  + X-Spam: no"]
+    );
+    let in_line = format!("delivered in line: {ID}:1 from <Ann@Example.org> to <copy@example.org>");
+    assert!(out.contains(&in_line), "{out}");
+    let out = shown("eodrcpt", "$a = 1;", &given);
+    assert!(out.starts_with("eodrcpt: Deliver (end of script)\n"), "{out}");
+    let other = [&given[..], &["--arguments", r#"{"recipient": "x@y", "transportid": "t"}"#]];
+    let out = shown("eodrcpt", "Quarantine($recipient);", &other.concat());
+    assert!(out.starts_with("eodrcpt: Quarantine (decision)\n  > 500 "), "{out}");
+    assert!(out.contains("to <x@y> over t,") && out.contains("quarantineid"), "{out}");
+    let output = hook("eodrcpt", "Deliver(); ", &given[..2]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("there is no recipient"));
+    let output = hook("eodrcpt", "Deliver([\"done\" => false]); throw \"broken\";", &given);
+    let out = text(&output.stdout);
+    assert!(out.starts_with("eodrcpt: Defer (script error)\n") && !out.contains("queued"), "{out}");
+    assert!(shown("eodrcpt", "Done();", &given).starts_with("eodrcpt: Done (decision)\n  > 421 "));
+}

@@ -68,13 +68,12 @@ pub fn hook_words() -> String {
     hsl_std::register(&mut standard, &services);
     let standard = standard.freeze();
     let sets = HookSets::new(&common, &services);
-    let mut lines = vec!["hook *".to_owned(), "variable arguments".to_owned()];
+    let mut lines = vec!["hook *".to_owned()];
     let of_server = common.functions().filter(|f| standard.function(f.name()).is_none());
     lines.extend(of_server.map(|function| format!("function {}", plain_text(function))));
     for kind in HookKind::ALL {
         lines.push(format!("hook {}", kind.name()));
-        let own = kind.variables().iter().filter(|name| **name != "arguments");
-        lines.extend(own.map(|name| format!("variable {name}")));
+        lines.extend(kind.variables().iter().map(|name| format!("variable {name}")));
         let set = sets.set(kind);
         let own = set.functions().filter(|f| common.function(f.name()).is_none());
         lines.extend(own.map(|function| format!("function {}", plain_text(function))));

@@ -107,20 +107,32 @@ pub(crate) struct ServerHooks {
     pub(crate) helo: Option<Hook>,
     pub(crate) auth: Option<Hook>,
     pub(crate) mailfrom: Option<Hook>,
-    pub(crate) rcptto: Option<Hook>,
-    pub(crate) rcptto_by_domain: HashMap<Box<str>, Hook>,
+    pub(crate) rcptto: RecipientHooks,
     pub(crate) eod: Option<Hook>,
+    pub(crate) eodrcpt: RecipientHooks,
 }
 
-impl ServerHooks {
-    /// The RCPT script for a recipient's domain: its own, else the fall-back.
-    pub(crate) fn rcptto_for(&self, domain: &str) -> Option<&Hook> {
-        if !self.rcptto_by_domain.is_empty()
-            && let Some(hook) = self.rcptto_by_domain.get(domain.to_ascii_lowercase().as_str())
+/// Compiled scripts that run once for each recipient.
+#[derive(Default)]
+pub(crate) struct RecipientHooks {
+    fallback: Option<Hook>,
+    by_domain: HashMap<Box<str>, Hook>,
+}
+
+impl RecipientHooks {
+    /// The script for a recipient's domain: its own, else the fall-back.
+    pub(crate) fn of(&self, domain: &str) -> Option<&Hook> {
+        if !self.by_domain.is_empty()
+            && let Some(hook) = self.by_domain.get(domain.to_ascii_lowercase().as_str())
         {
             return Some(hook);
         }
-        self.rcptto.as_ref()
+        self.fallback.as_ref()
+    }
+
+    /// Whether there is a script for some recipient.
+    pub(crate) fn is_some(&self) -> bool {
+        self.fallback.is_some() || !self.by_domain.is_empty()
     }
 }
 
@@ -206,6 +218,7 @@ impl Generation {
             (HookKind::Mailfrom, &hooks.mailfrom),
             (HookKind::Rcptto, &hooks.rcptto),
             (HookKind::Eod, &hooks.eod),
+            (HookKind::Eodrcpt, &hooks.eodrcpt),
         ] {
             for (id, text) in scripts {
                 if let Some(hook) = compile(kind, Some(id), text) {
@@ -271,6 +284,14 @@ fn server(
     let find = |kind: HookKind, id: &Option<Arc<str>>| {
         id.as_ref().and_then(|id| compiled.get(&(kind, Arc::clone(id))).cloned())
     };
+    let of_recipients = |kind: HookKind, hooks: &config::running::RecipientHooks| RecipientHooks {
+        fallback: find(kind, &hooks.hook),
+        by_domain: hooks
+            .recipientdomains
+            .iter()
+            .filter_map(|(domain, id)| Some((domain.clone(), find(kind, &Some(Arc::clone(id)))?)))
+            .collect(),
+    };
     let phases = &settings.phases;
     let hooks = ServerHooks {
         connect: find(HookKind::Connect, &phases.connect),
@@ -279,17 +300,9 @@ fn server(
         helo: find(HookKind::Helo, &phases.helo),
         auth: find(HookKind::Auth, &phases.auth),
         mailfrom: find(HookKind::Mailfrom, &phases.mailfrom.hook),
-        rcptto: find(HookKind::Rcptto, &phases.rcptto.hook),
-        rcptto_by_domain: phases
-            .rcptto
-            .recipientdomains
-            .iter()
-            .filter_map(|(domain, id)| {
-                let hook = find(HookKind::Rcptto, &Some(Arc::clone(id)))?;
-                Some((domain.clone(), hook))
-            })
-            .collect(),
+        rcptto: of_recipients(HookKind::Rcptto, &phases.rcptto.hooks),
         eod: find(HookKind::Eod, &phases.eod),
+        eodrcpt: of_recipients(HookKind::Eodrcpt, &phases.eodrcpt),
     };
     let identity = |id: &Arc<str>| {
         identities.get(id).cloned().ok_or_else(|| {

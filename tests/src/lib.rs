@@ -220,8 +220,18 @@ fn running(setup: &Setup) -> String {
         out.push_str("    phases:\n");
     }
     // Writing to a string does not fail.
-    for (name, _) in &phases {
+    let has = |wanted: &str| phases.iter().any(|(name, _)| *name == wanted);
+    for (name, _) in phases.iter().filter(|(name, _)| !name.starts_with("eod")) {
         let _ = write!(out, "      {name}:\n        hook: script\n");
+    }
+    if has("eod") || has("eodrcpt") {
+        out.push_str("      eod:\n");
+    }
+    if has("eod") {
+        out.push_str("        hook: script\n");
+    }
+    if has("eodrcpt") {
+        out.push_str("        rcpt:\n          hook: script\n");
     }
     out.push_str(&setup.server);
     out.push_str("transportgroups:\n  - id: group\n    transports:\n      - id: out\n");

@@ -302,7 +302,7 @@ scripting:
 ",
     );
     let server = loaded.config.servers.get("s").expect("the server");
-    let hook = |domain| server.phases.rcptto_hook(domain).map(|id| id.to_string());
+    let hook = |domain| server.phases.rcptto.hooks.of(domain).map(|id| id.to_string());
     assert_eq!(hook("example.com").as_deref(), Some("own"));
     assert_eq!(hook("example.net").as_deref(), Some("all"));
     assert_eq!(server.phases.eod.as_deref(), Some("e"));

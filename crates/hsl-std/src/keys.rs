@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
 use hsl::value::{Resource, Value};
+use openssl::hash::MessageDigest;
 use openssl::pkey::{Id, PKey, Private};
 use openssl::stack::Stack;
 use openssl::x509::store::{X509Store, X509StoreBuilder};
@@ -168,6 +169,21 @@ pub fn private_key_of(value: &Value) -> Option<Arc<PrivateKey>> {
 /// The resource that scripts see for a certificate.
 pub fn certificate_value(certificate: Certificate) -> Value {
     Value::Resource(Resource::new("X509Resource", certificate))
+}
+
+/// The fingerprint of a certificate resource, lower-case hexadecimal digits. `None` when the value is no
+/// certificate, or `hash` is none of `md5`, `sha1`, `sha256` and `sha512`.
+pub fn fingerprint(certificate: &Value, hash: &str) -> Option<String> {
+    let digest = match hash {
+        "md5" => MessageDigest::md5(),
+        "sha1" => MessageDigest::sha1(),
+        "sha256" => MessageDigest::sha256(),
+        "sha512" => MessageDigest::sha512(),
+        _ => return None,
+    };
+    let certificate: Arc<Certificate> = certificate.as_resource()?.get()?;
+    let octets = certificate.digest(digest).ok()?;
+    Some(octets.iter().map(|octet| format!("{octet:02x}")).collect())
 }
 
 /// The resource for a certificate in DER form; `None` when it is none.

@@ -76,8 +76,11 @@ mod tests {
 
     #[test]
     fn every_hook_is_known_with_what_its_scripts_call() {
-        let eod = HookWords::of("eodrcpt").unwrap();
+        let eod = HookWords::of("eodonce").unwrap();
         assert!(eod.variables.contains(&"transaction") && eod.classes.contains(&"EODMailMessage"));
+        let recipient = HookWords::of("eodrcpt").unwrap();
+        assert!(recipient.variables.contains(&"actionid"));
+        assert!(!recipient.variables.contains(&"arguments"));
         let mut count = 0;
         for hook in parse(HOOKS).into_iter().filter(|hook| hook.name != "*") {
             let mut registry = Registry::new();
@@ -90,7 +93,7 @@ mod tests {
             }
             count += 1;
         }
-        assert_eq!(count, 10);
+        assert_eq!(count, 11);
         assert_eq!(HookWords::of("*"), None);
         assert_eq!(HookWords::of("nohook"), None);
     }

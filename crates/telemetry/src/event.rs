@@ -54,6 +54,7 @@ events! {
     "delivery.attempted" => "A delivery attempt ended; the fields tell with which reply or error.",
     "delivery.content_failed" => "The content could not be written to the next server, or not be read from the spool; the attempt ended.",
     "delivery.failed_internally" => "Our own fault ended an attempt; the message stays queued and is tried again.",
+    "delivery.in_line_failed" => "An in-line delivery came to no answer of the next server; the client was asked to try again.",
     "delivery.tls_failed" => "The TLS handshake with the next server failed; the attempt goes on as its TLS mode says.",
     "dsn.created" => "A notification to the sender was queued.",
     "dsn.failed" => "A notification could not be queued; the message it is about stays queued.",

@@ -4,8 +4,9 @@ use std::any::Any;
 use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use bytes::Bytes;
 use hsl::host::Clock;
 use hsl::{Array, Key, Value};
@@ -14,9 +15,11 @@ use hsl_std::{Arrival, SystemClock};
 use mta_types::{Address, TransactionId};
 use parking_lot::Mutex;
 use script_host::hooks::eod::{self, Queued};
+use script_host::hooks::eod_rcpt::{self, RecipientRun};
 use script_host::hooks::queue_scripts::Notes;
 use script_host::hooks::values::{self, put};
 use script_host::hooks::{HookKind, HookSets};
+use smtp::parameters::Parameters;
 
 use super::HookArguments;
 
@@ -49,7 +52,7 @@ pub(super) fn read(
         Some(text) => values::text(text).parse().context("--transaction: id is no UUID")?,
     };
     let content = match (&given.message, kind) {
-        (None, HookKind::Eod) => bail!("hook eod: no --message"),
+        (None, HookKind::Eod | HookKind::Eodrcpt) => bail!("hook {}: no --message", kind.name()),
         (None, _) => None,
         (Some(path), _) => Some(message(path)?),
     };
@@ -99,28 +102,27 @@ pub(super) fn read(
     }
     let mut states: Vec<Box<dyn Any + Send>> = Vec::new();
     let mut message = None;
-    if let (HookKind::Eod, Some(content)) = (kind, content) {
+    if let (HookKind::Eod | HookKind::Eodrcpt, Some(content)) = (kind, content) {
         let now = SystemClock.unix_time();
         usually(&mut transaction, "ts", now.as_secs_f64());
         let handle = Arc::new(Mutex::new(SharedMessage::from_octets(content)));
+        let queued = queued(id, &transaction, now);
+        states.push(Box::new(arrival(&handle, &connection, &transaction)));
+        if kind == HookKind::Eodrcpt {
+            let run = recipient_run(handle, queued, &connection, &transaction, &arguments)?;
+            let message = Some(Arc::clone(&run.message));
+            let mut variables = eod_rcpt::connection_variables(&connection);
+            let params = transaction.get_text("senderparams").cloned().unwrap_or_default();
+            variables.push(("senderparams", params));
+            variables.extend(run.variables(&addresses(&transaction)?));
+            variables.push(("context", context));
+            states.push(Box::new(run));
+            return Ok(Input { id, variables, states, message });
+        }
         if let Some(mail) = eod::mail(sets, Arc::clone(&handle)) {
             put(&mut arguments, "mail", mail);
         }
-        let parameter = |name: &str| match transaction.get_text("senderparams") {
-            Some(Value::Array(params)) => params.get_text(name).map(values::text),
-            _ => None,
-        };
-        states.push(Box::new(Queued {
-            transaction: id,
-            new_transaction: Arc::new(|| {
-                TransactionId::from_bytes(*uuid::Uuid::new_v4().as_bytes())
-            }),
-            variants: Vec::new(),
-            envid: parameter("ENVID").map(Into::into),
-            ret: parameter("RET").map(|ret| eod::parse_ret(&ret)),
-            date: mail_message::date::format(i64::try_from(now.as_secs()).unwrap_or(0), 0),
-        }));
-        states.push(Box::new(arrival(&handle, &connection, &transaction)));
+        states.push(Box::new(queued));
         message = Some(handle);
     }
     Ok(Input {
@@ -134,6 +136,91 @@ pub(super) fn read(
         states,
         message,
     })
+}
+
+/// What a script queues into.
+fn queued(id: TransactionId, transaction: &Array, now: Duration) -> Queued {
+    let parameter = |name: &str| match transaction.get_text("senderparams") {
+        Some(Value::Array(params)) => params.get_text(name).map(values::text),
+        _ => None,
+    };
+    Queued {
+        transaction: id,
+        new_transaction: Arc::new(|| TransactionId::from_bytes(*uuid::Uuid::new_v4().as_bytes())),
+        variants: Vec::new(),
+        envid: parameter("ENVID").map(Into::into),
+        ret: parameter("RET").map(|ret| eod::parse_ret(&ret)),
+        date: mail_message::date::format(i64::try_from(now.as_secs()).unwrap_or(0), 0),
+    }
+}
+
+/// The recipient for whom the script runs: that of the arguments, else the transaction's first one.
+fn recipient_run(
+    message: MessageHandle,
+    queued: Queued,
+    connection: &Array,
+    transaction: &Array,
+    arguments: &Array,
+) -> anyhow::Result<RecipientRun> {
+    let mut facts = match transaction.get_text("recipients") {
+        Some(Value::Array(list)) => match list.values().next() {
+            Some(Value::Array(first)) => first.clone(),
+            _ => Array::new(),
+        },
+        _ => Array::new(),
+    };
+    if let Some(given) = arguments.get_text("recipient") {
+        facts = Array::from_iter([(Key::from("address"), given.clone())]);
+    }
+    for key in ["transportid", "params"] {
+        if let Some(value) = arguments.get_text(key) {
+            put(&mut facts, key, value.clone());
+        }
+    }
+    let address = facts.get_text("address").context("hook eodrcpt: there is no recipient")?;
+    let recipient = address_of("recipient", address)?;
+    let sender = match transaction.get_text("senderaddress") {
+        Some(sender) => address_of("sender", sender)?,
+        None => Address::null(),
+    };
+    let mut params = Parameters::default();
+    if let Some(Value::Array(given)) = facts.get_text("params") {
+        for (key, value) in given.iter() {
+            let text = values::text(value);
+            let text = (!matches!(value, Value::Bool(true))).then_some(text.as_str());
+            params.push(&values::text(&key.to_value()), text).context("params")?;
+        }
+    }
+    Ok(RecipientRun {
+        message,
+        queued,
+        in_line: Vec::new(),
+        sender,
+        recipient,
+        params,
+        transportid: facts.get_text("transportid").map(|id| values::text(id).into()),
+        delay: Duration::ZERO,
+        metadata: queue::Metadata::default(),
+        actionid: 1,
+        tls: eod_rcpt::tls_of(connection),
+        actions: Vec::new(),
+    })
+}
+
+/// The addresses of `$transaction["recipients"]`.
+fn addresses(transaction: &Array) -> anyhow::Result<Vec<Address>> {
+    let Some(Value::Array(list)) = transaction.get_text("recipients") else {
+        return Ok(Vec::new());
+    };
+    let items = list.values().filter_map(|item| match item {
+        Value::Array(item) => item.get_text("address"),
+        _ => None,
+    });
+    items.map(|address| address_of("recipients", address)).collect()
+}
+
+fn address_of(what: &str, value: &Value) -> anyhow::Result<Address> {
+    values::parse_address(value).map_err(|error| anyhow!("{what}: {error}"))
 }
 
 /// What `ScanDMARC` knows of the message.
@@ -190,10 +277,7 @@ fn recipient(item: &Value) -> anyhow::Result<Value> {
 fn spread_address(facts: &mut Array, text: &str, parts: &str, params: &str) -> anyhow::Result<()> {
     let given = facts.get_text(text).or_else(|| facts.get_text(parts)).cloned();
     let Some(given) = given else { return Ok(()) };
-    let address: Address = match values::parse_address(&given) {
-        Ok(address) => address,
-        Err(error) => bail!("{text}: {error}"),
-    };
+    let address = address_of(text, &given)?;
     put(facts, text, address.to_lowercase());
     usually(facts, parts, values::address(&address));
     if !params.is_empty() {

@@ -31,13 +31,14 @@ pub(crate) use recorder::Recorder;
 pub(crate) struct HookArguments {
     /// Run the script as one of a hook, and show what it decides instead of doing it.
     ///
-    /// NAME is connect, disconnect, proxy, helo, auth, mailfrom, rcptto, eod, predelivery or
-    /// postdelivery. Without a script file, NAME or NAME/ID is a script of the running configuration
+    /// NAME is connect, disconnect, proxy, helo, auth, mailfrom, rcptto, eod, eodrcpt, predelivery or
+    /// postdelivery. The script of eodrcpt runs for the recipient of the arguments, else for the first
+    /// one of the transaction. Without a script file, NAME or NAME/ID is a script of the running configuration
     /// that -A names. The exit code is 1 if the script fails, whatever it decides otherwise.
     #[arg(long, value_name = "NAME", conflicts_with_all = ["test", "syntax"])]
     pub(crate) hook: Option<String>,
 
-    /// The message of the hooks eod, predelivery and postdelivery; - for standard input.
+    /// The message of the hooks eod, eodrcpt, predelivery and postdelivery; - for standard input.
     ///
     /// Lines that end with LF only are read as if they ended with CRLF.
     #[arg(long, value_name = "FILE", requires = "hook")]
@@ -165,6 +166,7 @@ fn hook_of(
         HookKind::Mailfrom => &hooks.mailfrom,
         HookKind::Rcptto => &hooks.rcptto,
         HookKind::Eod => &hooks.eod,
+        HookKind::Eodrcpt => &hooks.eodrcpt,
         HookKind::Predelivery | HookKind::Postdelivery => {
             let is_first = kind == HookKind::Predelivery;
             let script = if is_first { &hooks.predelivery } else { &hooks.postdelivery };

@@ -6,7 +6,7 @@ use mta_types::TransactionId;
 use script_host::hooks::smtp_scripts::{Challenge, proxy_failure};
 use script_host::hooks::verdict::HookVerdict;
 use script_host::hooks::{HookKind, eod, values};
-use smtp::server::{AuthAnswer, Config, Event, ProxyAnswer, Security, Session, Verdict};
+use smtp::server::{AuthAnswer, Config, Decision, Event, ProxyAnswer, Security, Session, Verdict};
 
 /// What a hook of a conversation decided.
 pub(super) enum Answer<'a> {
@@ -40,7 +40,7 @@ pub(super) fn lines(
         HookKind::Auth => &["EHLO client.example", "AUTH X-SCRIPT"],
         HookKind::Mailfrom => &["EHLO client.example", "MAIL FROM:<>"],
         HookKind::Rcptto => &["EHLO client.example", "MAIL FROM:<>", "RCPT TO:<postmaster>"],
-        HookKind::Eod => {
+        HookKind::Eod | HookKind::Eodrcpt => {
             &["EHLO client.example", "MAIL FROM:<>", "RCPT TO:<postmaster>", "DATA", "x\r\n."]
         }
         HookKind::Disconnect | HookKind::Predelivery | HookKind::Postdelivery => return None,
@@ -80,7 +80,11 @@ pub(super) fn lines(
         Answer::Verdict(verdict, _) if kind == HookKind::Auth => {
             session.answer_auth(AuthAnswer::Verdict(Verdict::clone(verdict)));
         }
-        Answer::Verdict(verdict, _) if kind == HookKind::Eod && queued => {
+        Answer::Verdict(verdict, _)
+            if matches!(kind, HookKind::Eod | HookKind::Eodrcpt)
+                && queued
+                && verdict.decision == Decision::Accept =>
+        {
             session.answer(eod::queued_as(Verdict::clone(verdict), id));
         }
         Answer::Verdict(_, _) if kind == HookKind::Proxy => session.answer_proxy(proxy_failure()),

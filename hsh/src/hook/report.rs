@@ -8,6 +8,7 @@ use mta_types::TransactionId;
 use queue::message::DsnReturn;
 use script_host::hooks::HookKind;
 use script_host::hooks::eod::{CopyFacts, Queued, Variant, notify_text};
+use script_host::hooks::eod_rcpt::{RecipientRun, deciding};
 use script_host::hooks::queue_scripts::{ERROR_DELAY, Notes, QueueExit};
 use script_host::hooks::smtp_scripts::{Challenge, Passed};
 use script_host::hooks::values::put;
@@ -52,9 +53,15 @@ impl Report {
             Ending::Failed(error) => Some(error.clone()),
             _ => None,
         };
-        let variants = vm.state::<Queued>().map(|queued| std::mem::take(&mut queued.variants));
-        let variants = variants.unwrap_or_default();
-        let decided = decide(kind, id, ending, !variants.is_empty());
+        let (variants, in_line, decided) = match vm.take_state::<RecipientRun>() {
+            Some(run) => decide_recipient(id, ending, run),
+            None => {
+                let queued = vm.take_state::<Queued>();
+                let variants = queued.map(|queued| queued.variants).unwrap_or_default();
+                let decided = decide(kind, id, ending, !variants.is_empty());
+                (variants, Vec::new(), decided)
+            }
+        };
         let mut out = Array::new();
         put(&mut out, "hook", kind.name());
         put(&mut out, "verdict", decided.verdict);
@@ -74,6 +81,10 @@ impl Report {
                 copies.extend(of_variant(variant, message));
             }
             put(&mut out, if decided.accepts { "queued" } else { "dropped" }, Value::list(copies));
+            if kind == HookKind::Eodrcpt {
+                let at_once = in_line.iter().flat_map(|variant| of_variant(variant, message));
+                put(&mut out, "in_line", Value::list(at_once));
+            }
             let message = message.lock();
             let before = header_of(&**message.content());
             let now = message.message().output("");
@@ -108,12 +119,44 @@ impl Report {
     }
 }
 
-fn decide(kind: HookKind, id: TransactionId, ending: Ending, queued: bool) -> Decided {
-    let because = match &ending {
+/// Reads what was decided for one recipient. What is queued for him becomes real whatever the reply.
+fn decide_recipient(
+    id: TransactionId,
+    ending: Ending,
+    mut run: RecipientRun,
+) -> (Vec<Variant>, Vec<Variant>, Decided) {
+    let because = because(&ending);
+    let failed = match ending {
+        Ending::Exit(_) => false,
+        Ending::End => run.deliver(Array::new()).is_err(),
+        Ending::Failed(_) => true,
+    };
+    if failed {
+        run.fail(&[], 0);
+    }
+    let hostname = hsl_std::Services::default().hostname;
+    let defer = Verdict::defer();
+    let (verdict, word, options) = match deciding(&run.actions) {
+        Some(action) => (&action.verdict, action.kind.name(), action.options.clone()),
+        None => (&defer, "Done", Array::new()),
+    };
+    let is_queued = !run.queued.variants.is_empty();
+    let answer = Answer::Verdict(verdict, None);
+    let reply = reply::lines(HookKind::Eodrcpt, &answer, id, &hostname, is_queued);
+    let decided = Decided { verdict: word, options, because, reply, accepts: true };
+    (run.queued.variants, run.in_line, decided)
+}
+
+fn because(ending: &Ending) -> &'static str {
+    match ending {
         Ending::Exit(_) => "decision",
         Ending::End => "end of script",
         Ending::Failed(_) => "script error",
-    };
+    }
+}
+
+fn decide(kind: HookKind, id: TransactionId, ending: Ending, queued: bool) -> Decided {
+    let because = because(&ending);
     let hostname = hsl_std::Services::default().hostname;
     let heard = |answer: Answer<'_>| reply::lines(kind, &answer, id, &hostname, queued);
     let plain =

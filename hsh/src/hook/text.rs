@@ -22,8 +22,12 @@ impl Report {
         for line in array(report, "reply").values() {
             let _ = writeln!(out, "  > {}", text(line));
         }
-        for (key, title) in [("queued", "queued"), ("dropped", "dropped"), ("composed", "composed")]
-        {
+        for (key, title) in [
+            ("queued", "queued"),
+            ("in_line", "delivered in line"),
+            ("dropped", "dropped"),
+            ("composed", "composed"),
+        ] {
             for copy in array(report, key).values() {
                 if let Value::Array(copy) = copy {
                     copy_text(&mut out, title, copy);

@@ -32,12 +32,7 @@ pub(crate) async fn call(
     let server = Arc::clone(&connection.server);
     let Some(hook) = &server.hooks.eod else { return (Verdict::defer(), Vec::new()) };
     let mut arguments = Array::new();
-    let arrival = Arrival {
-        message: Arc::clone(&message),
-        ip: connection.facts.remoteip(),
-        helo: connection.facts.helo.as_ref().map(|(_, host)| host.clone()).unwrap_or_default(),
-        domain: facts.sender.domain().to_owned(),
-    };
+    let arrival = arrival(connection, facts, &message);
     if let Some(mail) = eod::mail(&connection.core.hook_sets, message) {
         put(&mut arguments, "mail", mail);
     }
@@ -46,19 +41,7 @@ pub(crate) async fn call(
     }
     let id = connection.facts.id;
     let transaction = shared::transaction(id, Some(facts), Some(now.as_seconds_f64()));
-    let (envid, ret) = envelope_dsn(facts);
-    let core = Arc::clone(&connection.core);
-    let queued = Queued {
-        transaction: id,
-        new_transaction: Arc::new(move || core.ids.next()),
-        variants: Vec::new(),
-        envid,
-        ret,
-        date: mail_message::date::format(
-            i64::try_from(now.as_secs()).unwrap_or(0),
-            i32::from(crate::time::offset_minutes(now)),
-        ),
-    };
+    let queued = queued(connection, facts, now);
     let run = Run {
         hook,
         stats: &server.stats.eod,
@@ -86,4 +69,35 @@ pub(crate) async fn call(
         variants = std::mem::take(&mut queued.variants);
     }
     (verdict, variants)
+}
+
+/// What a script starts to queue into.
+pub(super) fn queued(connection: &Connection, facts: &TransactionFacts, now: Timestamp) -> Queued {
+    let (envid, ret) = envelope_dsn(facts);
+    let core = Arc::clone(&connection.core);
+    Queued {
+        transaction: connection.facts.id,
+        new_transaction: Arc::new(move || core.ids.next()),
+        variants: Vec::new(),
+        envid,
+        ret,
+        date: mail_message::date::format(
+            i64::try_from(now.as_secs()).unwrap_or(0),
+            i32::from(crate::time::offset_minutes(now)),
+        ),
+    }
+}
+
+/// What scanners know of the message.
+pub(super) fn arrival(
+    connection: &Connection,
+    facts: &TransactionFacts,
+    message: &MessageHandle,
+) -> Arrival {
+    Arrival {
+        message: Arc::clone(message),
+        ip: connection.facts.remoteip(),
+        helo: connection.facts.helo.as_ref().map(|(_, host)| host.clone()).unwrap_or_default(),
+        domain: facts.sender.domain().to_owned(),
+    }
 }

@@ -9,6 +9,7 @@ pub(crate) mod auth;
 pub(crate) mod connect;
 pub(crate) mod disconnect;
 pub(crate) mod eod;
+pub(crate) mod eodrcpt;
 pub(crate) mod helo;
 pub(crate) mod mailfrom;
 pub(crate) mod postdelivery;

@@ -283,7 +283,7 @@ impl Connection {
                 }
                 Event::Rcpt(rcpt) => {
                     let default = self.server.transport.clone();
-                    let hook = self.server.hooks.rcptto_for(rcpt.address.domain()).cloned();
+                    let hook = self.server.hooks.rcptto.of(rcpt.address.domain()).cloned();
                     let (verdict, recipient) = match &hook {
                         Some(hook) => {
                             let call = hooks::rcptto::call(self, hook, rcpt, default);

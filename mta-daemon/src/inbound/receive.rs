@@ -8,15 +8,17 @@ use mail_message::Piece;
 use mta_types::{Class, EnhancedCode, QueueId, Timestamp, TransactionId};
 use queue::message::{DsnReturn, NewMessage, Transaction, TransactionParts};
 use script_host::hooks::eod::{CopyFacts, Variant, parse_ret, queued_as};
-use smtp::server::{EndOfData, HelloVerb, Security, Verdict};
+use smtp::server::{Decision, EndOfData, HelloVerb, Security, Verdict};
 use smtp::trace_header::Trace;
 use spool::{Body, Commit, CommitError, Draft, DraftError, NewRow, SharedDraft};
 
 use crate::context::Core;
 use crate::hooks;
+use crate::hooks::eodrcpt::Decided;
 use crate::inbound::connection::Connection;
 use crate::inbound::content;
 use crate::inbound::facts::{Facts, TransactionFacts};
+use crate::inbound::in_line;
 use crate::time;
 
 /// A message that comes in.
@@ -94,46 +96,59 @@ impl Reception {
         }
         let Some(facts) = connection.transaction.take() else { return Verdict::defer() };
         let now = time::now();
-        let (verdict, variants) = match connection.server.hooks.eod.is_some() {
-            true => hooks::eod::call(connection, &facts, message, now).await,
+        let by_recipient = connection.server.hooks.eodrcpt.is_some();
+        let (mut verdict, mut variants) = match connection.server.hooks.eod.is_some() {
+            true => hooks::eod::call(connection, &facts, Arc::clone(&message), now).await,
+            false if by_recipient => (Verdict::accept(), Vec::new()),
             false => without_script(connection, &facts, &message),
         };
-        if verdict.decision != smtp::server::Decision::Accept {
+        let (mut actions, mut in_line) = (Vec::new(), Vec::new());
+        if by_recipient && verdict.decision == Decision::Accept {
+            let decided =
+                Box::pin(hooks::eodrcpt::call(connection, &facts, &message, now, variants)).await;
+            verdict = hooks::eodrcpt::reply(&decided.actions);
+            Decided { actions, variants, in_line } = decided;
+        }
+        let is_queued = !variants.is_empty();
+        let mut recipients = 0;
+        if is_queued {
+            match store(connection, &facts, draft, self.eightbit, variants, now).await {
+                Ok(count) => recipients = count,
+                Err(StoreError::Draft(error)) => return refusal_of_draft(connection, &error),
+                Err(StoreError::Commit(CommitError::Full { path })) => {
+                    let error = CommitError::Full { path };
+                    tracing::error!(transaction = %connection.facts.id, %error, "spool.commit_failed");
+                    return storage_full();
+                }
+                Err(StoreError::Commit(error)) => return not_stored(connection, &error),
+            }
+        }
+        if !in_line.is_empty() {
+            let delivery = in_line::deliver(connection, &facts, &message, in_line, now);
+            let action = Box::pin(delivery).await;
+            actions.push(action);
+            verdict = hooks::eodrcpt::reply(&actions);
+        }
+        if verdict.decision != Decision::Accept {
             tracing::info!(
                 transaction = %connection.facts.id,
                 decision = ?verdict.decision,
+                recipients,
                 "inbound.message_refused"
             );
             return verdict;
         }
-        if variants.is_empty() {
-            // A script may accept and drop.
-            tracing::info!(transaction = %connection.facts.id, recipients = 0_u64, "inbound.message_accepted");
-            return verdict;
-        }
-        let stored = store(connection, &facts, draft, self.eightbit, variants, now).await;
-        match stored {
-            Ok(recipients) => {
-                let size = end.size;
-                tracing::info!(
-                    transaction = %connection.facts.id,
-                    server = %connection.facts.serverid,
-                    remoteip = %connection.facts.peer(),
-                    sender = %facts.sender,
-                    recipients,
-                    size,
-                    "inbound.message_accepted"
-                );
-                queued_as(verdict, connection.facts.id)
-            }
-            Err(StoreError::Draft(error)) => refusal_of_draft(connection, &error),
-            Err(StoreError::Commit(CommitError::Full { path })) => {
-                let error = CommitError::Full { path };
-                tracing::error!(transaction = %connection.facts.id, %error, "spool.commit_failed");
-                storage_full()
-            }
-            Err(StoreError::Commit(error)) => not_stored(connection, &error),
-        }
+        tracing::info!(
+            transaction = %connection.facts.id,
+            server = %connection.facts.serverid,
+            remoteip = %connection.facts.peer(),
+            sender = %facts.sender,
+            recipients,
+            size = end.size,
+            "inbound.message_accepted"
+        );
+        // A script may accept and drop.
+        if is_queued { queued_as(verdict, connection.facts.id) } else { verdict }
     }
 }
 
@@ -364,7 +379,7 @@ fn prepare(submission: Submission<'_>) -> (Commit, Fresh) {
     (commit, Fresh { id, rows, pieces })
 }
 
-fn received_header(
+pub(crate) fn received_header(
     connection: &Connection,
     facts: &TransactionFacts,
     id: &TransactionId,

@@ -12,8 +12,10 @@ use hsl::host::Thrown;
 use hsl::{Array, Value};
 use hsl_std::services::{Dialogue, FileContent, MailClient, MailToSend};
 use mta_types::Address;
+use script_host::hooks::eod::CopyFacts;
 use smtp::client::{Answer, BodyType, Envelope, Failure, Outcome, Purpose, Recipient, State};
 use smtp::parameters::Parameters;
+use smtp::server::Verdict;
 
 use crate::context::Core;
 use crate::generation::Generation;
@@ -126,6 +128,50 @@ impl DaemonClient {
         let generation = core.generation.load_full();
         Ok((core, generation))
     }
+}
+
+/// Delivers a message that a client waits for, to all recipients or none. The verdict is what the
+/// server said.
+///
+/// # Errors
+///
+/// The transport has no server of its own.
+///
+/// # Cancel safety
+///
+/// Dropping the future closes the connection; the server may have taken the message.
+pub(crate) async fn deliver_in_line(
+    core: &Core,
+    copy: CopyFacts,
+    recipients: Vec<Recipient>,
+    smtputf8: bool,
+    content: Arc<dyn FileContent>,
+) -> Result<Verdict, String> {
+    let generation = core.generation.load_full();
+    let id = copy.transportid.as_str();
+    let transport = generation.running.transports.get(id);
+    let transport = transport.ok_or_else(|| format!("there is no transport {id}"))?;
+    let settings = Settings::new(&generation, transport);
+    if settings.destination == Destination::Mx {
+        return Err(format!("transport {id} has no server: in-line delivery needs one"));
+    }
+    let envelope = Envelope {
+        sender: copy.sender,
+        params: Parameters::default(),
+        recipients,
+        size: Some(content.len()),
+        body: BodyType::EightBit,
+        smtputf8,
+        purpose: Purpose::DeliverToAll,
+    };
+    let attempt = attempt(core, &generation, &settings, envelope, content).await;
+    Ok(match attempt.ending {
+        Ending::Answered(Outcome { answer: Answer::Reply(reply), .. }) => Verdict::from(reply),
+        _ => {
+            tracing::warn!(transport = id, error = attempt.reason(), "delivery.in_line_failed");
+            Verdict::defer()
+        }
+    })
 }
 
 /// The settings of a server array, or of a transport by its id.

@@ -100,8 +100,17 @@ pub struct Phases {
     pub data: DataPhase,
     /// Script at the end of data.
     pub eod: Option<Arc<str>>,
-    /// Script at the end of data, per recipient.
-    pub eodrcpt: Option<Arc<str>>,
+    /// Scripts at the end of data, per recipient.
+    pub eodrcpt: RecipientHooks,
+}
+
+/// Scripts that run once for each recipient.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RecipientHooks {
+    /// Its script, also the fall-back of `recipientdomains`.
+    pub hook: Option<Arc<str>>,
+    /// Scripts by recipient domain (lower case).
+    pub recipientdomains: HashMap<Box<str>, Arc<str>>,
 }
 
 /// MAIL FROM.
@@ -116,10 +125,8 @@ pub struct MailfromPhase {
 /// RCPT TO.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RcpttoPhase {
-    /// Its script, also the fall-back of `recipientdomains`.
-    pub hook: Option<Arc<str>>,
-    /// Scripts by recipient domain (lower case).
-    pub recipientdomains: HashMap<Box<str>, Arc<str>>,
+    /// Its scripts.
+    pub hooks: RecipientHooks,
     /// Recipients of one message.
     pub maxrecipients: NonZeroU32,
 }
@@ -453,10 +460,10 @@ pub enum MetricKind {
     Histogram,
 }
 
-impl Phases {
+impl RecipientHooks {
     /// The script for a recipient in `domain` (lower case): the domain's own, else the fall-back.
     #[must_use]
-    pub fn rcptto_hook(&self, domain: &str) -> Option<&Arc<str>> {
-        self.rcptto.recipientdomains.get(domain).or(self.rcptto.hook.as_ref())
+    pub fn of(&self, domain: &str) -> Option<&Arc<str>> {
+        self.recipientdomains.get(domain).or(self.hook.as_ref())
     }
 }

@@ -67,8 +67,7 @@ const PHASES: &[Key] = &[
     key("mailfrom", Kind::Map(MAILFROM), "At MAIL FROM."),
     key("rcptto", Kind::Map(RCPTTO), "At RCPT TO."),
     key("data", Kind::Map(DATA), "The message itself."),
-    key("eod", Kind::Map(HOOK_ONLY), "At the end of data."),
-    key("eodrcpt", Kind::Map(HOOK_ONLY), "At the end of data, per recipient.").later(),
+    key("eod", Kind::Map(EOD), "At the end of data."),
 ];
 
 const HOOK_ONLY: &[Key] = &[key("hook", Kind::Id, "Id of the script.")];
@@ -78,14 +77,22 @@ const MAILFROM: &[Key] = &[
     key("maxmessages", POSITIVE, "Messages in one connection; without it unlimited."),
 ];
 
-const RCPTTO: &[Key] = &[
-    key(
-        "hook",
-        Kind::Either(&[Kind::Id, Kind::Map(RCPTTO_HOOK)]),
-        "Id of the script, or scripts by recipient domain.",
-    ),
-    key("maxrecipients", POSITIVE, "Recipients of one message.").or("1000"),
+const EOD: &[Key] = &[
+    key("hook", Kind::Id, "Id of the script."),
+    key("rcpt", Kind::Map(EOD_RCPT), "Once for each recipient, behind the script of the message."),
 ];
+
+const EOD_RCPT: &[Key] = &[RECIPIENT_HOOK];
+
+/// A script for all recipients, or scripts by their domains.
+const RECIPIENT_HOOK: Key = key(
+    "hook",
+    Kind::Either(&[Kind::Id, Kind::Map(RCPTTO_HOOK)]),
+    "Id of the script, or scripts by recipient domain.",
+);
+
+const RCPTTO: &[Key] =
+    &[RECIPIENT_HOOK, key("maxrecipients", POSITIVE, "Recipients of one message.").or("1000")];
 
 const RCPTTO_HOOK: &[Key] = &[
     key("id", Kind::Id, "Script of all other domains."),
@@ -234,7 +241,7 @@ const HOOKS: &[Key] = &[
     key("mailfrom", SCRIPTS, "At MAIL FROM."),
     key("rcptto", SCRIPTS, "At RCPT TO."),
     key("eod", SCRIPTS, "At the end of data."),
-    key("eodrcpt", SCRIPTS, "At the end of data, per recipient.").later(),
+    key("eodrcpt", SCRIPTS, "At the end of data, once for each recipient."),
     key("predelivery", Kind::Text, "Before a delivery attempt."),
     key("postdelivery", Kind::Text, "After a delivery attempt."),
 ];

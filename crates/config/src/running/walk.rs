@@ -11,8 +11,8 @@ use super::transport::{check_transport, proxyprotocol, transports};
 use super::{
     CustomMetric, DataPhase, Extensions, GroupingDefault, GroupingRule, Hooks, KEYS, Lists,
     MailProtocol, MailfromPhase, MetricKind, Monitor, Phases, PoolingPolicy, Queues, RcpttoPhase,
-    Resolver, RetryInterval, Running, ScriptFile, Scripting, Server, ServerTls, SourceAddress,
-    Transport,
+    RecipientHooks, Resolver, RetryInterval, Running, ScriptFile, Scripting, Server, ServerTls,
+    SourceAddress, Transport,
 };
 use crate::node::{KeyPath, Node, Value};
 use crate::read::{Cursor, Findings, FromNode, Read, file_data, matchers};
@@ -103,7 +103,8 @@ fn phases(phases: &Cursor<'_>, hooks: &Hooks, findings: &mut Findings) -> Read<P
     let auth = hook("auth", &hooks.auth)?;
     let mailfrom = hook("mailfrom", &hooks.mailfrom)?;
     let eod = hook("eod", &hooks.eod)?;
-    let eodrcpt = hook("eodrcpt", &hooks.eodrcpt)?;
+    let recipients = phases.map("eod").map("rcpt");
+    let eodrcpt = recipient_hooks(&recipients, "eodrcpt", &hooks.eodrcpt, findings)?;
     let data = phases.map("data");
     let maxsize: Size = data.value("maxsize")?;
     Ok(Phases {
@@ -134,32 +135,42 @@ fn rcptto(
     findings: &mut Findings,
 ) -> Read<RcpttoPhase> {
     let maxrecipients: NonZeroU32 = phase.value("maxrecipients")?;
-    let mut rcptto =
-        RcpttoPhase { hook: None, recipientdomains: Default::default(), maxrecipients };
+    let hooks = recipient_hooks(phase, "rcptto", scripts, findings)?;
+    Ok(RcpttoPhase { hooks, maxrecipients })
+}
+
+/// `hook` of a phase with recipients: an id, or scripts by recipient domain.
+fn recipient_hooks(
+    phase: &Cursor<'_>,
+    name: &str,
+    scripts: &IndexMap<Arc<str>, Arc<str>>,
+    findings: &mut Findings,
+) -> Read<RecipientHooks> {
+    let mut hooks = RecipientHooks::default();
     let is_mapping = |node: &Arc<Node>| matches!(node.value, Value::Mapping(_));
     if !phase.node("hook").is_some_and(is_mapping) {
-        rcptto.hook = phase.optional("hook")?;
-        if let Some(id) = &rcptto.hook {
-            check_hook(phase, "hook", "rcptto", id, scripts, findings);
+        hooks.hook = phase.optional("hook")?;
+        if let Some(id) = &hooks.hook {
+            check_hook(phase, "hook", name, id, scripts, findings);
         }
-        return Ok(rcptto);
+        return Ok(hooks);
     }
     let hook = phase.map("hook");
-    rcptto.hook = hook.optional("id")?;
-    if let Some(id) = &rcptto.hook {
-        check_hook(&hook, "id", "rcptto", id, scripts, findings);
+    hooks.hook = hook.optional("id")?;
+    if let Some(id) = &hooks.hook {
+        check_hook(&hook, "id", name, id, scripts, findings);
     }
     let domains = hook.map("recipientdomains");
     for entry in hook.entries("recipientdomains") {
         let id =
             Arc::<str>::from_node(&entry.value).ok_or_else(|| domains.mismatch(entry.name()))?;
-        check_hook(&domains, entry.name(), "rcptto", &id, scripts, findings);
+        check_hook(&domains, entry.name(), name, &id, scripts, findings);
         let domain = entry.name().to_ascii_lowercase().into_boxed_str();
-        if rcptto.recipientdomains.insert(domain, id).is_some() {
+        if hooks.recipientdomains.insert(domain, id).is_some() {
             findings.error(&domains, entry.name(), "this domain is already there".to_owned());
         }
     }
-    Ok(rcptto)
+    Ok(hooks)
 }
 
 fn check_hook(

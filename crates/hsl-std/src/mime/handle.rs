@@ -37,12 +37,7 @@ impl PartRef {
 
     /// The part in a message of its own, as it is now.
     pub(crate) fn own_copy(&self) -> Self {
-        let message = self.message.lock();
-        let copy = SharedMessage {
-            message: message.message.clone(),
-            content: Arc::clone(&message.content),
-        };
-        Self { message: Arc::new(Mutex::new(copy)), part: self.part }
+        Self { message: self.message.lock().own_copy(), part: self.part }
     }
 }
 
@@ -74,6 +69,12 @@ impl SharedMessage {
     /// Makes a message of its start that was read already, and of all of it.
     pub fn from_message(message: Message, content: Arc<dyn FileContent>) -> Self {
         Self { message, content }
+    }
+
+    /// A message of its own as this one is now: changes of one do not show in the other.
+    pub fn own_copy(&self) -> MessageHandle {
+        let copy = Self { message: self.message.clone(), content: Arc::clone(&self.content) };
+        Arc::new(Mutex::new(copy))
     }
 
     /// The message.

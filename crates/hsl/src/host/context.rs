@@ -179,6 +179,18 @@ impl CallContext<'_> {
         self.environment.states.iter_mut().find_map(|state| state.downcast_mut())
     }
 
+    /// Gives a context variable of the script another value, also one that scripts only read. A name
+    /// that the program was not compiled with is passed over.
+    pub fn set_variable(&mut self, name: &str, value: Value) {
+        let Some(unit) = self.environment.units.first() else { return };
+        let mut globals = unit.program.globals.iter().zip(&unit.values);
+        let place = globals.find(|(global, _)| global.is_context && &*global.name == name);
+        if let Some((_, place)) = place {
+            let old = std::mem::replace(&mut *place.lock(), value);
+            drop(old); // outside of the lock
+        }
+    }
+
     /// Writes a line as `echo` does.
     pub fn echo(&mut self, text: &[u8]) {
         self.environment.echo.echo(text);

@@ -239,6 +239,13 @@ impl Vm {
         self.environment.states.iter_mut().find_map(|state| state.downcast_mut())
     }
 
+    /// Takes the host state of type `T` out of the execution.
+    pub fn take_state<T: Any + Send>(&mut self) -> Option<T> {
+        let states = &mut self.environment.states;
+        let at = states.iter().position(|state| state.is::<T>())?;
+        states.swap_remove(at).downcast().ok().map(|state| *state)
+    }
+
     /// Returns the names of the functions under way, innermost first; functions without a name have an
     /// empty one, and at most 32 are told.
     pub fn call_stack(&self) -> Vec<String> {

@@ -37,6 +37,24 @@ pub struct Queued {
     pub date: String,
 }
 
+impl Queued {
+    /// Takes a copy of the message as it is now; returns the transaction that it belongs to and its
+    /// number there.
+    pub fn add(&mut self, message: &SharedMessage, copy: CopyFacts) -> (TransactionId, u32) {
+        let output = message.message().output(&self.date);
+        let known = self.variants.iter().position(|variant| variant.output == output);
+        let at = known.unwrap_or(self.variants.len());
+        if known.is_none() {
+            let is_first = self.variants.is_empty();
+            let id = if is_first { self.transaction } else { (self.new_transaction)() };
+            self.variants.push(Variant::new(message, output, id));
+        }
+        let Some(variant) = self.variants.get_mut(at) else { return (self.transaction, 0) };
+        variant.copies.push(copy);
+        (variant.transaction, u32::try_from(variant.copies.len()).unwrap_or(u32::MAX))
+    }
+}
+
 /// Copies with equal content.
 pub struct Variant {
     /// The transaction that they share.
@@ -216,19 +234,10 @@ fn queue(context: &mut CallContext<'_>, args: &mut [Value]) -> Result<Value, Thr
     copy.envid = queued.envid.clone();
     copy.ret = queued.ret;
     read_options(&mut copy, &options)?;
-    let output = message.message().output(&queued.date);
-    let known = queued.variants.iter().position(|variant| variant.output == output);
-    let at = known.unwrap_or(queued.variants.len());
-    if known.is_none() {
-        let is_first = queued.variants.is_empty();
-        let id = if is_first { queued.transaction } else { (queued.new_transaction)() };
-        queued.variants.push(Variant::new(&message, output, id));
-    }
-    let Some(variant) = queued.variants.get_mut(at) else { return Ok(Value::None) };
-    variant.copies.push(copy);
+    let (transaction, number) = queued.add(&message, copy);
     Ok(Value::map([
-        ("transaction", Value::from(variant.transaction.to_string())),
-        ("queue", Value::from(variant.copies.len())),
+        ("transaction", Value::from(transaction.to_string())),
+        ("queue", Value::from(f64::from(number))),
     ]))
 }
 

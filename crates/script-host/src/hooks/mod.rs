@@ -7,6 +7,8 @@
 
 pub mod dsn_options;
 pub mod eod;
+pub mod eod_rcpt;
+mod header_functions;
 pub mod queue_scripts;
 pub mod smtp_scripts;
 pub mod values;
@@ -40,6 +42,8 @@ pub enum HookKind {
     Rcptto,
     /// The end of data, once per message.
     Eod,
+    /// The end of data, once per recipient.
+    Eodrcpt,
     /// A queued message that is due.
     Predelivery,
     /// After an attempt, and when a message is removed.
@@ -48,7 +52,7 @@ pub enum HookKind {
 
 impl HookKind {
     /// All, in the order of their discriminants.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Connect,
         Self::Disconnect,
         Self::Proxy,
@@ -57,6 +61,7 @@ impl HookKind {
         Self::Mailfrom,
         Self::Rcptto,
         Self::Eod,
+        Self::Eodrcpt,
         Self::Predelivery,
         Self::Postdelivery,
     ];
@@ -72,6 +77,7 @@ impl HookKind {
             Self::Mailfrom => "mailfrom",
             Self::Rcptto => "rcptto",
             Self::Eod => "eod",
+            Self::Eodrcpt => "eodrcpt",
             Self::Predelivery => "predelivery",
             Self::Postdelivery => "postdelivery",
         }
@@ -81,9 +87,9 @@ impl HookKind {
     ///
     /// # Compatibility
     ///
-    /// `eodonce` and `eodrcpt` are names that older manuals give to `eod`.
+    /// `eodonce` is the name that older manuals give to `eod`.
     pub fn of(name: &str) -> Option<Self> {
-        let name = if matches!(name, "eodonce" | "eodrcpt") { "eod" } else { name };
+        let name = if name == "eodonce" { "eod" } else { name };
         Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
 
@@ -96,6 +102,7 @@ impl HookKind {
     pub const fn variables(self) -> &'static [&'static str] {
         match self {
             Self::Predelivery | Self::Postdelivery => &["arguments", "message"],
+            Self::Eodrcpt => eod_rcpt::VARIABLES,
             _ => &["arguments", "connection", "transaction"],
         }
     }
@@ -123,6 +130,7 @@ impl HookKind {
             Self::Proxy => smtp_scripts::register_proxy(registry),
             Self::Auth => smtp_scripts::register_auth(registry),
             Self::Eod => eod::register(registry, services),
+            Self::Eodrcpt => eod_rcpt::register(registry, services),
             Self::Predelivery => queue_scripts::register_predelivery(registry, services),
             Self::Postdelivery => queue_scripts::register_postdelivery(registry, services),
         }

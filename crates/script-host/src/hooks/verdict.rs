@@ -53,7 +53,12 @@ fn refuse(
     Ok(NativeStep::exit(finish(decision, &reason, options)?))
 }
 
-fn finish(decision: Decision, reason: &Value, options: Array) -> Result<HookVerdict, Thrown> {
+/// A decision with the wording that `reason` and the options ask for.
+///
+/// # Errors
+///
+/// An option of the wrong kind, by name.
+pub fn finish(decision: Decision, reason: &Value, options: Array) -> Result<HookVerdict, Thrown> {
     let mut verdict = Verdict::new(decision);
     verdict.reply = reply_parts(reason, &options)?;
     verdict.disconnect = flag(&options, "disconnect");
