@@ -64,14 +64,23 @@ pub struct Resolver {
 }
 
 struct Shared {
-    library: TokioResolver,
+    library: Arc<TokioResolver>,
     /// Asks the same servers for authenticity; made when it is first wanted.
-    validating: OnceLock<Validating>,
+    validating: OnceLock<Arc<Validating>>,
     config: Config,
     permits: Semaphore,
     counters: Counters,
-    /// Resolvers for scripts that name their own servers, by that list.
-    special: Mutex<HashMap<Vec<SocketAddr>, TokioResolver>>,
+    /// For scripts that name their own servers, by that list and by whether authenticity matters.
+    special: Mutex<HashMap<(Vec<SocketAddr>, bool), Asker>>,
+}
+
+/// What questions go through.
+#[derive(Clone)]
+enum Asker {
+    /// The library's resolver.
+    Usual(Arc<TokioResolver>),
+    /// Asks for authenticity.
+    Authentic(Arc<Validating>),
 }
 
 #[derive(Default)]
@@ -221,7 +230,7 @@ impl Resolver {
     ///
     /// [`SetupError`] when the system's configuration is wanted and cannot be read.
     pub fn new(config: Config) -> Result<Self, SetupError> {
-        let library = build(&config, &config.servers)?;
+        let library = Arc::new(build(&config, &config.servers)?);
         Ok(Self {
             wants_authenticity: false,
             shared: Arc::new(Shared {
@@ -247,7 +256,8 @@ impl Resolver {
     pub fn authentic(&self) -> Result<Self, SetupError> {
         if self.shared.validating.get().is_none() {
             // Whoever is first wins; the other's is not used.
-            let _ = self.shared.validating.set(validating(&self.shared.config)?);
+            let made = validating(&self.shared.config, &self.shared.config.servers)?;
+            let _ = self.shared.validating.set(Arc::new(made));
         }
         Ok(Self { wants_authenticity: true, ..self.clone() })
     }
@@ -266,10 +276,15 @@ impl Resolver {
         name: &str,
         kind: RecordKind,
     ) -> Result<Answer<Vec<Record>>, LookupError> {
-        self.ask(&self.shared.library, name, kind).await
+        let asker = match self.shared.validating.get() {
+            Some(validating) if self.wants_authenticity => Asker::Authentic(Arc::clone(validating)),
+            _ => Asker::Usual(Arc::clone(&self.shared.library)),
+        };
+        self.ask(asker, name, kind).await
     }
 
-    /// Asks servers that a script names, instead of the configured ones.
+    /// Asks servers that a script names, instead of the configured ones. They too are asked to say
+    /// which answers they validated if this is an [authentic](Resolver::authentic) resolver.
     ///
     /// # Errors
     ///
@@ -284,23 +299,28 @@ impl Resolver {
         name: &str,
         kind: RecordKind,
     ) -> Result<Answer<Vec<Record>>, LookupError> {
-        let library = {
+        let asker = {
             let mut special = self.shared.special.lock().unwrap_or_else(PoisonError::into_inner);
+            let key = (servers.to_vec(), self.wants_authenticity);
             // Scripts name few lists; should one invent many, start over rather than grow.
-            if special.len() > MAX_SPECIAL && !special.contains_key(servers) {
+            if special.len() > MAX_SPECIAL && !special.contains_key(&key) {
                 special.clear();
             }
-            match special.get(servers) {
-                Some(library) => library.clone(),
+            match special.get(&key) {
+                Some(asker) => asker.clone(),
                 None => {
-                    let library = build(&self.shared.config, servers)
-                        .map_err(|_| error(name, LookupErrorKind::Other))?;
-                    special.insert(servers.to_vec(), library.clone());
-                    library
+                    let config = &self.shared.config;
+                    let made = match self.wants_authenticity {
+                        true => validating(config, servers).map(Arc::new).map(Asker::Authentic),
+                        false => build(config, servers).map(Arc::new).map(Asker::Usual),
+                    };
+                    let asker = made.map_err(|_| error(name, LookupErrorKind::Other))?;
+                    special.insert(key, asker.clone());
+                    asker
                 }
             }
         };
-        self.ask(&library, name, kind).await
+        self.ask(asker, name, kind).await
     }
 
     /// Asks for a domain's mail exchangers and orders them; see [`mx::order`] for `seed`.
@@ -446,7 +466,7 @@ impl Resolver {
 
     async fn ask(
         &self,
-        library: &TokioResolver,
+        asker: Asker,
         name: &str,
         kind: RecordKind,
     ) -> Result<Answer<Vec<Record>>, LookupError> {
@@ -458,11 +478,9 @@ impl Resolver {
         let permit = self.shared.permits.acquire().await;
         drop(waiting);
         let running = Gauge::new(&counters.running);
-        let result = match self.shared.validating.get() {
-            Some(validating) if self.wants_authenticity => {
-                self.ask_authentic(validating, fqdn, kind).await
-            }
-            _ => library.lookup(fqdn, kind.to_library()).await,
+        let result = match asker {
+            Asker::Authentic(validating) => self.ask_authentic(&validating, fqdn, kind).await,
+            Asker::Usual(library) => library.lookup(fqdn, kind.to_library()).await,
         };
         drop((running, permit));
         let lookup = result.map_err(|cause| error(name, classify(&cause)))?;
@@ -543,13 +561,13 @@ fn named(servers: &[SocketAddr]) -> Vec<NameServerConfig> {
     servers.iter().map(one).collect()
 }
 
-fn validating(config: &Config) -> Result<Validating, SetupError> {
+fn validating(config: &Config, servers: &[SocketAddr]) -> Result<Validating, SetupError> {
     let failed = |cause: &dyn std::fmt::Display| SetupError(cause.to_string());
-    let (servers, mut options) = if config.servers.is_empty() {
+    let (servers, mut options) = if servers.is_empty() {
         let (system, options) = read_system_conf().map_err(|cause| failed(&cause))?;
         (system.name_servers().to_vec(), options)
     } else {
-        (named(&config.servers), ResolverOpts::default())
+        (named(servers), ResolverOpts::default())
     };
     set_options(&mut options, config);
     let tls = TlsConfig::new().map_err(|cause| failed(&cause))?;

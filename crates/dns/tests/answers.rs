@@ -134,3 +134,26 @@ async fn a_server_that_validates_nothing_stays_insecure() {
     let authentic = resolver.authentic().unwrap();
     assert_eq!(authentic.route("example.org", 1).await.unwrap().security, Security::Insecure);
 }
+
+#[tokio::test]
+async fn servers_that_a_script_names_are_asked_for_authenticity_too() {
+    let (resolver, configured) = resolver(Zone::new()).await;
+    let named = Zone::new().txt("t.example", &["x"]).validated().serve().await;
+    let other = Zone::new().txt("t.example", &["x"]).serve().await;
+    let authentic = resolver.authentic().unwrap();
+    let security = async |resolver: &Resolver, server: &ZoneServer| {
+        let answer = resolver.query_servers(&[server.address], "t.example", RecordKind::Txt).await;
+        answer.unwrap().security
+    };
+    // Both kinds of questions keep their own answers.
+    for _ in 0..2 {
+        assert_eq!(security(&resolver, &named).await, Security::Insecure, "nobody asked");
+        assert_eq!(security(&authentic, &named).await, Security::Secure);
+        assert_eq!(security(&authentic, &other).await, Security::Insecure);
+    }
+    assert_eq!(named.questions().len(), 2);
+    assert!(configured.questions().is_empty());
+    resolver.clear_cache();
+    assert_eq!(security(&authentic, &named).await, Security::Secure);
+    assert_eq!(named.questions().len(), 3);
+}

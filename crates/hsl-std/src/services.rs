@@ -119,7 +119,7 @@ pub struct DnsQuery {
     pub servers: Vec<IpAddr>,
     /// Port of `servers`.
     pub port: u16,
-    /// Whether it matters which answers were validated; without `servers` only.
+    /// Whether it matters which answers were validated.
     pub authentic: bool,
 }
 

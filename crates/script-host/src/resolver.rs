@@ -15,14 +15,12 @@ pub async fn ask(resolver: &Resolver, query: DnsQuery) -> DnsAnswer {
     let kind = kind(query.record);
     let servers: Vec<SocketAddr> =
         query.servers.iter().map(|ip| SocketAddr::new(*ip, query.port)).collect();
+    let authentic = query.authentic.then(|| resolver.authentic().ok()).flatten();
+    let resolver = authentic.as_ref().unwrap_or(resolver);
     let answer = async {
-        if servers.is_empty() {
-            match resolver.authentic() {
-                Ok(resolver) if query.authentic => resolver.query(&query.host, kind).await,
-                _ => resolver.query(&query.host, kind).await,
-            }
-        } else {
-            resolver.query_servers(&servers, &query.host, kind).await
+        match servers.is_empty() {
+            true => resolver.query(&query.host, kind).await,
+            false => resolver.query_servers(&servers, &query.host, kind).await,
         }
     };
     match tokio::time::timeout(query.timeout, answer).await {
