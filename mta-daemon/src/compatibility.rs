@@ -3,7 +3,7 @@
 use hsl::host::Registry;
 
 use crate::control::dispatch;
-use crate::hooks::{HookKind, HookSets, queue_functions, server_functions};
+use crate::hooks::{HookKind, HookSets, metric_functions, queue_functions, server_functions};
 use crate::services::{self, CoreSlot};
 
 /// One hook: its variables and what only its scripts can call.
@@ -131,5 +131,6 @@ fn library() -> Registry {
     hsl_std::register(&mut registry, &services::without_configuration(&slot));
     server_functions::register(&mut registry, &slot);
     queue_functions::register(&mut registry, &slot);
+    metric_functions::register(&mut registry, &slot);
     registry
 }

@@ -15,6 +15,7 @@ use crate::hooks::HookSets;
 use crate::hooks::runner::ScriptWorld;
 use crate::ids::IdSource;
 use crate::inbound::facts::InboundEntry;
+use crate::metrics::Metrics;
 use crate::outbound::pool::Pool;
 use crate::outbound::smtp::OutboundEntry;
 use crate::queue_service::QueueService;
@@ -44,6 +45,8 @@ pub(crate) struct Core {
     /// Open connections to peers, idle ones too.
     pub(crate) outbound: Registry<OutboundEntry>,
     pub(crate) stats: Stats,
+    /// Metrics that scripts move.
+    pub(crate) metrics: Metrics,
     /// Cancelled when the daemon is asked to stop.
     pub(crate) stop: CancellationToken,
     /// Cancelled when the time for finishing is over too.

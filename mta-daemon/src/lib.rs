@@ -19,6 +19,7 @@ mod generation;
 mod hooks;
 mod ids;
 mod inbound;
+mod metrics;
 mod outbound;
 mod plugins;
 mod queue_service;

@@ -46,6 +46,7 @@ pub(crate) async fn run(core: &Arc<Core>) -> Result<(), GenerationError> {
                 tracing::info!("config.reloaded");
             }
             core.queue.configure(&new.running);
+            core.metrics.define(&new.running.monitor.metrics);
             let (lists, groupings) = (new.lists.clone(), new.groupings.clone());
             tokio::task::block_in_place(|| core.queue.configure_running(lists, groupings));
             let running = &new.running.plugins;

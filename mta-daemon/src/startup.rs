@@ -25,9 +25,10 @@ use crate::context::Core;
 use crate::control::server as control_server;
 use crate::generation::{EarlyKeys, GenerationError};
 use crate::hooks::runner::ScriptWorld;
-use crate::hooks::{HookSets, queue_functions, server_functions};
+use crate::hooks::{HookSets, metric_functions, queue_functions, server_functions};
 use crate::ids::IdSource;
 use crate::inbound::listener;
+use crate::metrics::Metrics;
 use crate::outbound::pool::Pool;
 use crate::queue_service::rule_files::{self, DeliveryRules};
 use crate::queue_service::{QueueService, pickup};
@@ -186,6 +187,8 @@ impl Daemon {
         );
         queue.configure_delivery(rules.delivery);
         queue.configure_running(generation.lists.clone(), generation.groupings.clone());
+        let metrics = Metrics::default();
+        metrics.define(&generation.running.monitor.metrics);
         let core = Arc::new(Core {
             ids: IdSource::new(startup.environment.uuid_version),
             generation: ArcSwap::from_pointee(generation),
@@ -200,6 +203,7 @@ impl Daemon {
             inbound: connections::Registry::default(),
             outbound: connections::Registry::default(),
             stats,
+            metrics,
             stop: CancellationToken::new(),
             abort: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -284,6 +288,7 @@ fn library(slot: &services::CoreSlot, startup: &Startup, rates: &Arc<LocalRates>
     hsl_std::register(&mut registry, &services::standard_library(slot, startup, rates));
     server_functions::register(&mut registry, slot);
     queue_functions::register(&mut registry, slot);
+    metric_functions::register(&mut registry, slot);
     registry
 }
 

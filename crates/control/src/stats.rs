@@ -10,6 +10,8 @@ use prost_reflect::{DynamicMessage, FieldDescriptor, ReflectMessage, Value};
 
 use crate::pb::ProcessStatsResponse;
 
+mod custom;
+
 /// One number or text of the statistics.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sample {
@@ -28,7 +30,9 @@ pub struct Sample {
 /// The statistics in the order of the schema. Texts that are empty are left out.
 pub fn samples(stats: &ProcessStatsResponse) -> Vec<Sample> {
     let mut walk = Walk::default();
-    walk.message(&crate::json::to_dynamic(stats));
+    // What scripts move has names and labels of its own.
+    let fixed = ProcessStatsResponse { metrics: Vec::new(), ..stats.clone() };
+    walk.message(&crate::json::to_dynamic(&fixed));
     walk.samples
 }
 
@@ -38,7 +42,7 @@ pub fn dotted(stats: &ProcessStatsResponse) -> String {
         // Writing to a string cannot fail.
         let _ = writeln!(out, "{}: {}", sample.dotted, sample.value);
         out
-    })
+    }) + &custom::dotted(&stats.metrics)
 }
 
 /// The statistics in the OpenMetrics text format.
@@ -75,6 +79,7 @@ pub fn openmetrics(stats: &ProcessStatsResponse) -> String {
             let _ = writeln!(out, "{name}{} {}", Labels(&sample.labels), sample.value);
         }
     }
+    out.push_str(&custom::openmetrics(&stats.metrics));
     out.push_str("# EOF\n");
     out
 }
@@ -86,12 +91,22 @@ struct Labels<'a>(&'a [(&'static str, String)]);
 
 impl std::fmt::Display for Labels<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        for (i, (name, value)) in self.0.iter().enumerate() {
-            let value = value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
-            write!(f, "{}{name}=\"{value}\"", if i == 0 { "{" } else { "," })?;
-        }
-        if self.0.is_empty() { Ok(()) } else { f.write_str("}") }
+        write_labels(f, self.0.iter().map(|(name, value)| (*name, value.as_str())))
     }
+}
+
+/// Writes `{name="value",…}`; nothing when there are none.
+fn write_labels<'a>(
+    out: &mut impl std::fmt::Write,
+    labels: impl Iterator<Item = (&'a str, &'a str)>,
+) -> std::fmt::Result {
+    let mut separator = '{';
+    for (name, value) in labels {
+        let value = value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+        write!(out, "{separator}{name}=\"{value}\"")?;
+        separator = ',';
+    }
+    if separator == '{' { Ok(()) } else { out.write_char('}') }
 }
 
 #[derive(Default)]

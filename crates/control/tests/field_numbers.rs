@@ -246,7 +246,10 @@ const MESSAGES: &[(&str, &str)] = &[
         "transportid=1 localip=2 remoteip=3 remotemx=4 recipientdomain=5 jobid=6 grouping=10 \
          connect=7 hexdump=8 nopipelining=9",
     ),
-    ("ProcessStatsResponse", "process=1 resolver=2 servers=3 queue=4 threads=5"),
+    ("ProcessStatsResponse", "process=1 resolver=2 servers=3 queue=4 threads=5 metrics=?"),
+    ("ProcessStatsResponse.Metric", "name=? type=? help=? series=?"),
+    ("ProcessStatsResponse.Metric.Bucket", "le=? count=?"),
+    ("ProcessStatsResponse.Metric.Series", "labels=? value=? count=? buckets=?"),
     ("ProcessStatsResponse.Process", "pid=1 runtime=2 version=3 elapsed=?"),
     ("ProcessStatsResponse.Process.Version", "major=1 minor=2 patch=3"),
     ("ProcessStatsResponse.Cache", "size=1 hits=2 misses=3 expires=4 evicts=5 skips=6 maxsize=7"),

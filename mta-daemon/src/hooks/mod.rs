@@ -12,6 +12,7 @@ pub(crate) mod eod;
 pub(crate) mod eodrcpt;
 pub(crate) mod helo;
 pub(crate) mod mailfrom;
+pub(crate) mod metric_functions;
 pub(crate) mod postdelivery;
 pub(crate) mod predelivery;
 pub(crate) mod proxy;

@@ -32,7 +32,7 @@ pub(crate) const KEYS: &[Key] = &[
         Kind::List { of: &Kind::Map(PLUGIN), min: 0 },
         "Running configuration of plugins.",
     ),
-    key("monitor", Kind::Map(MONITOR), "Metrics and health.").later(),
+    key("monitor", Kind::Map(MONITOR), "Metrics and health."),
     key("__entrypoint", Kind::Text, "Script that hsh runs instead of a hook; set by debuggers."),
 ];
 
@@ -386,9 +386,10 @@ const PLUGIN: &[Key] = &[
 
 const MONITOR: &[Key] = &[
     key("apikeys", Kind::List { of: &Kind::Id, min: 0 }, "Keys that clients must present.")
-        .secret(),
-    key("tls", Kind::Map(MONITOR_TLS), "TLS of the monitor listener."),
-    key("healthy", Kind::Map(HEALTHY), "What counts as healthy."),
+        .secret()
+        .later(),
+    key("tls", Kind::Map(MONITOR_TLS), "TLS of the monitor listener.").later(),
+    key("healthy", Kind::Map(HEALTHY), "What counts as healthy.").later(),
     key("metrics", Kind::List { of: &Kind::Map(METRIC), min: 0 }, "Metrics that scripts may move."),
 ];
 

@@ -43,6 +43,7 @@ pub(crate) fn stats(core: &Core) -> ProcessStatsResponse {
             .collect(),
         queue: Some(queue(core, &generation)),
         threads: None,
+        metrics: core.metrics.list(),
     }
 }
 
