@@ -74,6 +74,10 @@ async fn a_script_that_fails_or_just_ends_defers_the_message() {
         client.command("EHLO client.example").await;
         let reply = client.deliver("a@client.example", &["x@example.org"], MESSAGE).await;
         assert!(reply.starts_with("421 ") || reply.starts_with("451 "), "{script}: {reply}");
+        let stats = ask(&daemon, |client| client.call(call::PROCESS_STATS, &()).unwrap()).await;
+        let eod = stats.servers[0].scripts.as_ref().unwrap().eod.as_ref().unwrap();
+        let failed = u64::from(script != "$x = 1;");
+        assert_eq!((eod.errors, eod.finished, eod.running), (failed, 1 - failed, 0), "{script}");
         daemon.stop().await;
     }
 }
