@@ -11,6 +11,7 @@ mod data;
 mod debugger;
 mod history;
 mod hook;
+mod mail_client;
 mod mail_queue;
 mod output;
 mod profile;

@@ -16,10 +16,12 @@ use hsl_std::services::{
 };
 use indexmap::IndexMap;
 use plugin_host::{PluginHost, Program};
+use tls_policy::Identity;
 
 use crate::Arguments;
 use crate::debugger::Breakpoints;
 use crate::hook::Recorder;
+use crate::mail_client;
 use crate::mail_queue::ServerQueue;
 use crate::output::Output;
 use crate::profile::Profiler;
@@ -95,14 +97,19 @@ impl Settings {
         if let Some(running) = &running {
             keys.add(running.pki.values(), &folder);
         }
-        services.keys = Arc::new(keys);
+        let keys = Arc::new(keys);
+        services.keys = Arc::clone(&keys) as Arc<dyn Keys>;
         services.files = Arc::new(RootFiles::new(&root));
         let servers =
             running.as_ref().map(|running| running.resolver.servers.clone()).unwrap_or_default();
-        services.resolver = Arc::new(ShellResolver {
-            config: dns::Config { servers, ..dns::Config::default() },
-            resolver: OnceLock::new(),
-        });
+        let resolver_config = dns::Config { servers, ..dns::Config::default() };
+        services.resolver =
+            Arc::new(ShellResolver { config: resolver_config.clone(), resolver: OnceLock::new() });
+        // Tests have no network, and hooks' scripts are shown, not carried out.
+        if arguments.test.is_none() && arguments.hook.hook.is_none() {
+            let running = running.clone();
+            services.mail_client = mail_client::new(running, resolver_config, keys);
+        }
 
         let plugins = load_plugins(arguments, startup.as_ref(), running.as_ref(), &pluginspath)?;
         let recorder = Recorder::default();
@@ -204,12 +211,15 @@ fn folder_of(path: &Path) -> PathBuf {
 /// `pki.private` of both files. Read when a script asks: who starts a script need not be allowed to
 /// read every key.
 #[derive(Default)]
-struct ConfiguredKeys {
+pub(crate) struct ConfiguredKeys {
     entries: HashMap<Arc<str>, Halves>,
 }
 
 /// Certificate and private key, with relative paths resolved.
 type Halves = (Option<config::Source>, Option<config::Source>);
+
+/// Their texts.
+type PemHalves = (Option<Vec<u8>>, Option<Vec<u8>>);
 
 impl ConfiguredKeys {
     /// Adds entries; each half replaces one of the same id.
@@ -230,15 +240,31 @@ impl ConfiguredKeys {
     }
 }
 
-impl Keys for ConfiguredKeys {
-    fn find(&self, id: &str) -> Option<Arc<PkiEntry>> {
+impl ConfiguredKeys {
+    /// Certificate and key of an entry, in PEM form, as far as they are there and can be read.
+    fn read(&self, id: &str) -> Option<PemHalves> {
         let read = |source: &Option<config::Source>| match source {
             None => Some(None),
             Some(config::Source::Data(data)) => Some(Some(data.to_vec())),
             Some(config::Source::Path(path)) => Some(Some(std::fs::read(path).ok()?)),
         };
         let (certificate, key) = self.entries.get(id)?;
-        let (certificate, key) = (read(certificate)?, read(key)?);
+        Some((read(certificate)?, read(key)?))
+    }
+
+    /// The certificates with their keys, for TLS; those that cannot be read are left out.
+    pub(crate) fn identities(&self) -> HashMap<Arc<str>, Identity> {
+        let identity = |id: &Arc<str>| match self.read(id)? {
+            (Some(certificate), Some(key)) => Identity::from_pem(&certificate, &key).ok(),
+            _ => None,
+        };
+        self.entries.keys().filter_map(|id| Some((Arc::clone(id), identity(id)?))).collect()
+    }
+}
+
+impl Keys for ConfiguredKeys {
+    fn find(&self, id: &str) -> Option<Arc<PkiEntry>> {
+        let (certificate, key) = self.read(id)?;
         PkiEntry::from_pem(certificate.as_deref(), key.as_deref()).ok().map(Arc::new)
     }
 }

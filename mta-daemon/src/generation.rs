@@ -12,10 +12,11 @@ use config::value::Source;
 use config::{Diagnostic, Loaded, Running, Startup};
 use dns::Resolver;
 use hsl_std::keys::PkiEntry;
+use mail_client::world::{ClientTlsCache, World};
 use mta_types::{ServerId, TransportId};
 use queue::{Groupings, NamedLists};
 use smtp::server::Limits;
-use tls_policy::{ClientTls, Identity, RootStore, ServerOptions, ServerTls, SniName, Versions};
+use tls_policy::{Identity, ServerOptions, ServerTls, SniName, Versions};
 
 use crate::hooks::runner::Hook;
 use crate::hooks::{HookKind, HookSets};
@@ -24,7 +25,8 @@ use crate::stats::{ServerStats, Stats};
 
 /// A running configuration in use.
 pub(crate) struct Generation {
-    pub(crate) running: Running,
+    /// The configuration itself and what deliveries need of it; a generation is used like one.
+    world: World,
     /// The same as read from its file, for comparing generations.
     pub(crate) loaded: Loaded<Running>,
     /// Named lists and groupings, for the queue.
@@ -33,54 +35,17 @@ pub(crate) struct Generation {
     pub(crate) servers: HashMap<ServerId, Arc<Server>>,
     pub(crate) predelivery: Option<Hook>,
     pub(crate) postdelivery: Option<Hook>,
-    pub(crate) resolver: Resolver,
-    pub(crate) identities: HashMap<Arc<str>, Identity>,
     /// Entries of `pki.private` for scripts, keys without certificate included.
     pub(crate) keys: HashMap<Arc<str>, Arc<PkiEntry>>,
-    pub(crate) hostname: String,
-    /// TLS set-ups of deliveries, by what shapes them: making one anew for each attempt is dear.
-    pub(crate) client_tls: ClientTlsCache,
 }
 
-/// TLS set-ups of deliveries. Bounded: scripts could make up any number of them.
-#[derive(Default)]
-pub(crate) struct ClientTlsCache {
-    made: parking_lot::Mutex<HashMap<String, ClientTls>>,
-    /// The authorities that the system trusts, read once.
-    system_roots: std::sync::OnceLock<RootStore>,
-}
+impl std::ops::Deref for Generation {
+    type Target = World;
 
-impl ClientTlsCache {
-    /// The set-up for a key, made when it is wanted first.
-    pub(crate) fn get(&self, key: String, make: impl FnOnce() -> ClientTls) -> ClientTls {
-        if let Some(known) = self.made.lock().get(&key) {
-            return known.clone();
-        }
-        let tls = make();
-        let mut made = self.made.lock();
-        if made.len() >= MAX_CLIENT_TLS {
-            made.clear();
-        }
-        made.insert(key, tls.clone());
-        tls
-    }
-
-    /// The authorities that sign peers' certificates.
-    pub(crate) fn roots(&self, system: bool) -> RootStore {
-        if !system {
-            return RootStore::new();
-        }
-        let read = || {
-            let mut roots = RootStore::new();
-            roots.add_system();
-            roots
-        };
-        self.system_roots.get_or_init(read).clone()
+    fn deref(&self) -> &World {
+        &self.world
     }
 }
-
-/// Set-ups kept; configurations have a handful.
-const MAX_CLIENT_TLS: usize = 1000;
 
 /// Behaviour of one virtual server.
 pub(crate) struct Server {
@@ -254,18 +219,20 @@ impl Generation {
             return Err(GenerationError { findings });
         };
         Ok(Self {
-            running: inputs.running.config.clone(),
+            world: World {
+                running: inputs.running.config.clone(),
+                resolver,
+                identities,
+                hostname,
+                client_tls: ClientTlsCache::default(),
+            },
             loaded: inputs.running,
             lists: lists.unwrap_or_default(),
             groupings: groupings.unwrap_or_default(),
             servers,
             predelivery,
             postdelivery,
-            resolver,
-            identities,
             keys,
-            hostname,
-            client_tls: ClientTlsCache::default(),
         })
     }
 

@@ -10,7 +10,6 @@
 #![forbid(unsafe_code)]
 
 pub mod compatibility;
-mod connections;
 mod context;
 mod control;
 mod dsn;
@@ -31,6 +30,8 @@ mod startup;
 mod stats;
 mod time;
 mod unix_socket;
+
+pub(crate) use mail_client::connections;
 
 pub use generation::GenerationError;
 pub use startup::{Daemon, Options, StartError, check};

@@ -11,7 +11,7 @@ use hsl_std::services::{
 use hsl_std::{LocalRates, Services};
 
 use crate::context::Core;
-use crate::outbound::script_client::DaemonClient;
+use crate::outbound::script_client;
 use crate::script_mail::DaemonQueue;
 
 /// The daemon as scripts' functions reach it; filled once the daemon is there.
@@ -44,7 +44,7 @@ pub(crate) fn without_configuration(slot: &CoreSlot) -> Services {
         resolver: Arc::new(DaemonResolver(Arc::clone(slot))),
         log: Arc::new(DaemonLog),
         mail_queue: Arc::new(DaemonQueue(Arc::clone(slot))),
-        mail_client: Arc::new(DaemonClient(Arc::clone(slot))),
+        mail_client: script_client::client(slot),
         keys: Arc::new(DaemonKeys(Arc::clone(slot))),
         hostname: crate::generation::system_hostname(),
         ..Services::default()

@@ -39,7 +39,9 @@ fn event_names(text: &str, rooms: &BTreeSet<&str>) -> Vec<String> {
 fn sources() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let mut folders = vec![root.join("mta-daemon/src"), root.join("mta-admin/src")];
-    for room in ["plugin-host", "script-host", "hsl-std", "spool", "dns", "tls-policy"] {
+    for room in
+        ["mail-client", "plugin-host", "script-host", "hsl-std", "spool", "dns", "tls-policy"]
+    {
         folders.push(root.join("crates").join(room).join("src"));
     }
     let mut files = Vec::new();

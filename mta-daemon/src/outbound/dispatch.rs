@@ -4,22 +4,23 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use config::running::MailProtocol;
 use queue::message::{DsnNotify, DsnReturn, QueuedMessage};
 use queue::pickup::Pick;
-use smtp::client::{self, Answer, Credentials, Outcome, Protocol, Tls};
+use smtp::client::{self, Answer, Outcome};
 use smtp::parameters::Parameters;
 
 pub(crate) use script_host::hooks::eod::notify_text;
 
+use mail_client::connect::{client_config, connect_failure, helo_name, refused};
+
 use crate::context::Core;
 use crate::generation::Generation;
 use crate::outbound::matching;
-use crate::outbound::outcome::{self, Attempt, AttemptError, ConnectionFacts, ErrorKind};
+use crate::outbound::outcome::{self, Attempt, AttemptError, ErrorKind};
 use crate::outbound::plan::{Plan, Settings, Target};
 use crate::outbound::pool::PoolKey;
-use crate::outbound::smtp::{ConnectError, Content, OpenConnection, envelope};
-use crate::outbound::tls::{self, Refusal, TlsSetup};
+use crate::outbound::smtp::{Content, OpenConnection, envelope};
+use crate::outbound::tls::{self, TlsSetup};
 use crate::plugins;
 
 /// Delivers a row that was picked up, and tells the queue what became of it.
@@ -189,39 +190,6 @@ async fn park(
     }
 }
 
-/// A target to which the settings allow no connection.
-pub(crate) fn refused(
-    target: &Target,
-    local: Option<IpAddr>,
-    settings: &Settings,
-    refusal: Refusal,
-) -> Attempt {
-    let mut facts = ConnectionFacts::to(target, local, settings);
-    facts.report = refusal.report;
-    Attempt { connection: Some(facts), ..Attempt::failed(refusal.error) }
-}
-
-pub(crate) fn connect_failure(
-    target: &Target,
-    local: Option<IpAddr>,
-    settings: &Settings,
-    error: ConnectError,
-) -> Attempt {
-    match error {
-        ConnectError::Session { outcome, report, id } => {
-            let mut facts = ConnectionFacts::to(target, local, settings);
-            facts.report = report;
-            facts.id = Some(id);
-            Attempt::answered(outcome, facts)
-        }
-        ConnectError::Socket(error) => Attempt::failed(AttemptError {
-            kind: ErrorKind::Network,
-            temporary: true,
-            message: format!("{} [{}]: {error}", target.host, target.address.ip()),
-        }),
-    }
-}
-
 /// The message's octets: from memory when it has just come in, else from the spool.
 async fn content(core: &Arc<Core>, row: &QueuedMessage) -> Result<Content, AttemptError> {
     if let Some(pieces) = core.queue.bodies.take(row.id.transaction) {
@@ -288,42 +256,6 @@ fn envelope_of(settings: &Settings, row: &QueuedMessage) -> client::Envelope {
         row.transaction.is_eightbit(),
         row.transaction.is_smtputf8(),
     )
-}
-
-pub(crate) fn helo_name(
-    generation: &Generation,
-    settings: &Settings,
-    local: Option<IpAddr>,
-) -> String {
-    settings
-        .helo
-        .as_deref()
-        .or_else(|| {
-            let source = settings.sources.iter().find(|source| Some(source.address) == local)?;
-            source.helo.as_deref()
-        })
-        .unwrap_or(&generation.hostname)
-        .to_owned()
-}
-
-pub(crate) fn client_config(settings: &Settings, helo: String, tls: Tls) -> client::Config {
-    client::Config {
-        protocol: match settings.protocol {
-            MailProtocol::Smtp => Protocol::Smtp,
-            MailProtocol::Lmtp => Protocol::Lmtp,
-        },
-        helo,
-        tls,
-        implicit_tls: false,
-        credentials: settings.credentials.as_ref().map(|(username, password)| Credentials {
-            username: username.to_string(),
-            password: password.to_string(),
-        }),
-        xclient: settings.xclient.clone(),
-        pipelining: true,
-        chunking: settings.chunking,
-        limits: client::ReplyLimits::default(),
-    }
 }
 
 fn pool_key(

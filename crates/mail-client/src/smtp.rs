@@ -20,18 +20,20 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
+use crate::attempt::{ConnectionFacts, TlsFacts};
 use crate::connections::{Registered, Registry};
-use crate::outbound::outcome::{ConnectionFacts, TlsFacts};
-use crate::outbound::plan::{Settings, Target};
-use crate::outbound::tls::TlsSetup;
-use crate::stats::Level;
+use crate::count::Level;
+use crate::plan::{Settings, Target};
+use crate::tls::TlsSetup;
 
 /// A connection to another server, between transactions or in one.
-pub(crate) struct OpenConnection {
+pub struct OpenConnection {
     stream: Option<Stream>,
     session: Session,
-    pub(crate) local: SocketAddr,
-    pub(crate) remote: SocketAddr,
+    /// Our end.
+    pub local: SocketAddr,
+    /// The peer's end.
+    pub remote: SocketAddr,
     tls: Option<Arc<TlsFacts>>,
     /// The text of the peer's greeting; empty before it came.
     greeting: Arc<str>,
@@ -43,31 +45,39 @@ pub(crate) struct OpenConnection {
 }
 
 /// What operators see of an open connection.
-pub(crate) struct OutboundEntry {
-    pub(crate) id: String,
-    pub(crate) local: SocketAddr,
-    pub(crate) remote: SocketAddr,
+pub struct OutboundEntry {
+    /// Its id.
+    pub id: String,
+    /// Our end.
+    pub local: SocketAddr,
+    /// The peer's end.
+    pub remote: SocketAddr,
     /// The proxy between us and the peer.
-    pub(crate) proxy: Option<IpAddr>,
-    pub(crate) host: Arc<str>,
-    pub(crate) since: Instant,
-    pub(crate) now: Mutex<Progress>,
+    pub proxy: Option<IpAddr>,
+    /// The peer's name.
+    pub host: Arc<str>,
+    /// When it was opened.
+    pub since: Instant,
+    /// Where it stands.
+    pub now: Mutex<Progress>,
 }
 
 /// Where an open connection stands.
 #[derive(Clone, Copy)]
-pub(crate) struct Progress {
+pub struct Progress {
     /// Whose message is under way; nobody's while it is idle.
-    pub(crate) row: Option<MessageId>,
+    pub row: Option<MessageId>,
     /// The SMTP state, or `IDLE`.
-    pub(crate) state: &'static str,
-    pub(crate) since: Instant,
-    pub(crate) transactions: u32,
+    pub state: &'static str,
+    /// Since when it stands there.
+    pub since: Instant,
+    /// Messages begun on it.
+    pub transactions: u32,
 }
 
 /// A message's octets for one attempt.
 #[derive(Clone)]
-pub(crate) enum Content {
+pub enum Content {
     /// In memory, in pieces.
     Memory(Vec<Bytes>),
     /// In the spool.
@@ -78,7 +88,7 @@ pub(crate) enum Content {
 
 impl Content {
     /// Octets of the message.
-    pub(crate) fn len(&self) -> u64 {
+    pub fn len(&self) -> u64 {
         match self {
             Self::Memory(pieces) => pieces.iter().map(|piece| piece.len() as u64).sum(),
             Self::Stored(reader) => reader.len(),
@@ -86,12 +96,17 @@ impl Content {
         }
     }
 
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// Reads octets that are not in memory; 0 means the end.
     ///
     /// # Errors
     ///
     /// Those of the disk, as [`io::ErrorKind::InvalidData`].
-    pub(crate) fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         match self {
             Self::Memory(_) => Ok(0),
             Self::Stored(reader) => reader
@@ -106,13 +121,14 @@ impl Content {
 
 /// How a connection attempt or a transaction went wrong before the peer could answer.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum ConnectError {
+pub enum ConnectError {
     /// The system could not connect, or not in time.
     #[error("{0}")]
     Socket(#[from] io::Error),
     /// The session did not get as far as taking a message.
     #[error("session ended")]
     Session {
+        /// How it ended.
         outcome: Outcome,
         /// What was wrong with TLS.
         report: Option<Report>,
@@ -131,7 +147,7 @@ impl OpenConnection {
     /// # Cancel safety
     ///
     /// Dropping the future closes the connection.
-    pub(crate) async fn open(
+    pub async fn open(
         target: &Target,
         source: Option<IpAddr>,
         config: Arc<client::Config>,
@@ -192,7 +208,7 @@ impl OpenConnection {
     /// # Cancel safety
     ///
     /// Dropping the future closes the connection; the peer may have taken the message.
-    pub(crate) async fn deliver(
+    pub async fn deliver(
         &mut self,
         row: MessageId,
         envelope: Envelope,
@@ -210,7 +226,7 @@ impl OpenConnection {
     /// # Cancel safety
     ///
     /// As [`OpenConnection::deliver`].
-    pub(crate) async fn transact(
+    pub async fn transact(
         &mut self,
         envelope: Envelope,
         content: &Content,
@@ -246,17 +262,12 @@ impl OpenConnection {
     }
 
     /// Brings a finished transaction's connection into the state where the next may begin.
-    pub(crate) fn is_reusable(&self) -> bool {
+    pub fn is_reusable(&self) -> bool {
         self.session.is_idle() && self.stream.is_some()
     }
 
     /// What the post-delivery script may see of this connection.
-    pub(crate) fn facts(
-        &self,
-        target: &Target,
-        settings: &Settings,
-        tls: &TlsSetup,
-    ) -> ConnectionFacts {
+    pub fn facts(&self, target: &Target, settings: &Settings, tls: &TlsSetup) -> ConnectionFacts {
         let is_wanted = tls.level != client::Tls::Disabled;
         let clear = (is_wanted && self.tls.is_none()).then_some(Report::StartTlsNotSupported);
         ConnectionFacts {
@@ -272,12 +283,12 @@ impl OpenConnection {
     }
 
     /// Messages begun on this connection.
-    pub(crate) fn transactions(&self) -> u32 {
+    pub fn transactions(&self) -> u32 {
         self.session.transactions()
     }
 
     /// Tells whether an idle connection was closed, or spoken to, by the peer.
-    pub(crate) fn is_closed(&self) -> bool {
+    pub fn is_closed(&self) -> bool {
         let Some(stream) = &self.stream else { return true };
         if self.entry.close.is_cancelled() {
             return true;
@@ -288,7 +299,7 @@ impl OpenConnection {
     }
 
     /// Says QUIT and closes, without waiting long for the peer.
-    pub(crate) async fn quit(mut self, settings: &Settings) {
+    pub async fn quit(mut self, settings: &Settings) {
         if !self.is_reusable() {
             return;
         }
@@ -472,7 +483,7 @@ impl OpenConnection {
 }
 
 /// One envelope for one recipient.
-pub(crate) fn envelope(
+pub fn envelope(
     sender: mta_types::Address,
     sender_params: smtp::parameters::Parameters,
     recipient: mta_types::Address,

@@ -6,24 +6,25 @@ use config::value::TlsMode;
 use smtp::client::Tls;
 use tls_policy::{ClientOptions, ClientTls, Report, TlsaRecord, Verification};
 
-use crate::generation::Generation;
-use crate::outbound::outcome::{AttemptError, ErrorKind};
-use crate::outbound::plan::{Settings, Sni, Target, TlsSettings};
+use crate::attempt::{AttemptError, ErrorKind};
+use crate::plan::{Settings, Sni, Target, TlsSettings};
+use crate::world::World;
 
 /// TLS of one connection, decided.
-pub(crate) struct TlsSetup {
+pub struct TlsSetup {
     /// `None` when TLS is off.
-    pub(crate) client: Option<ClientTls>,
-    pub(crate) level: Tls,
+    pub client: Option<ClientTls>,
+    /// How strictly it is wanted.
+    pub level: Tls,
     /// The name sent in the handshake.
-    pub(crate) sni: Option<String>,
+    pub sni: Option<String>,
     /// Tells set-ups apart.
-    pub(crate) key: String,
+    pub key: String,
 }
 
 /// What DNS says about a host's certificates.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Dane {
+pub enum Dane {
     /// DNSSEC does not vouch for the way to the host, so its TLSA records say nothing (RFC 7672
     /// §2.2).
     Insecure,
@@ -38,9 +39,11 @@ pub(crate) enum Dane {
 
 /// Why there can be no connection to a target.
 #[derive(Debug)]
-pub(crate) struct Refusal {
-    pub(crate) error: AttemptError,
-    pub(crate) report: Option<Report>,
+pub struct Refusal {
+    /// What is told.
+    pub error: AttemptError,
+    /// The result type of RFC 8460, where there is one.
+    pub report: Option<Report>,
 }
 
 /// How the peer's certificate is looked at.
@@ -55,8 +58,8 @@ enum Check {
 /// # Errors
 ///
 /// [`Refusal`] when the settings cannot be kept with this target; another may do.
-pub(crate) fn setup(
-    generation: &Generation,
+pub fn setup(
+    world: &World,
     settings: &Settings,
     target: &Target,
 ) -> Result<TlsSetup, Box<Refusal>> {
@@ -72,7 +75,7 @@ pub(crate) fn setup(
     }
     let identity = match &tls.client_cert {
         None => None,
-        Some(id) => Some(generation.identities.get(id).cloned().ok_or_else(|| {
+        Some(id) => Some(world.identities.get(id).cloned().ok_or_else(|| {
             let message = format!("client certificate pki:{id} is not in the configuration");
             refusal(ErrorKind::Config, message, None)
         })?),
@@ -103,7 +106,7 @@ pub(crate) fn setup(
         "{:?}|{level:?}|{measure}|{names:?}|{}|{:?}|{ciphers}",
         tls.versions, tls.default_ca, tls.client_cert
     );
-    let cache = &generation.client_tls;
+    let cache = &world.client_tls;
     let client = cache.get(key.clone(), || {
         let verification = match check {
             Check::Not => Verification::None,
@@ -169,7 +172,7 @@ fn refusal(kind: ErrorKind, message: String, report: Option<Report>) -> Box<Refu
 }
 
 /// Looks up the TLSA records of a host to which the way is vouched for.
-pub(crate) async fn look_up(resolver: &dns::Resolver, host: &str, port: u16) -> Arc<Dane> {
+pub async fn look_up(resolver: &dns::Resolver, host: &str, port: u16) -> Arc<Dane> {
     use dns::{LookupErrorKind, RecordKind, RecordValue, Security};
     let name = format!("_{port}._tcp.{host}");
     Arc::new(match resolver.query(&name, RecordKind::Tlsa).await {

@@ -14,78 +14,106 @@ use mta_types::Address;
 use queue::message::{DsnNotify, DsnReturn, QueuedMessage};
 use smtp::parameters::Parameters;
 
-use crate::generation::Generation;
-use crate::outbound::tls::Dane;
+use crate::tls::Dane;
+use crate::world::World;
 
 /// How one row will be delivered.
 #[derive(Clone, Debug)]
-pub(crate) struct Plan {
+pub struct Plan {
     /// Hosts and addresses to try, best first. A connection failure goes on to the next.
-    pub(crate) targets: Vec<Target>,
-    pub(crate) settings: Settings,
+    pub targets: Vec<Target>,
+    /// How it is done.
+    pub settings: Settings,
     /// `$context` on its way from the pre-delivery to the post-delivery script.
-    pub(crate) context: hsl::Value,
+    pub context: hsl::Value,
 }
 
 /// One address to connect to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Target {
-    pub(crate) host: Arc<str>,
-    pub(crate) address: SocketAddr,
+pub struct Target {
+    /// The host's name, or the address in words.
+    pub host: Arc<str>,
+    /// Where it listens.
+    pub address: SocketAddr,
     /// What DNS says about the host's certificates; `None` when nobody wants to know.
-    pub(crate) dane: Option<Arc<Dane>>,
+    pub dane: Option<Arc<Dane>>,
 }
 
 /// What does not depend on DNS.
 #[derive(Clone, Debug)]
-pub(crate) struct Settings {
-    pub(crate) destination: Destination,
-    pub(crate) port: u16,
-    pub(crate) ipv4: bool,
-    pub(crate) ipv6: bool,
-    pub(crate) sources: Vec<Source>,
-    pub(crate) source_random: bool,
+pub struct Settings {
+    /// Where to: exchangers of the domain, a host, an address.
+    pub destination: Destination,
+    /// The port there.
+    pub port: u16,
+    /// Whether IPv4 may be used.
+    pub ipv4: bool,
+    /// Whether IPv6 may be used.
+    pub ipv6: bool,
+    /// Local addresses to choose from; none lets the system choose.
+    pub sources: Vec<Source>,
+    /// Whether they are used in any order.
+    pub source_random: bool,
     /// Source addresses need not be of this machine.
-    pub(crate) nonlocal_source: bool,
+    pub nonlocal_source: bool,
     /// The proxy that connects for us, from an address that we name.
-    pub(crate) proxy: Option<ProxyProtocol>,
-    pub(crate) helo: Option<Arc<str>>,
-    pub(crate) protocol: MailProtocol,
-    pub(crate) tls: TlsSettings,
-    pub(crate) credentials: Option<(Arc<str>, Arc<str>)>,
-    pub(crate) xclient: Vec<(String, String)>,
-    pub(crate) chunking: bool,
-    pub(crate) mx_include: Vec<String>,
-    pub(crate) mx_exclude: Vec<String>,
-    pub(crate) sender: Option<Address>,
-    pub(crate) sender_params: Option<Parameters>,
-    pub(crate) recipient: Option<Address>,
-    pub(crate) recipient_params: Option<Parameters>,
-    pub(crate) connect_timeout: Duration,
-    pub(crate) timeouts: Vec<(SmtpState, Duration)>,
-    pub(crate) pooling: Pooling,
+    pub proxy: Option<ProxyProtocol>,
+    /// The name to greet with, in place of the source's and the host's.
+    pub helo: Option<Arc<str>>,
+    /// What is spoken.
+    pub protocol: MailProtocol,
+    /// How it is encrypted.
+    pub tls: TlsSettings,
+    /// User and password to log in with.
+    pub credentials: Option<(Arc<str>, Arc<str>)>,
+    /// Attributes for XCLIENT.
+    pub xclient: Vec<(String, String)>,
+    /// Whether BDAT is used where it is offered (RFC 3030).
+    pub chunking: bool,
+    /// Patterns of exchangers that may be used; none allows all.
+    pub mx_include: Vec<String>,
+    /// Patterns of exchangers that may not be used.
+    pub mx_exclude: Vec<String>,
+    /// Instead of the message's sender.
+    pub sender: Option<Address>,
+    /// Instead of the parameters of its sender.
+    pub sender_params: Option<Parameters>,
+    /// Instead of the message's recipient.
+    pub recipient: Option<Address>,
+    /// Instead of the parameters of its recipient.
+    pub recipient_params: Option<Parameters>,
+    /// For one connection.
+    pub connect_timeout: Duration,
+    /// Waits by SMTP state; the first one of a state holds.
+    pub timeouts: Vec<(SmtpState, Duration)>,
+    /// Whether the connection is kept.
+    pub pooling: Pooling,
     /// What the script says about notifications, in place of what the sender asked for.
-    pub(crate) dsn: Option<Arc<TryDsn>>,
+    pub dsn: Option<Arc<TryDsn>>,
     /// What the script chose, which the delivery settings do not change.
-    pub(crate) chosen: Chosen,
+    pub chosen: Chosen,
     /// The plugin that delivers instead of the SMTP client.
-    pub(crate) plugin: Option<PluginCall>,
+    pub plugin: Option<PluginCall>,
 }
 
 /// The option `dsn` of `Try`; what is `None` is as the sender asked (RFC 3461).
 #[derive(Clone, Debug, Default)]
-pub(crate) struct TryDsn {
+pub struct TryDsn {
     /// Success means delivery, not only relaying: the next hop hands the message to the recipient.
-    pub(crate) is_delivery: bool,
-    pub(crate) envid: Option<Box<str>>,
-    pub(crate) ret: Option<DsnReturn>,
-    pub(crate) notify: Option<DsnNotify>,
-    pub(crate) orcpt: Option<Box<str>>,
+    pub is_delivery: bool,
+    /// The sender's name for the envelope.
+    pub envid: Option<Box<str>>,
+    /// How much a notification returns.
+    pub ret: Option<DsnReturn>,
+    /// When the sender wants a notification.
+    pub notify: Option<DsnNotify>,
+    /// The original recipient.
+    pub orcpt: Option<Box<str>>,
 }
 
 impl TryDsn {
     /// The row as it is for this attempt.
-    pub(crate) fn lay_over(&self, row: &mut QueuedMessage) {
+    pub fn lay_over(&self, row: &mut QueuedMessage) {
         if let Some(notify) = self.notify {
             row.notify = notify;
         }
@@ -97,35 +125,42 @@ impl TryDsn {
 
 /// A delivery by a plugin.
 #[derive(Clone, Debug)]
-pub(crate) struct PluginCall {
-    pub(crate) id: Arc<str>,
+pub struct PluginCall {
+    /// Its name.
+    pub id: Arc<str>,
     /// What the script gave along.
-    pub(crate) arguments: Option<hsl::Value>,
+    pub arguments: Option<hsl::Value>,
 }
 
 /// Settings that a script chose.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Chosen {
-    pub(crate) pooling: bool,
-    pub(crate) connect_timeout: bool,
-    pub(crate) tls_mode: bool,
-    pub(crate) tls_protocols: bool,
+pub struct Chosen {
+    /// Whether connections are kept.
+    pub pooling: bool,
+    /// The wait for a connection.
+    pub connect_timeout: bool,
+    /// The TLS mode.
+    pub tls_mode: bool,
+    /// The versions of TLS.
+    pub tls_protocols: bool,
 }
 
 /// A local address to connect from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Source {
+pub struct Source {
     /// Its name in `addresses`.
-    pub(crate) id: Option<Arc<str>>,
-    pub(crate) address: IpAddr,
-    pub(crate) helo: Option<Arc<str>>,
+    pub id: Option<Arc<str>>,
+    /// The address.
+    pub address: IpAddr,
+    /// The name to greet with from there.
+    pub helo: Option<Arc<str>>,
     /// The proxy that has this address.
-    pub(crate) proxy: Option<ProxyProtocol>,
+    pub proxy: Option<ProxyProtocol>,
 }
 
 impl Source {
     /// An address of the configuration.
-    pub(crate) fn of(known: &SourceAddress) -> Self {
+    pub fn of(known: &SourceAddress) -> Self {
         Self {
             id: Some(Arc::clone(&known.id)),
             address: known.address,
@@ -137,26 +172,28 @@ impl Source {
 
 /// How TLS is used.
 #[derive(Clone, Debug)]
-pub(crate) struct TlsSettings {
-    pub(crate) mode: TlsMode,
-    pub(crate) versions: tls_policy::Versions,
+pub struct TlsSettings {
+    /// How strict.
+    pub mode: TlsMode,
+    /// Versions that may be used.
+    pub versions: tls_policy::Versions,
     /// The name sent in the handshake: `None` for none.
-    pub(crate) sni: Sni,
+    pub sni: Sni,
     /// The host connected to must be named in the certificate.
-    pub(crate) verify_host: bool,
+    pub verify_host: bool,
     /// Further names of which the certificate must carry one.
-    pub(crate) verify_names: Vec<String>,
+    pub verify_names: Vec<String>,
     /// Whether the system's authorities count.
-    pub(crate) default_ca: bool,
+    pub default_ca: bool,
     /// Our certificate, an id of `pki`.
-    pub(crate) client_cert: Option<Arc<str>>,
+    pub client_cert: Option<Arc<str>>,
     /// The cipher suites that may be used, as a script wrote them and as they were understood.
-    pub(crate) ciphers: Option<(String, tls_policy::Ciphers)>,
+    pub ciphers: Option<(String, tls_policy::Ciphers)>,
 }
 
 /// Which server name is sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Sni {
+pub enum Sni {
     /// None.
     Off,
     /// The host connected to.
@@ -167,23 +204,26 @@ pub(crate) enum Sni {
 
 /// Whether and how long a connection is kept for the next message.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Pooling {
-    pub(crate) enabled: bool,
-    pub(crate) timeout: Duration,
+pub struct Pooling {
+    /// Whether it is kept.
+    pub enabled: bool,
+    /// For how long at most.
+    pub timeout: Duration,
     /// Messages on one connection; `None` for any number.
-    pub(crate) transactions: Option<u32>,
-    pub(crate) evictable: bool,
+    pub transactions: Option<u32>,
+    /// Whether it gives way to others when there are too many.
+    pub evictable: bool,
 }
 
 impl Settings {
     /// What the transport says.
-    pub(crate) fn new(generation: &Generation, transport: &Transport) -> Self {
+    pub fn new(world: &World, transport: &Transport) -> Self {
         let connection = &transport.connection;
         let session = &transport.session;
         let sources = connection
             .sourceip
             .iter()
-            .filter_map(|id| generation.running.addresses.get(id))
+            .filter_map(|id| world.running.addresses.get(id))
             .map(Source::of)
             .collect();
         let protocols = session.tls_protocols;
@@ -217,7 +257,7 @@ impl Settings {
     }
 
     /// The same with delivery settings laid between the transport's and the script's.
-    pub(crate) fn under(&self, delivery: &DeliverySettings) -> Self {
+    pub fn under(&self, delivery: &DeliverySettings) -> Self {
         let mut out = self.clone();
         let chosen = self.chosen;
         if let Some(mode) = delivery.tls_mode
@@ -248,7 +288,7 @@ impl Settings {
     }
 
     /// For a script that names its own server: the defaults of the manual.
-    pub(crate) fn of_script() -> Self {
+    pub fn of_script() -> Self {
         Self {
             destination: Destination::Mx,
             port: 25,
@@ -294,13 +334,13 @@ impl Settings {
     }
 
     /// The proxy to go through from a source address.
-    pub(crate) fn proxy(&self, source: Option<IpAddr>) -> Option<&ProxyProtocol> {
+    pub fn proxy(&self, source: Option<IpAddr>) -> Option<&ProxyProtocol> {
         let chosen = self.sources.iter().find(|known| Some(known.address) == source);
         chosen.and_then(|source| source.proxy.as_ref()).or(self.proxy.as_ref())
     }
 
     /// How long to wait for the answer to a state.
-    pub(crate) fn timeout(&self, state: smtp::client::State) -> Duration {
+    pub fn timeout(&self, state: smtp::client::State) -> Duration {
         self.timeouts
             .iter()
             .find(|(known, _)| known.as_str() == state.as_str())
@@ -308,7 +348,7 @@ impl Settings {
     }
 
     /// The targets of a destination that needs no DNS.
-    pub(crate) fn fixed_targets(&self) -> Option<Vec<Target>> {
+    pub fn fixed_targets(&self) -> Option<Vec<Target>> {
         let Destination::Address(ip) = &self.destination else { return None };
         Some(vec![Target {
             host: ip.to_string().into(),

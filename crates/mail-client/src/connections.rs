@@ -12,20 +12,21 @@ use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 /// All open connections of one side.
-pub(crate) struct Registry<T> {
+pub struct Registry<T> {
     open: Arc<Mutex<HashMap<u64, Arc<Entry<T>>>>>,
     last: AtomicU64,
 }
 
 /// One open connection.
-pub(crate) struct Entry<T> {
-    pub(crate) facts: T,
+pub struct Entry<T> {
+    /// What is known of it.
+    pub facts: T,
     /// Cancelled when an operator closes the connection.
-    pub(crate) close: CancellationToken,
+    pub close: CancellationToken,
 }
 
 /// Keeps an entry in its registry.
-pub(crate) struct Registered<T> {
+pub struct Registered<T> {
     open: Arc<Mutex<HashMap<u64, Arc<Entry<T>>>>>,
     number: u64,
     entry: Arc<Entry<T>>,
@@ -39,7 +40,7 @@ impl<T> Default for Registry<T> {
 
 impl<T> Registry<T> {
     /// Enters a connection.
-    pub(crate) fn enter(&self, facts: T) -> Registered<T> {
+    pub fn enter(&self, facts: T) -> Registered<T> {
         let number = self.last.fetch_add(1, Ordering::Relaxed) + 1;
         let entry = Arc::new(Entry { facts, close: CancellationToken::new() });
         self.open.lock().insert(number, Arc::clone(&entry));
@@ -47,7 +48,7 @@ impl<T> Registry<T> {
     }
 
     /// The open connections, oldest first.
-    pub(crate) fn list(&self) -> Vec<Arc<Entry<T>>> {
+    pub fn list(&self) -> Vec<Arc<Entry<T>>> {
         let mut all: Vec<_> =
             self.open.lock().iter().map(|(number, entry)| (*number, Arc::clone(entry))).collect();
         all.sort_unstable_by_key(|(number, _)| *number);
