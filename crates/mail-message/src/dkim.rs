@@ -4,6 +4,8 @@
 //! LF counts as the end of a line, as it becomes one when the message is sent. RFC 6376 §3.4, §3.7,
 //! §5.4.2.
 
+use std::collections::HashMap;
+
 /// How octets are made comparable (RFC 6376 §3.4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Canonicalization {
@@ -139,21 +141,21 @@ impl BodyCanonicalizer {
 
 /// Returns the fields that `names` mean, in that order: each name the lowest field not taken yet
 /// (RFC 6376 §5.4.2). Names without a field left mean nothing. `fields` go from the top.
+///
+/// Takes time in proportion to the octets of both: a peer chooses how many there are.
 pub fn select<'a>(fields: &[&'a [u8]], names: &[&[u8]]) -> Vec<&'a [u8]> {
-    let mut left: Vec<Option<&[u8]>> = fields.iter().copied().map(Some).collect();
-    let mut selected = Vec::with_capacity(names.len());
-    for name in names {
-        let found = left.iter_mut().rev().find(|field| field.is_some_and(|f| is_named(f, name)));
-        if let Some(field) = found.and_then(Option::take) {
-            selected.push(field);
-        }
+    let mut left: HashMap<Vec<u8>, Vec<&[u8]>> = HashMap::new();
+    for field in fields {
+        left.entry(name_of(field)).or_default().push(field);
     }
-    selected
+    let lowest = |name: &&[u8]| left.get_mut(&name.to_ascii_lowercase())?.pop();
+    names.iter().filter_map(lowest).collect()
 }
 
-fn is_named(field: &[u8], name: &[u8]) -> bool {
+/// Returns the name of a field, in lower case.
+pub fn name_of(field: &[u8]) -> Vec<u8> {
     let colon = memchr::memchr(b':', field).unwrap_or(field.len());
-    field.get(..colon).is_some_and(|own| own.trim_ascii_end().eq_ignore_ascii_case(name))
+    field.get(..colon).unwrap_or_default().trim_ascii_end().to_ascii_lowercase()
 }
 
 /// Returns a signature field with the value of its tag `b` taken out (RFC 6376 §3.7).
@@ -232,6 +234,16 @@ mod tests {
         let fields: [&[u8]; 4] = [b"X: 1", b"y : 2", b"x: 3", b"From: z"];
         let names: [&[u8]; 5] = [b"x", b"X", b"x", b"Y", b"none"];
         assert_eq!(select(&fields, &names), [b"x: 3", b"X: 1", &b"y : 2"[..]]);
+    }
+
+    #[test]
+    fn many_fields_and_names_take_no_square_of_the_time() {
+        // As squares these were 40,000,000,000 steps, and the test did not end.
+        let fields = vec![&b"X: 1"[..]; 200_000];
+        let names = vec![&b"y"[..]; 200_000];
+        assert!(select(&fields, &names).is_empty());
+        let names = vec![&b"x"[..]; 200_001];
+        assert_eq!(select(&fields, &names).len(), 200_000);
     }
 
     #[test]

@@ -1,12 +1,13 @@
 //! Signing (RFC 6376 §5, RFC 8463, RFC 8617 §4.1.2).
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use hsl::host::{CallContext, ClassBuilder, NativeStep, Thrown};
 use hsl::value::{Array, Value};
 use mail_message::PartId;
-use mail_message::dkim::{Canonicalization, select, without_signature};
+use mail_message::dkim::{Canonicalization, name_of, select, without_signature};
 use mail_message::header::WriteOptions;
 use openssl::hash::hash;
 use openssl::pkey::Id;
@@ -277,14 +278,15 @@ impl Signer {
 
     /// The names of tag `h`: each as often as there are fields, and once more if oversigned.
     fn signed_names(&self, fields: &[&[u8]]) -> Vec<String> {
-        let mut names: Vec<String> = Vec::new();
-        for name in self.names.iter().chain(&self.oversigned) {
-            if names.contains(name) {
-                continue;
-            }
-            let repeated = vec![name.as_bytes(); fields.len()];
-            let mut count = select(fields, &repeated).len();
-            count += usize::from(self.oversigned.contains(name));
+        let mut counts: HashMap<Vec<u8>, usize> = HashMap::new();
+        for field in fields {
+            *counts.entry(name_of(field)).or_default() += 1;
+        }
+        let mut seen = HashSet::new();
+        let mut names = Vec::new();
+        for name in self.names.iter().chain(&self.oversigned).filter(|name| seen.insert(*name)) {
+            let count = counts.get(name.as_bytes()).copied().unwrap_or_default();
+            let count = count + usize::from(self.oversigned.contains(name));
             names.extend(std::iter::repeat_n(name.clone(), count));
         }
         names
