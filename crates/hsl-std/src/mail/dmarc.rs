@@ -122,11 +122,15 @@ impl Scan {
             let at = memchr::memrchr(b'@', &mailbox.address)?;
             let domain = str::from_utf8(mailbox.address.get(at + 1..)?).ok()?;
             let domain = idna(domain)?;
-            if !domains.contains(&domain) {
-                domains.push(domain);
+            if domains.contains(&domain) {
+                continue;
             }
+            if domains.len() == MOST_AUTHORS {
+                return None;
+            }
+            domains.push(domain);
         }
-        (1..=MOST_AUTHORS).contains(&domains.len()).then_some(domains)
+        (!domains.is_empty()).then_some(domains)
     }
 
     async fn authenticate(&self) -> Authenticated {

@@ -1,6 +1,7 @@
 //! Mail chapter: addresses, header values, encoded words, xtext.
 //!
-//! Addresses and encoded words are read and written by `mail-message`. SPF needs the mail authentication of the daemon and is registered with it.
+//! Addresses and encoded words are read and written by `mail-message`. SPF and DMARC are evaluated here,
+//! over the embedder's resolver.
 
 pub(crate) mod dkim_tags;
 pub(crate) mod dmarc;

@@ -2,7 +2,7 @@
 //!
 //! Our own evaluation over the embedder's resolver, so that questions are cached, limited and
 //! answered in tests like all others. Limits: ten terms that ask the DNS (§4.6.4), two questions
-//! without an answer, ten exchangers, ten names of an address.
+//! without an answer, ten exchangers, ten names of an address, 20 seconds.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -60,6 +60,8 @@ pub(crate) struct Check {
     pub(crate) helo: String,
     /// Local part and domain of the sender.
     pub(crate) sender: (String, String),
+    /// For all of the check.
+    limit: Duration,
     terms: u32,
     voids: u32,
     /// Confirmed name of the address, once a macro asked for it.
@@ -75,14 +77,18 @@ impl Check {
     ) -> Self {
         let ip = ip.to_canonical();
         let timeout = Duration::from_secs(5);
-        let servers = Vec::new();
-        Self { resolver, timeout, servers, ip, helo, sender, terms: 0, voids: 0, name: None }
+        let (servers, limit) = (Vec::new(), LIMIT);
+        Self { resolver, timeout, servers, ip, helo, sender, limit, terms: 0, voids: 0, name: None }
     }
 
     /// Runs the check.
     pub(crate) async fn run(mut self) -> Outcome {
         let domain = self.sender.1.clone();
-        self.check_host(domain).await.unwrap_or_else(|error| error)
+        let limit = self.limit.max(self.timeout);
+        match tokio::time::timeout(limit, self.check_host(domain)).await {
+            Ok(outcome) => outcome.unwrap_or_else(|error| error),
+            Err(_) => Outcome::TempError,
+        }
     }
 
     /// `check_host()` of §4. An error ends the whole check.
@@ -291,6 +297,32 @@ fn is_domain(name: &str) -> bool {
         && name.split('.').all(|label| !label.is_empty() && label.len() <= 63)
 }
 
+/// Slow servers hold nobody up for longer than this and one question (RFC 7208 §4.6.4).
+const LIMIT: Duration = Duration::from_secs(20);
 const MOST_TERMS: u32 = 10;
 const MOST_VOIDS: u32 = 2;
 const MOST_NAMES: usize = 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::services::{BoxFuture, DnsAnswer};
+
+    /// Never answers.
+    struct Silent;
+
+    impl Resolver for Silent {
+        fn query(&self, _: DnsQuery) -> BoxFuture<DnsAnswer> {
+            Box::pin(std::future::pending())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_check_that_takes_too_long_is_a_temporary_error() {
+        let sender = ("a".to_owned(), "example.org".to_owned());
+        let ip = IpAddr::from([192, 0, 2, 1]);
+        let check = Check::new(Arc::new(Silent), ip, "h.example".to_owned(), sender);
+        let (limit, timeout) = (Duration::from_millis(1), Duration::from_millis(2));
+        assert_eq!(Check { limit, timeout, ..check }.run().await, Outcome::TempError);
+    }
+}
