@@ -194,6 +194,7 @@ fn shuffle(array: &Array) -> Value {
 fn unique(array: &Array) -> Value {
     let mut seen_text: HashSet<Str> = HashSet::new();
     let mut seen_number: HashSet<u64> = HashSet::new();
+    let mut seen_flags = [false; 2];
     // Values of other types as keys, which arrays keep by type and value.
     let mut seen_other = Array::new();
     let mut out = Array::new();
@@ -202,10 +203,7 @@ fn unique(array: &Array) -> Value {
             Value::String(text) => seen_text.insert(text.clone()),
             // Minus zero is zero.
             Value::Number(number) => seen_number.insert((number + 0.0).to_bits()),
-            Value::Bool(flag) => {
-                let flag = Value::list([Value::Bool(*flag)]);
-                seen_other.insert(Key::Other(flag), Value::None).is_none()
-            }
+            Value::Bool(flag) => !std::mem::replace(&mut seen_flags[usize::from(*flag)], true),
             other => seen_other.insert(Key::Other(other.clone()), Value::None).is_none(),
         };
         if is_new {

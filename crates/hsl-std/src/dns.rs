@@ -60,7 +60,7 @@ pub(crate) fn register(registry: &mut Registry, services: &Services) {
             "with international labels in punycode",
             |_, args| {
                 let domain = str::from_utf8(args::bytes(args, 0)).ok()?;
-                idna::domain_to_ascii(domain).ok()
+                idna::domain_to_ascii(domain).ok().filter(|ascii| fits_in_the_dns(ascii))
             },
         )
         .pure_function(
@@ -228,6 +228,12 @@ fn extended_item(record: &DnsRecord) -> Value {
     };
     let ttl = ("ttl", Value::from(record.ttl));
     Value::map(fields.into_iter().chain([ttl]).map(|(name, value)| (Key::from(name), value)))
+}
+
+/// Whether no label has more than 63 octets, and the name no more than 253 (RFC 1035 §2.3.4).
+fn fits_in_the_dns(name: &str) -> bool {
+    let name = name.strip_suffix('.').unwrap_or(name);
+    name.len() <= 253 && name.split('.').all(|label| label.len() <= 63)
 }
 
 /// Says whether `subdomain` is `domain` or below it; with a leading dot in `domain` only below.

@@ -304,6 +304,48 @@ fn wrong_arguments_are_errors() {
         ("http(\"http://h/\", [\"method\" => \"A B\"]);", "is no HTTP method"),
         ("http(\"http://h/\", [\"timeout\" => -1]);", "must be a number of seconds"),
         ("http(\"http://h/\", [\"sourceip\" => \"x\"]);", "must be an IP address"),
+        ("http(\"http://h/\", [\"connect_timeout\" => -1]);", "must be a number of seconds"),
+        (
+            "http(\"http://h/\", [\"connect_timeout\" => \"1\"]);",
+            "\"connect_timeout\" must be a number",
+        ),
+        (
+            "http(\"http://h/\", [\"max_file_size\" => \"1\"]);",
+            "\"max_file_size\" must be a number",
+        ),
+        ("http(\"http://h/\", [\"redirects\" => true]);", "\"redirects\" must be a number"),
+        (
+            "http(\"http://h/\", [\"extended_result\" => 1]);",
+            "\"extended_result\" must be a boolean",
+        ),
+        (
+            "http(\"http://h/\", [\"response_headers\" => 1]);",
+            "\"response_headers\" must be a boolean",
+        ),
+        ("http(\"http://h/\", [\"headers\" => \"A: b\"]);", "\"headers\" must be an array"),
+        ("http(\"http://h/\", [\"background\" => 1]);", "\"background\" must be a boolean"),
+        (
+            "http(\"http://h/\", [\"background\" => true, \"background_hash\" => -1]);",
+            "\"background_hash\" must not be negative",
+        ),
+        (
+            "http(\"http://h/\", [\"background\" => true, \"background_retry_count\" => \"1\"]);",
+            "\"background_retry_count\" must be a number",
+        ),
+        (
+            "http(\"http://h/\", [\"background\" => true, \"background_retry_delay\" => -1]);",
+            "must be a number of seconds",
+        ),
+        (
+            "http(\"http://h/\", [\"tls_verify_peer\" => false, \"tls_verify_host\" => true]);",
+            "needs \"tls_verify_peer\"",
+        ),
+        (
+            "http(\"http://h/\", [\"unix_socket_path\" => 1]);",
+            "\"unix_socket_path\" must be a string",
+        ),
+        ("http(\"http://h/\", [\"tls_default_ca\" => 1]);", "\"tls_default_ca\" must be a boolean"),
+        ("http(\"http://h/\", [\"ssl_client_cert\" => \"pki:x\"]);", "pki:x has no certificate"),
         ("http(\"http://h/\", [\"sourceipid\" => \"x\"]);", "no address \"x\""),
         ("http(\"http://h/\", [\"proxy\" => \"socks5://h\"]);", "must be an http:// URL"),
         ("http(\"http://h/\", [\"tls_client_cert\" => \"pki:x\"]);", "pki:x has no certificate"),

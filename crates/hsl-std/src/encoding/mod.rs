@@ -97,9 +97,10 @@ pub(crate) fn register(registry: &mut Registry) {
         .pure_function(
             "pack(string format, any ...args) -> string or none",
             "values as octets of a binary format",
-            |_, args| {
-                let values = args.get(1..).unwrap_or_default();
-                pack::pack(args::bytes(args, 0), values)
+            |ctx, args| {
+                let (format, values) = (args::bytes(args, 0), args.get(1..).unwrap_or_default());
+                ctx.charge_memory(pack::filled_octets(format))?;
+                Ok::<_, Thrown>(pack::pack(format, values))
             },
         )
         .pure_function(
@@ -107,7 +108,9 @@ pub(crate) fn register(registry: &mut Registry) {
             "values out of octets of a binary format",
             |ctx, args| {
                 let data = args::bytes(args, 1);
-                ctx.charge_memory(data.len().saturating_mul(size_of::<Value>()))?;
+                // A code of the format may take nothing of the data.
+                let most = data.len().saturating_add(args::bytes(args, 0).len());
+                ctx.charge_memory(most.saturating_mul(size_of::<Value>()))?;
                 let offset = usize::try_from(args::integer(args, 2)).ok();
                 let values =
                     offset.and_then(|offset| pack::unpack(args::bytes(args, 0), data, offset));

@@ -41,6 +41,15 @@ pub(crate) fn pack(format: &[u8], values: &[Value]) -> Option<Vec<u8>> {
     values.next().is_none().then_some(out)
 }
 
+/// The octets that the counts of `format` ask for, whatever the values are.
+pub(crate) fn filled_octets(format: &[u8]) -> usize {
+    Codes(format).flatten().fold(0_usize, |total, code| match (code.letter, code.count) {
+        (b'a' | b'Z' | b'x', Count::Exactly(count)) => total.saturating_add(count),
+        (b'H', Count::Exactly(count)) => total.saturating_add(count / 2),
+        _ => total,
+    })
+}
+
 /// Unpacks `data` from `offset` on. `None` when the format is none, or the data too short for it.
 pub(crate) fn unpack(format: &[u8], data: &[u8], offset: usize) -> Option<Vec<Value>> {
     let mut rest = data.get(offset..)?;

@@ -145,13 +145,11 @@ fn alternative_names(certificate: &X509Ref) -> Value {
     let mut out = Array::new();
     for name in certificate.subject_alt_names().iter().flatten() {
         let Some((kind, value)) = alternative_name(name) else { continue };
-        let key = Key::from(kind);
-        match out.get_text(kind).and_then(Value::as_array).cloned() {
-            Some(mut list) => {
+        match out.entry(Key::from(kind)) {
+            Value::Array(list) => {
                 list.push(value);
-                out.insert(key, list.into());
             }
-            None => drop(out.insert(key, Value::list([value]))),
+            slot => *slot = Value::list([value]),
         }
     }
     out.into()
