@@ -13,7 +13,7 @@ pub mod mx;
 mod record;
 mod resolver;
 
-pub use record::{Record, RecordKind, RecordValue};
+pub use record::{Record, RecordKind, RecordValue, records_of_message};
 pub use resolver::{
     Addresses, Answer, Config, Confirmation, LookupError, LookupErrorKind, Resolver, Security,
     SetupError, Stats,

@@ -152,6 +152,18 @@ impl RecordValue {
     }
 }
 
+/// Reads the answers of a DNS message as those of a name server are read; `None` when it is none.
+/// Records of kinds that nobody here asks for are passed over.
+pub fn records_of_message(octets: &[u8]) -> Option<Vec<Record>> {
+    let message = hickory_proto::op::Message::from_vec(octets).ok()?;
+    let answers = message.answers.iter();
+    let record = |record: &hickory_proto::rr::Record| {
+        let value = RecordValue::from_library(&record.data)?;
+        Some(Record { ttl: record.ttl, value })
+    };
+    Some(answers.filter_map(record).collect())
+}
+
 /// A name without its trailing dot; the root is empty.
 fn plain(name: &hickory_proto::rr::Name) -> String {
     let mut text = name.to_utf8();

@@ -53,6 +53,7 @@ pub use drive::{DEFAULT_FUEL, Outcome, SystemClock, drive};
 pub use encoding::{value_from_json, value_to_json};
 pub use ffi::{descriptor_value, pointer_value};
 pub use file_http::{content_of_file, file_object, file_resource};
+pub use ldap::count_entries as count_ldap_entries;
 pub use mail::dmarc::Arrival;
 pub use mail::dmarc::register as register_dmarc;
 pub use rate::LocalRates;

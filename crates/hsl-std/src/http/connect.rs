@@ -18,7 +18,7 @@ use super::target::{Target, Way};
 use crate::services::{DnsQuery, Names, RecordData, RecordType, Resolver, Services};
 
 /// A connected stream of any kind.
-pub(crate) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+pub trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 

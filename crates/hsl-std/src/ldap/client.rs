@@ -44,6 +44,13 @@ pub(super) struct Settings {
     pub(super) default_ca: bool,
 }
 
+impl Default for Settings {
+    fn default() -> Self {
+        let (network_timeout, timeout) = (Duration::ZERO, Duration::ZERO);
+        Self { network_timeout, timeout, timelimit: 0, verify_peer: true, default_ca: false }
+    }
+}
+
 /// One entry: its name, and attributes with their values.
 #[derive(Debug)]
 pub(super) struct Entry {
@@ -81,17 +88,17 @@ impl Connection {
             if settings.network_timeout.is_zero() { LONG } else { settings.network_timeout };
         let connect = connector.tcp(&server.host, server.port, limit, None);
         let stream = connect.await.map_err(|_| codes::SERVER_DOWN)?;
-        let mut connection = Self {
-            stream: Some(Box::new(stream)),
-            buffer: Vec::new(),
-            last_id: 0,
-            server,
-            certificate: None,
-        };
+        let mut connection = Self { server, ..Self::over(Box::new(stream)) };
         if connection.server.is_tls {
             connection.encrypt(connector, settings).await?;
         }
         Ok(connection)
+    }
+
+    /// A connection that is there, to nobody in particular.
+    pub(super) fn over(stream: Box<dyn Io>) -> Self {
+        let server = Server { host: String::new(), port: 0, is_tls: false };
+        Self { stream: Some(stream), buffer: Vec::new(), last_id: 0, server, certificate: None }
     }
 
     /// The certificate that the server showed, DER.
@@ -184,19 +191,17 @@ impl Connection {
         .concat();
         let id = self.send(&element(0x63, &content), settings).await?;
         let mut entries = Vec::new();
-        let mut used = 0;
+        let mut room = memory;
         loop {
             let (tag, content) = self.message(id, settings, memory).await?;
             match tag {
-                0x64 => {
-                    // Each value and each list of them takes its place too.
-                    used += content.len() * 2 + 256;
-                    if used > memory {
+                0x64 => match entry(&content, &mut room) {
+                    Ok(entry) => entries.push(entry),
+                    Err(code) => {
                         self.stream = None;
-                        return Err(codes::NO_MEMORY.into());
+                        return Err(code.into());
                     }
-                    entries.push(entry(&content).ok_or(codes::DECODING_ERROR)?);
-                }
+                },
                 // References to other servers are not followed.
                 0x73 => {}
                 0x65 => return outcome(&content).map(|()| entries),
@@ -325,23 +330,36 @@ fn outcome(content: &[u8]) -> Result<(), Failure> {
     if code == 0 { Ok(()) } else { Err(Failure { code, diagnostic }) }
 }
 
-fn entry(content: &[u8]) -> Option<Entry> {
+/// Reads an entry; what it takes goes off `room`, which an entry of many empty values has little of.
+fn entry(content: &[u8], room: &mut usize) -> Result<Entry, i32> {
+    let mut keep = |octets: &[u8]| -> Result<Vec<u8>, i32> {
+        *room = room.checked_sub(octets.len() + VALUE_OCTETS).ok_or(codes::NO_MEMORY)?;
+        Ok(octets.to_vec())
+    };
     let mut rest = content;
-    let (_, name) = ber::take(&mut rest)?;
-    let (_, mut list) = ber::take(&mut rest)?;
+    let name = keep(item(&mut rest)?)?;
+    let mut list = item(&mut rest)?;
     let mut attributes = Vec::new();
     while !list.is_empty() {
-        let (_, mut pair) = ber::take(&mut list)?;
-        let (_, kind) = ber::take(&mut pair)?;
-        let (_, mut set) = ber::take(&mut pair)?;
+        let mut pair = item(&mut list)?;
+        let kind = keep(item(&mut pair)?)?;
+        let mut set = item(&mut pair)?;
         let mut values = Vec::new();
         while !set.is_empty() {
-            values.push(ber::take(&mut set)?.1.to_vec());
+            values.push(keep(item(&mut set)?)?);
         }
-        attributes.push((kind.to_vec(), values));
+        attributes.push((kind, values));
     }
-    Some(Entry { name: name.to_vec(), attributes })
+    Ok(Entry { name, attributes })
 }
+
+/// Takes the content of the first element off `rest`.
+fn item<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], i32> {
+    ber::take(rest).map(|(_, content)| content).ok_or(codes::DECODING_ERROR)
+}
+
+/// What a value takes beside its octets: here, and as a value of the script.
+const VALUE_OCTETS: usize = 128;
 
 /// Answers without entries are short.
 const MAX_ANSWER: usize = 1 << 20;
@@ -350,3 +368,20 @@ const LONG: Duration = Duration::from_secs(120);
 
 /// Room for what is read at once.
 const PIECE: usize = 8192;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_empty_values_are_counted() {
+        let set = element(0x31, &element(OCTETS, b"").repeat(100_000));
+        let attribute = element(SEQUENCE, &[element(OCTETS, b"a"), set].concat());
+        let content = [element(OCTETS, b"cn=x"), element(SEQUENCE, &attribute)].concat();
+        let mut room = 1 << 20;
+        assert_eq!(entry(&content, &mut room).unwrap_err(), codes::NO_MEMORY);
+        let mut room = 100 << 20;
+        assert_eq!(entry(&content, &mut room).unwrap().attributes[0].1.len(), 100_000);
+        assert!(room < (100 << 20) - 100_000 * VALUE_OCTETS);
+    }
+}

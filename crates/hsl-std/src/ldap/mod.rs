@@ -21,7 +21,7 @@ use url::Url;
 
 use self::client::{Connection, Entry, Failure, Search, Server, Settings};
 use crate::args::{self, Options};
-use crate::http::connect::Connector;
+use crate::http::connect::{Connector, Io};
 use crate::services::Services;
 
 /// Registers the classes.
@@ -35,6 +35,19 @@ pub(crate) fn register(registry: &mut Registry, services: &Services) {
             Ok::<_, Thrown>(entry.map_or(Value::Bool(false), entry_value))
         });
     });
+}
+
+/// Reads what a directory says on `stream` after a search, as `LDAP->search` does: how many entries
+/// there are. The entries take at most `memory` octets.
+///
+/// # Errors
+///
+/// The code of `LDAP->errno()`.
+pub async fn count_entries(stream: Box<dyn Io>, memory: usize) -> Result<usize, i32> {
+    let settings = Settings::default();
+    let search = Search { base: Vec::new(), scope: 0, filter: Vec::new(), attributes: Vec::new() };
+    let found = Connection::over(stream).search(&search, &settings, memory).await;
+    found.map(|entries| entries.len()).map_err(|failure| failure.code)
 }
 
 struct LdapState {
@@ -132,13 +145,7 @@ fn ldap_class(class: &mut ClassBuilder, connector: &Arc<Connector>) {
                     connector: Arc::clone(&connector),
                     servers: servers(args::bytes(args, 0))?,
                     version: Mutex::new(3),
-                    settings: Mutex::new(Settings {
-                        network_timeout: Duration::ZERO,
-                        timeout: Duration::ZERO,
-                        timelimit: 0,
-                        verify_peer: true,
-                        default_ca: false,
-                    }),
+                    settings: Mutex::default(),
                     connection: tokio::sync::Mutex::new(None),
                     outcome: Mutex::default(),
                     certificate: Mutex::default(),
