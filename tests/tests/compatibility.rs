@@ -2,6 +2,7 @@
 //!
 //! Run with `UPDATE_COMPATIBILITY=1` to write it anew, and the documents that editors read.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::Path;
 
@@ -104,6 +105,91 @@ fn library(out: &mut String) {
     out.push_str("\n## Classes of every script\n\nWhat is not listed is missing.\n\n");
     for member in mta_daemon::compatibility::library_classes() {
         let _ = writeln!(out, "- `{member}`");
+    }
+    out.push_str(
+        "\n## Functions that are missing or differ\n\nWhat the manual documents, of every script and of single hooks. The hook of the end of data per\nrecipient, and those of the integrated package (api, firewall), are missing as a whole.\n\n| function | here |\n| --- | --- |\n",
+    );
+    for documented in documented().iter().filter(|documented| !documented.note.is_empty()) {
+        let _ = writeln!(out, "| `{}` | {} |", documented.name, documented.note);
+    }
+}
+
+/// A line of `data/library.txt`.
+struct Documented {
+    /// The function, `Class`, `Class::function` or `Class->method`; behind `hook: ` where it is the
+    /// hook's alone.
+    name: &'static str,
+    /// What is missing or differs; empty for what is implemented.
+    note: &'static str,
+}
+
+fn documented() -> Vec<Documented> {
+    let lines = include_str!("../data/library.txt").lines().filter(|line| !line.starts_with('#'));
+    lines
+        .map(|line| {
+            let (name, note) = line.split_once(" | ").unwrap_or((line, ""));
+            Documented { name, note }
+        })
+        .collect()
+}
+
+/// What is registered, by the names of `data/library.txt`.
+fn registered() -> BTreeSet<String> {
+    let name = |signature: &str| signature.split('(').next().unwrap_or_default().to_owned();
+    let mut names: BTreeSet<String> = mta_daemon::compatibility::library_functions()
+        .iter()
+        .chain(&mta_daemon::compatibility::library_classes())
+        .map(|signature| name(signature))
+        .filter(|name| !name.starts_with("__"))
+        .collect();
+    for hook in mta_daemon::compatibility::hooks() {
+        let functions = hook.functions.iter();
+        names.extend(functions.map(|function| format!("{}: {}", hook.name, name(function))));
+    }
+    names
+}
+
+#[test]
+fn what_the_manual_documents_is_registered_or_named_as_missing() {
+    let registered = registered();
+    let documented = documented();
+    for line in &documented {
+        let is_missing = line.note == "missing" || line.note.starts_with("missing: ");
+        assert!(is_missing || line.note.is_empty() || line.note.starts_with("differs: "));
+        assert_ne!(registered.contains(line.name), is_missing, "{}", line.name);
+    }
+    let names: BTreeSet<&str> = documented.iter().map(|line| line.name).collect();
+    assert_eq!(names.len(), documented.len(), "a line stands twice");
+    let unknown: Vec<_> = registered.iter().filter(|name| !names.contains(name.as_str())).collect();
+    assert!(unknown.is_empty(), "tests/data/library.txt does not know {unknown:?}");
+}
+
+/// Functions and classes of the documents for editors are those of the page, members included.
+#[test]
+fn documents_and_page_name_the_same_functions_and_members() {
+    let [functions, classes] = mta_daemon::compatibility::library_documents()
+        .map(|(_, text)| serde_json::from_str::<serde_json::Value>(&text).expect("JSON"));
+    let list = |value: &serde_json::Value| value.as_array().cloned().unwrap_or_default();
+    let name = |value: &serde_json::Value| value["name"].as_str().expect("a name").to_owned();
+    let mut named: BTreeSet<String> = list(&functions).iter().map(name).collect();
+    for class in list(&classes) {
+        let of = name(&class);
+        named.extend(class["constructor"].is_object().then(|| of.clone()));
+        let statics = list(&class["static_functions"]);
+        named.extend(statics.iter().map(|function| format!("{of}::{}", name(function))));
+        let methods = list(&class["methods"]);
+        named.extend(methods.iter().map(|method| format!("{of}->{}", name(method))));
+        for member in statics.iter().chain(&methods).chain([&class["constructor"]]) {
+            let is_whole = member["description"].as_str().is_some_and(|text| !text.is_empty())
+                && member["returns"].as_str().is_some_and(|text| !text.is_empty());
+            assert!(is_whole || member.is_null(), "{of}: {member}");
+        }
+    }
+    let of_every_script = registered().into_iter().filter(|name| !name.contains(": "));
+    assert_eq!(named, of_every_script.collect());
+    let page = page();
+    for name in named {
+        assert!(page.contains(&format!("- `{name}(")), "{name}");
     }
 }
 

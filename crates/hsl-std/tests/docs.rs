@@ -51,6 +51,28 @@ fn every_function_listed_refuses_one_argument_too_many() {
 }
 
 #[test]
+fn constructors_and_static_functions_refuse_one_argument_too_many() {
+    let output = Arc::new(Mutex::new(Vec::new()));
+    let host = support::host(&Arc::default(), &output);
+    let mut count = 0;
+    for class in host.classes() {
+        let of = String::from_utf8_lossy(class.name()).into_owned();
+        let statics = class.static_functions().into_iter();
+        let constructor = class.constructor().map(|function| (of.clone(), function));
+        let named = statics.map(|function| (format!("{of}::{}", function.name()), function));
+        for (name, function) in named.chain(constructor) {
+            let arguments = vec!["none"; function.signature().parameters.len() + 1].join(", ");
+            let script = format!("$f = {name};\n$f({arguments});");
+            let error = support::run(script.as_bytes(), Limits::default()).error;
+            let error = error.unwrap_or_default();
+            assert!(error.contains("() expects ") && error.contains(" given"), "{name}: {error}");
+            count += 1;
+        }
+    }
+    assert!(count > 30, "{count}");
+}
+
+#[test]
 fn every_function_has_a_description_and_a_return_type() {
     let output = Arc::new(Mutex::new(Vec::new()));
     let host = support::host(&Arc::default(), &output);

@@ -8,6 +8,7 @@
 mod builder;
 mod dkim;
 mod handle;
+mod mail_function;
 mod message;
 mod options;
 mod part;
@@ -30,6 +31,7 @@ pub use options::date_of_now;
 
 /// Registers the chapter.
 pub(crate) fn register(registry: &mut Registry, services: &Services) {
+    mail_function::register(registry, services);
     registry
         .class("MIMEPart", "a part of a message", |class| {
             part::methods(class, of_this);
