@@ -1,0 +1,186 @@
+//! Options of the functions that hooks end with, seen from the outside.
+
+use system_tests::{Setup, TestDaemon};
+use testkit::dns_zone::Zone;
+use testkit::smtp_client::SmtpClient;
+use testkit::smtp_sink::{SinkBehaviour, SmtpSink};
+
+const MESSAGE: &str = "Subject: hello\r\n\r\nText\r\n";
+
+const QUEUE_ALL: &str = r#"foreach ($transaction["recipients"] as $r)
+    $arguments["mail"]->queue($transaction["senderaddress"], $r["address"], $r["transportid"]);
+Accept();"#;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_options_of_try_decide_what_is_said_to_the_next_hop() {
+    let mut behaviour = SinkBehaviour::default()
+        .reply("AUTH PLAIN", "235 2.7.0 Ok")
+        .reply("XCLIENT", "220 sink ESMTP");
+    for keyword in ["AUTH PLAIN", "XCLIENT ADDR NAME", "CHUNKING"] {
+        behaviour.extensions.push(keyword.to_owned());
+    }
+    let sink = SmtpSink::start_with(behaviour).await;
+    // Nobody takes deliveries at the transport's own next hop.
+    let nobody = "127.0.0.1:1".parse().ok();
+    let setup = Setup { next_hop: nobody, ..Setup::default() }.hook("eod", QUEUE_ALL).hook(
+        "predelivery",
+        &format!(
+            r#"$options = [
+                   "sasl" => ["saslusername" => "u", "saslpassword" => "p"],
+                   "xclient" => ["xclient" => ["ADDR" => "192.0.2.7", "NAME" => "client.example"]],
+                   "data" => ["chunking" => false],
+                   "bdat" => ["chunking" => true],
+                   "lmtp" => ["protocol" => "lmtp", "helo" => "lmtp.example"],
+                   "source" => ["sourceip" => [["address" => "127.0.0.2", "helo" => "by.source"]]],
+                   "order" => ["sourceip" => [["address" => "127.0.0.3"], ["address" => "127.0.0.2"]], "sourceip_random" => false],
+                   "parties" => ["sender" => "s@example.net", "recipient" => ["localpart" => "R", "domain" => "example.net"]],
+                   "null" => ["sender" => ""],
+                   "waits" => ["connect_timeout" => 5, "timeout" => ["BANNER" => 5, "EOD" => 5], "pooling" => false],
+               ];
+               Try([...$options[$message["recipientaddress"]["localpart"]], "host" => "127.0.0.1", "port" => {}]);"#,
+            sink.address.port()
+        ),
+    );
+    let mut daemon = TestDaemon::start(setup).await;
+    let (mut client, _) = SmtpClient::connect(daemon.address()).await;
+    client.command("EHLO client.example").await;
+    let names =
+        ["sasl", "xclient", "data", "bdat", "lmtp", "source", "order", "parties", "null", "waits"];
+    let recipients: Vec<String> = names.iter().map(|name| format!("{name}@example.org")).collect();
+    let recipients: Vec<&str> = recipients.iter().map(String::as_str).collect();
+    let reply = client.deliver("a@client.example", &recipients, MESSAGE).await;
+    assert!(reply.starts_with("250 "), "{reply}");
+    let messages = sink.wait_for(names.len()).await;
+    let to = |wanted: &str| {
+        let mut found = messages.iter().filter(|message| message.to == [wanted]);
+        found.next().unwrap_or_else(|| panic!("nothing for {wanted}: {messages:?}"))
+    };
+    let commands = sink.commands();
+    let said = |wanted: &str| commands.iter().filter(|line| line.starts_with(wanted)).count();
+    assert_eq!(said("AUTH"), 1, "{commands:?}");
+    // RFC 4616: NUL, name, NUL, password.
+    assert_eq!(said("AUTH PLAIN AHUAcA=="), 1, "{commands:?}");
+    assert_eq!(said("XCLIENT ADDR=192.0.2.7 NAME=client.example"), 1, "{commands:?}");
+    assert_eq!(said("DATA"), 1, "only where chunking is off: {commands:?}");
+    assert_eq!(to("<data@example.org>").content, to("<bdat@example.org>").content);
+    assert_eq!(said("LHLO lmtp.example"), 1, "{commands:?}");
+    assert_eq!(to("<source@example.org>").peer.ip().to_string(), "127.0.0.2");
+    assert_eq!(to("<source@example.org>").helo, "by.source");
+    assert_eq!(to("<order@example.org>").peer.ip().to_string(), "127.0.0.3");
+    assert!(to("<R@example.net>").from.starts_with("<s@example.net>"));
+    assert!(to("<null@example.org>").from.starts_with("<>"));
+    assert!(to("<waits@example.org>").from.starts_with("<a@client.example>"));
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn exchangers_are_chosen_and_left_out_by_name() {
+    let sink = SmtpSink::start().await;
+    let zone = Zone::new()
+        .mx("example.org", 10, "one.mx.test")
+        .mx("example.org", 20, "two.other.test")
+        .address("one.mx.test", "127.0.0.1")
+        .address("two.other.test", "127.0.0.1");
+    let names = zone.serve().await;
+    let setup = Setup {
+        name_server: Some(names.address),
+        port: Some(sink.address.port()),
+        ..Setup::default()
+    }
+    .hook("eod", QUEUE_ALL)
+    .hook(
+        "predelivery",
+        r#"$options = [
+               "first" => [],
+               "in" => ["mx_include" => ["*.other.test"]],
+               "out" => ["mx_exclude" => ["one.mx.test"]],
+               "both" => ["mx_include" => ["*.mx.test", "*.other.test"], "mx_exclude" => ["*.mx.test"]],
+               "none" => ["mx_exclude" => ["one.mx.test", "two.other.test"]],
+           ];
+           $context = $message["recipientaddress"]["localpart"];
+           Try([...$options[$context], "host" => "lookup-mx"]);"#,
+    )
+    // What became of each goes to the sink in a message of its own.
+    .hook(
+        "postdelivery",
+        &format!(
+            r#"if ($context !== none) {{
+                   $what = $arguments["attempt"]["connection"]["remotemx"] ?? $arguments["attempt"]["error"]["dns"] ?? "?";
+                   MIME()->addHeader("X-Seen", "$context $what")->send("", ["seen@example.net"], ["host" => "127.0.0.1", "port" => {}]);
+               }}
+               if (isset($arguments["action"])) Delete();"#,
+            sink.address.port()
+        ),
+    );
+    let mut daemon = TestDaemon::start(setup).await;
+    let (mut client, _) = SmtpClient::connect(daemon.address()).await;
+    client.command("EHLO client.example").await;
+    let recipients =
+        ["first", "in", "out", "both", "none"].map(|name| format!("{name}@example.org"));
+    let recipients: Vec<&str> = recipients.iter().map(String::as_str).collect();
+    let reply = client.deliver("a@client.example", &recipients, MESSAGE).await;
+    assert!(reply.starts_with("250 "), "{reply}");
+    // Four are delivered, and five are told of.
+    let messages = sink.wait_for(9).await;
+    let mut seen: Vec<&str> = messages
+        .iter()
+        .filter_map(|m| m.content.lines().find_map(|l| l.strip_prefix("X-Seen: ")))
+        .collect();
+    seen.sort_unstable();
+    assert_eq!(
+        seen,
+        [
+            "both two.other.test",
+            "first one.mx.test",
+            "in two.other.test",
+            "none excluded",
+            "out two.other.test"
+        ]
+    );
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_options_of_smtp_hooks_change_connection_and_commands() {
+    let setup = Setup::default()
+        .hook(
+            "connect",
+            r#"Accept(["reason" => "hi", "remoteip" => "192.0.2.9", "remoteptr" => "ptr.example"]);"#,
+        )
+        .hook(
+            "proxy",
+            r#"if ($arguments["command"] == "XPING") Reply(["pong", "ping"], ["next" => true]);
+               if ($arguments["command"] == "SHOUT") Pass(["command" => "NOOP", "next" => true]);
+               if ($arguments["command"] == "LAST") Reply("no more", ["reply_codes" => ["code" => 252, "enhanced" => [2, 5, 2]]]);
+               Pass(["next" => true]);"#,
+        )
+        .hook(
+            "helo",
+            r#"Accept(["host" => "other.example", "reason" => $connection["remoteip"] . " " . $connection["remoteptr"]]);"#,
+        )
+        .hook(
+            "mailfrom",
+            r#"if ($arguments["sender"] == "bye@example.org") Reject("bye", ["disconnect" => true]);
+               Accept(["sender" => ["localpart" => "new", "domain" => "example.net"], "reason" => $connection["helo"]["host"]]);"#,
+        )
+        .hook(
+            "rcptto",
+            r#"Accept(["reason" => $transaction["sender"], "reply_codes" => ["code" => 251, "enhanced" => [2, 1, 5]]]);"#,
+        );
+    let mut daemon = TestDaemon::start(setup).await;
+    let (mut client, banner) = SmtpClient::connect(daemon.address()).await;
+    assert!(banner.starts_with("220 hi"), "{banner}");
+    assert_eq!(client.command("XPING").await, "250-2.0.0 pong\n250 2.0.0 ping");
+    assert!(client.command("SHOUT").await.starts_with("250 "));
+    assert_eq!(client.command("HELO client.example").await, "250 192.0.2.9 ptr.example");
+    let reply = client.command("MAIL FROM:<a@example.org>").await;
+    assert!(reply.starts_with("250 ") && reply.ends_with("other.example"), "{reply}");
+    assert_eq!(client.command("RCPT TO:<b@example.org>").await, "251 2.1.5 new@example.net");
+    // Without `next` the hook is done with this connection.
+    assert_eq!(client.command("LAST").await, "252 2.5.2 no more");
+    assert!(client.command("XPING").await.starts_with("500 "));
+    client.command("RSET").await;
+    assert!(client.command("MAIL FROM:<bye@example.org>").await.ends_with("bye"));
+    assert_eq!(client.reply().await, "", "the connection is closed");
+    daemon.stop().await;
+}
