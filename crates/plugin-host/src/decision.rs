@@ -48,14 +48,18 @@ pub(crate) fn pickup(plugins: &[Arc<Plugin>], message: &Arc<dyn MessageInfo>) ->
         }
         let decision = Decision::new(plugin, message, None);
         let is_accepted = match (entries.pickup_acquire2, entries.pickup_acquire) {
-            (Some(acquire), _) => calling::brief(plugin, "Halon_queue_pickup_acquire2", || {
-                // SAFETY: the decision lives through the call; the entry point has this type.
-                unsafe { acquire(decision.as_ptr()) }
-            }),
-            (None, Some(acquire)) => calling::brief(plugin, "Halon_queue_pickup_acquire", || {
-                // SAFETY: as above.
-                unsafe { acquire(decision.message.as_ptr()) }
-            }),
+            (Some(acquire), _) => {
+                calling::brief(plugin, plugin.sites.of("Halon_queue_pickup_acquire2"), || {
+                    // SAFETY: the decision lives through the call; the entry point has this type.
+                    unsafe { acquire(decision.as_ptr()) }
+                })
+            }
+            (None, Some(acquire)) => {
+                calling::brief(plugin, plugin.sites.of("Halon_queue_pickup_acquire"), || {
+                    // SAFETY: as above.
+                    unsafe { acquire(decision.message.as_ptr()) }
+                })
+            }
             (None, None) => true,
         };
         if !is_accepted {
@@ -75,10 +79,11 @@ pub(crate) fn insert(
     for plugin in plugins {
         let Some(callback) = plugin.entries.insert_callback else { continue };
         let decision = Decision::new(plugin, message, Some(&localips));
-        let is_accepted = calling::brief(plugin, "Halon_queue_insert_callback", || {
-            // SAFETY: the decision lives through the call; the entry point has this type.
-            unsafe { callback(decision.as_ptr()) }
-        });
+        let is_accepted =
+            calling::brief(plugin, plugin.sites.of("Halon_queue_insert_callback"), || {
+                // SAFETY: the decision lives through the call; the entry point has this type.
+                unsafe { callback(decision.as_ptr()) }
+            });
         localips = decision.localips();
         if !is_accepted {
             let refused_by = Some(Arc::clone(&plugin.id));

@@ -57,7 +57,7 @@ pub(crate) fn start(
         state: Mutex::default(),
     });
     let handle = door().attempts.insert(Arc::clone(&attempt));
-    calling::brief(plugin, "Halon_deliver", || {
+    calling::brief(plugin, plugin.sites.of("Halon_deliver"), || {
         // SAFETY: the attempt lives until `done`; the entry point has this type by the header.
         unsafe { deliver(handle.as_ptr()) };
     });

@@ -14,11 +14,12 @@ use crate::delivery::Attempt;
 use crate::inject::Injection;
 use crate::pool::Pool;
 use crate::services::Services;
+use crate::table::Table;
 
 /// The state behind the exports.
 pub(crate) struct Door {
     services: RwLock<Services>,
-    pub(crate) calls: Pool<Call>,
+    pub(crate) calls: Table<Call>,
     pub(crate) attempts: Pool<Attempt>,
     pub(crate) injections: Pool<Injection>,
     blocked: AtomicUsize,
@@ -29,7 +30,7 @@ pub(crate) fn door() -> &'static Door {
     static DOOR: OnceLock<Door> = OnceLock::new();
     DOOR.get_or_init(|| Door {
         services: RwLock::new(Services::none()),
-        calls: Pool::new(),
+        calls: Table::new(),
         attempts: Pool::new(),
         injections: Pool::new(),
         blocked: AtomicUsize::new(0),

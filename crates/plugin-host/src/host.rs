@@ -378,7 +378,7 @@ impl PluginHost {
     pub fn call(&self, id: &str, name: &str, mut arguments: Vec<Value>) -> Option<NativeStep> {
         let plugin = self.find(id)?;
         let function = plugin.function(name)?;
-        Some(call::invoke(plugin, name, function, &mut arguments, None))
+        Some(call::invoke(plugin, plugin.sites.of(name), function, &mut arguments, None))
     }
 
     /// The ids of all plugins, in load order.

@@ -38,6 +38,7 @@ mod plugin;
 mod pool;
 mod register;
 pub mod services;
+mod table;
 #[cfg(test)]
 mod testing;
 mod text;

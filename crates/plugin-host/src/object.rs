@@ -174,12 +174,12 @@ fn class(
             continue;
         };
         let plugin = Arc::clone(plugin);
-        let full_name = format!("{class_name}->{name}");
+        let site = plugin.sites.of(&format!("{class_name}->{name}"));
         builder.add_method(NativeFunction::new(
             Signature::variadic(name),
             "implemented by a plugin",
             move |context, arguments| {
-                call::invoke(&plugin, &full_name, function, arguments, context.this())
+                call::invoke(&plugin, site, function, arguments, context.this())
             },
         ));
     }

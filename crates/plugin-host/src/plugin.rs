@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use plugin_abi::constants::HALONMTA_PLUGIN_VERSION;
 use plugin_abi::signatures::{self, HalonHSLFunction};
 
-use crate::calling::{self, SlowCalls, ranges};
+use crate::calling::{self, Sites, SlowCalls, ranges};
 use crate::configuration::ConfigTree;
 use crate::host::LoadError;
 use crate::library;
@@ -32,6 +32,8 @@ pub(crate) struct Plugin {
     running: Mutex<ConfigTree>,
     /// Classes made for its objects, by their shape.
     pub(crate) classes: Mutex<HashMap<Shape, Class>>,
+    /// Its functions, for those who watch over calls.
+    pub(crate) sites: Sites,
     /// Its functions that held a thread for long.
     pub(crate) slow_calls: SlowCalls,
 }
@@ -111,6 +113,7 @@ impl Plugin {
             startup: ConfigTree::new(startup),
             running: Mutex::new(ConfigTree::new(running)),
             classes: Mutex::default(),
+            sites: Sites::new(&id),
             slow_calls: SlowCalls::default(),
             id,
         })

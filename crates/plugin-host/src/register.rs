@@ -150,11 +150,14 @@ fn native(
     function: HalonHSLFunction,
 ) -> NativeFunction {
     let plugin = Arc::clone(plugin);
-    let full_name = class.map_or_else(|| name.to_owned(), |class| format!("{class}::{name}"));
+    let site = match class {
+        None => plugin.sites.of(name),
+        Some(class) => plugin.sites.of(&format!("{class}::{name}")),
+    };
     NativeFunction::new(
         Signature::variadic(name),
         "implemented by a plugin",
-        move |_, arguments| call::invoke(&plugin, &full_name, function, arguments, None),
+        move |_, arguments| call::invoke(&plugin, site, function, arguments, None),
     )
 }
 

@@ -1,215 +1,234 @@
 //! One call of a native function: arguments, return slot, exception slot and stage.
 //!
-//! The record lives until the call is over for both sides. While it is suspended, the script's side
-//! holds it through the future, and the plugin's side through its handle.
+//! A record serves one call after the other; a [`Ticket`] says which of them is meant. While the call
+//! is suspended, the script's side holds its ticket in the future, and the plugin's side in its handle.
 
 mod phase;
 mod spare;
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
 use std::task::{Context, Poll};
 
 use hsl::Value;
 use hsl::host::{NativeStep, Thrown};
 use hsl::value::Object;
+use parking_lot::Mutex;
 use plugin_abi::signatures::HalonHSLFunction;
 use plugin_abi::{HalonHSLArguments, HalonHSLContext, HalonHSLValue};
 
-use crate::calling;
+use crate::calling::{self, Site};
 use crate::door::door;
 use crate::object::ObjectPointer;
 use crate::plugin::{Plugin, PluginPointer};
-use crate::pool::Handle;
-use crate::value::{Cell, Setting, Tree, this_setting};
+use crate::table::{Handle, NUMBERS};
+use crate::value::{Cell, Head, Setting, Tree, this_setting};
 
 pub(crate) use phase::{Phase, Returned, Scheduled};
 
-/// The record of one call.
+/// The record of one call after the other. It is never freed and never moves.
 pub(crate) struct Call {
-    arguments: ArgumentList,
-    /// The slot that `HalonMTA_hsl_throw` gave.
-    thrown: OnceLock<u32>,
-    this: Option<Object>,
+    /// Its place in the table.
+    index: u32,
     phase: Phase,
+    arguments: ArgumentList,
+    /// Arguments first, then the return slot, then whatever the plugin adds.
+    tree: Tree,
+    /// Whether `extra` says anything.
+    has_extra: AtomicBool,
+    extra: Mutex<Extra>,
+}
+
+/// What few calls have.
+#[derive(Default)]
+struct Extra {
+    /// The object that the method was called on.
+    this: Option<Object>,
+    /// The slot that `HalonMTA_hsl_throw` gave, with the number of its call.
+    thrown: Option<(u32, u32)>,
+}
+
+/// One call of a record.
+#[derive(Clone, Copy)]
+pub(crate) struct Ticket {
+    call: &'static Call,
+    number: u32,
 }
 
 /// What a `HalonHSLArguments *` points to.
 #[repr(C)]
 pub(crate) struct ArgumentList {
     tag: u64,
-    /// Arguments first, then the return slot, then whatever the plugin adds.
-    tree: Arc<Tree>,
-    count: u32,
+    /// The first of the cells, which lie in a row: one for each argument, then the return slot.
+    first: AtomicPtr<Head>,
+    count: AtomicU32,
 }
 
-/// Calls a function of a plugin, which scripts know as `name`. It takes the values out of
-/// `arguments`.
+/// Calls `function` of a plugin, which is `site`. It takes the values out of `arguments`.
 pub(crate) fn invoke(
     plugin: &Arc<Plugin>,
-    name: &str,
+    site: &'static Site,
     function: HalonHSLFunction,
     arguments: &mut [Value],
     this: Option<&Object>,
 ) -> NativeStep {
-    let again = spare::take().and_then(|mut call| {
-        let result = Arc::get_mut(&mut call)?.begin(plugin, arguments, this)?;
-        Some((call, result))
-    });
-    let (call, result) = again.unwrap_or_else(|| {
-        let call = Arc::new(Call::new(plugin, arguments, this));
-        let result = call.arguments.tree.pointer(call.arguments.count);
-        (call, result)
-    });
-    let list = call.arguments.as_ptr();
-    let handle = door().calls.insert(Arc::clone(&call));
-    calling::brief(plugin, name, || {
+    let Some(call) = spare::take() else {
+        return NativeStep::Throw(Thrown::new("too many calls of plugins at once"));
+    };
+    let ticket = call.begin(plugin, arguments, this);
+    calling::brief(plugin, site, || {
+        let (list, result) = (call.arguments.as_ptr(), call.arguments.result());
         // SAFETY: context, arguments and slot live until the call is over for both sides; the
         // function is what the plugin registered.
-        unsafe { function(handle.as_ptr(), list, result) };
+        unsafe { function(ticket.handle().as_ptr(), list, result) };
     });
-    match call.phase.returned() {
-        Returned::Done => finish(call, handle).into(),
-        Returned::Parked => NativeStep::suspend(Waiting { call: Some((call, handle)) }),
-    }
-}
-
-/// Ends a call whose function has returned and that waits for nobody; gives its outcome.
-fn finish(mut call: Arc<Call>, handle: Handle<Call>) -> Result<Value, Thrown> {
-    door().calls.release(handle);
-    let Some(record) = Arc::get_mut(&mut call) else { return call.outcome() };
-    // Nobody else has it: no lock is needed, and the record can be used again.
-    let (outcome, is_kept) = record.end();
-    if is_kept {
-        spare::put(call);
-    }
-    outcome
-}
-
-impl Call {
-    fn new(plugin: &Arc<Plugin>, arguments: &mut [Value], this: Option<&Object>) -> Self {
-        let mut values = Vec::with_capacity(arguments.len() + 1);
-        values.extend(arguments.iter_mut().map(Value::take));
-        let count = u32::try_from(values.len()).unwrap_or(u32::MAX);
-        values.push(Value::None);
-        Self {
-            arguments: ArgumentList { tag: TAG, tree: Tree::new(Some(plugin), values), count },
-            thrown: OnceLock::new(),
-            this: this.cloned(),
-            phase: Phase::new(),
-        }
-    }
-
-    /// Begins another call with a record that ended and gives its return slot; `None`, with nothing
-    /// taken, if somebody still has its values.
-    fn begin(
-        &mut self,
-        plugin: &Arc<Plugin>,
-        arguments: &mut [Value],
-        this: Option<&Object>,
-    ) -> Option<*mut HalonHSLValue> {
-        let tree = Arc::get_mut(&mut self.arguments.tree)?;
-        self.arguments.count = u32::try_from(arguments.len()).unwrap_or(u32::MAX);
-        let values = arguments.iter_mut().map(Value::take).chain([Value::None]);
-        tree.fill(Some(plugin), values);
-        self.this = this.cloned();
-        Some(tree.own_pointer(self.arguments.count))
-    }
-
-    /// Ends the call and drops what it held: objects and files of a call end with it. Tells whether
-    /// the record is worth keeping.
-    fn end(&mut self) -> (Result<Value, Thrown>, bool) {
-        let early = if self.thrown.get().is_some() { Some(self.outcome()) } else { None };
-        self.thrown = OnceLock::new();
-        self.this = None;
-        self.phase = Phase::new();
-        match Arc::get_mut(&mut self.arguments.tree) {
-            Some(tree) => {
-                let outcome = early.unwrap_or_else(|| Ok(tree.own_value(self.arguments.count)));
-                (outcome, tree.clear())
-            }
-            None => (early.unwrap_or_else(|| self.outcome()), false),
-        }
-    }
-
-    fn tree(&self) -> &Tree {
-        &self.arguments.tree
-    }
-
-    /// What the function gave: a value, or an exception.
-    fn outcome(&self) -> Result<Value, Thrown> {
-        if let Some(slot) = self.thrown.get() {
-            if let Some(message) = self.tree().exception(*slot) {
-                return Err(Thrown::new(message));
-            }
-            let value = self.tree().value(*slot);
-            if !value.is_none() {
-                return Err(Thrown::value(value));
-            }
-        }
-        Ok(self.tree().value(self.arguments.count))
-    }
-
-    /// Finds the call that C means; `None` for NULL and calls that are over.
-    ///
-    /// # Safety
-    ///
-    /// `context` is NULL or was handed out by this host.
-    pub(crate) unsafe fn find(
-        context: *const HalonHSLContext,
-    ) -> Option<(Handle<Self>, Arc<Self>)> {
-        // SAFETY: the caller keeps the contract.
-        unsafe { door().calls.find(context) }
-    }
-
-    /// The slot of the exception.
-    pub(crate) fn throw_slot(&self) -> Option<Cell<'_>> {
-        self.tree().cell(*self.thrown.get_or_init(|| self.tree().add().index()))
-    }
-
-    /// Suspends when the function returns.
-    pub(crate) fn suspend_return(&self) {
-        self.phase.suspend_return();
-    }
-
-    /// Blocks the thread until the call is scheduled.
-    pub(crate) fn suspend(&self) {
-        calling::apart(|| {
-            door().block(|| {
-                self.phase.block();
-            });
-        });
-    }
-
-    /// The pointer of the object that the method was called on.
-    pub(crate) fn object_pointer(&self) -> Option<PluginPointer> {
-        Some(self.this.as_ref()?.state::<ObjectPointer>()?.get())
-    }
-
-    /// The object that the method was called on, to set a value to.
-    pub(crate) fn this_setting(&self) -> Option<Setting> {
-        this_setting(self.this.as_ref())
+    match call.phase.returned(ticket.number) {
+        Returned::Done => ticket.finish().into(),
+        Returned::Parked => NativeStep::suspend(Waiting { call: Some(ticket) }),
     }
 }
 
 /// Wakes the script of a call, from any thread; an early wake-up is kept.
-///
-/// # Safety
-///
-/// As [`Call::find`].
-pub(crate) unsafe fn schedule(context: *const HalonHSLContext) {
-    // SAFETY: the caller keeps the contract.
-    let Some((handle, call)) = (unsafe { Call::find(context) }) else {
+pub(crate) fn schedule(context: *const HalonHSLContext) {
+    let Some(ticket) = Call::find(context) else {
         tracing::debug!("plugin.schedule_of_ended_call");
         return;
     };
-    match call.phase.schedule() {
+    match ticket.call.phase.schedule(ticket.number) {
         Scheduled::Woken => {}
-        Scheduled::GivenBack => {
-            door().calls.release(handle);
-        }
+        Scheduled::GivenBack => drop(ticket.finish()),
         Scheduled::Ignored => tracing::debug!("plugin.schedule_ignored"),
+    }
+}
+
+impl Call {
+    fn new(index: u32) -> Self {
+        Self {
+            index,
+            phase: Phase::new(),
+            arguments: ArgumentList {
+                tag: TAG,
+                first: AtomicPtr::new(std::ptr::null_mut()),
+                count: AtomicU32::new(0),
+            },
+            tree: Tree::empty(),
+            has_extra: AtomicBool::new(false),
+            extra: Mutex::default(),
+        }
+    }
+
+    /// Begins a call. Only who took the record out of [`spare`] calls it.
+    fn begin(
+        &'static self,
+        plugin: &Arc<Plugin>,
+        arguments: &mut [Value],
+        this: Option<&Object>,
+    ) -> Ticket {
+        let count = u32::try_from(arguments.len()).unwrap_or(u32::MAX);
+        // SAFETY: the record is not in use: no call of it is live, and values of calls that are over
+        // are nobody's.
+        let first = unsafe { self.tree.refill(plugin, arguments) };
+        self.arguments.first.store(first.cast_mut(), Ordering::Relaxed);
+        self.arguments.count.store(count, Ordering::Relaxed);
+        if let Some(this) = this {
+            self.extra.lock().this = Some(this.clone());
+            self.has_extra.store(true, Ordering::Relaxed);
+        }
+        Ticket { call: self, number: self.phase.begin(NUMBERS) }
+    }
+
+    /// Finds the call that C means; `None` for NULL and calls that are over.
+    pub(crate) fn find(context: *const HalonHSLContext) -> Option<Ticket> {
+        let handle = Handle::from_ptr(context)?;
+        let call = door().calls.find(handle.index)?;
+        call.phase.is_live(handle.number).then_some(Ticket { call, number: handle.number })
+    }
+
+    /// Frees what the record keeps for its next call. Only who has it alone calls it.
+    fn strip(&self) {
+        self.tree.strip();
+    }
+}
+
+impl Ticket {
+    fn handle(self) -> Handle {
+        Handle { index: self.call.index, number: self.number }
+    }
+
+    /// Ends the call, which waits for nobody, gives what its function gave (a value or an exception),
+    /// and drops what it held: objects and files of a call end with it. Nobody else ends it.
+    fn finish(self) -> Result<Value, Thrown> {
+        let Self { call, number } = self;
+        let thrown = if call.has_extra.load(Ordering::Relaxed) { self.take_extra() } else { None };
+        let result = call.arguments.count.load(Ordering::Relaxed);
+        // Over before the lock is given up: a plugin that comes too late to throw adds nothing.
+        let value = call.tree.end(result, || call.phase.end(number));
+        // SAFETY: the call is over, so its values are nobody's any more.
+        unsafe { call.tree.clear() };
+        spare::put(call);
+        thrown.map_or(Ok(value), Err)
+    }
+
+    /// Takes the object back, and the exception if there is one.
+    #[cold]
+    fn take_extra(self) -> Option<Thrown> {
+        self.call.has_extra.store(false, Ordering::Relaxed);
+        let Extra { this, thrown } = std::mem::take(&mut *self.call.extra.lock());
+        drop(this);
+        let (number, slot) = thrown?;
+        if number != self.number {
+            return None;
+        }
+        if let Some(message) = self.call.tree.exception(slot) {
+            return Some(Thrown::new(message));
+        }
+        let value = self.call.tree.value(slot);
+        if value.is_none() { None } else { Some(Thrown::value(value)) }
+    }
+
+    /// The slot of the exception.
+    pub(crate) fn throw_slot(self) -> Option<Cell<'static>> {
+        let Self { call, number } = self;
+        let mut extra = call.extra.lock();
+        if let Some((_, slot)) = extra.thrown.filter(|(of, _)| *of == number) {
+            return call.tree.cell(slot);
+        }
+        let cell = call.tree.add_if(|| call.phase.is_live(number))?;
+        extra.thrown = Some((number, cell.index()));
+        call.has_extra.store(true, Ordering::Relaxed);
+        Some(cell)
+    }
+
+    /// Suspends when the function returns.
+    pub(crate) fn suspend_return(self) {
+        self.call.phase.suspend_return(self.number);
+    }
+
+    /// Blocks the thread until the call is scheduled.
+    pub(crate) fn suspend(self) {
+        calling::apart(|| {
+            door().block(|| {
+                self.call.phase.block(self.number);
+            });
+        });
+    }
+
+    fn this(self) -> Option<Object> {
+        let extra = self.call.extra.lock();
+        // The record may serve another call by now.
+        self.call.phase.is_live(self.number).then(|| extra.this.clone()).flatten()
+    }
+
+    /// The pointer of the object that the method was called on.
+    pub(crate) fn object_pointer(self) -> Option<PluginPointer> {
+        Some(self.this()?.state::<ObjectPointer>()?.get())
+    }
+
+    /// The object that the method was called on, to set a value to.
+    pub(crate) fn this_setting(self) -> Option<Setting> {
+        this_setting(self.this())
     }
 }
 
@@ -234,15 +253,20 @@ impl ArgumentList {
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.count as usize
+        self.count.load(Ordering::Relaxed) as usize
+    }
+
+    /// The address of the return slot for C.
+    fn result(&self) -> *mut HalonHSLValue {
+        self.first.load(Ordering::Relaxed).wrapping_add(self.len()).cast()
     }
 
     /// The address of an argument for C; NULL past the last one.
     pub(crate) fn pointer(&self, at: usize) -> *mut HalonHSLValue {
-        match u32::try_from(at) {
-            Ok(at) if at < self.count => self.tree.pointer(at),
-            _ => std::ptr::null_mut(),
+        if at >= self.len() {
+            return std::ptr::null_mut();
         }
+        self.first.load(Ordering::Relaxed).wrapping_add(at).cast()
     }
 }
 
@@ -253,7 +277,7 @@ impl ArgumentList {
 /// Dropped early (a time limit, a closed connection), it leaves the record with the plugin until it
 /// is scheduled; the value is lost.
 struct Waiting {
-    call: Option<(Arc<Call>, Handle<Call>)>,
+    call: Option<Ticket>,
 }
 
 impl Future for Waiting {
@@ -261,8 +285,8 @@ impl Future for Waiting {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         match self.call.take() {
-            Some((call, handle)) if call.phase.poll(context.waker()) => {
-                Poll::Ready(finish(call, handle))
+            Some(ticket) if ticket.call.phase.poll(ticket.number, context.waker()) => {
+                Poll::Ready(ticket.finish())
             }
             waiting => {
                 self.call = waiting;
@@ -274,10 +298,10 @@ impl Future for Waiting {
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        if let Some((call, handle)) = self.call.take()
-            && !call.phase.abandon()
+        if let Some(ticket) = self.call.take()
+            && !ticket.call.phase.abandon(ticket.number)
         {
-            door().calls.release(handle);
+            drop(ticket.finish());
         }
     }
 }

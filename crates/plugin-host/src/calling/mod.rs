@@ -2,11 +2,13 @@
 //! and a call that holds the thread for long is reported.
 //!
 //! The note is what [`crash`] reads when the process dies; it costs two stores in thread-local
-//! memory. The time costs two readings of the clock and, for [`watch`], two short locks of the
-//! thread's own slot.
+//! memory. The time costs two readings of the kernel's coarse clock and, for [`watch`], a few stores
+//! in the thread's own slot.
 
+mod clock;
 pub(crate) mod crash;
 pub(crate) mod ranges;
+mod site;
 mod slow;
 pub(crate) mod watch;
 
@@ -15,6 +17,10 @@ use std::time::{Duration, Instant};
 
 use crate::plugin::Plugin;
 
+use clock::Moment;
+use watch::Slot;
+
+pub(crate) use site::{Site, Sites};
 pub(crate) use slow::SlowCalls;
 
 /// What a thread is in: one call, on the stack of its caller.
@@ -27,10 +33,31 @@ struct Frame {
     waited: Cell<Duration>,
 }
 
+/// What a thread knows of its calls.
+struct Thread {
+    /// The innermost call.
+    current: Cell<*const Frame>,
+    /// Where [`watch`] looks, once there was a call to look at.
+    slot: Cell<Option<&'static Slot>>,
+}
+
 thread_local! {
-    /// The innermost call of this thread. It has no destructor and a constant initial value, so that
-    /// reading it in a signal handler is one load.
-    static CURRENT: Cell<*const Frame> = const { Cell::new(std::ptr::null()) };
+    /// It has no destructor and a constant initial value, so that reading it in a signal handler is
+    /// one load.
+    static THREAD: Thread =
+        const { Thread { current: Cell::new(std::ptr::null()), slot: Cell::new(None) } };
+
+    /// Gives the slot back when the thread ends.
+    static OWNER: SlotOwner = SlotOwner(Slot::take());
+}
+
+struct SlotOwner(&'static Slot);
+
+impl Drop for SlotOwner {
+    fn drop(&mut self) {
+        let _ = THREAD.try_with(|thread| thread.slot.set(None));
+        self.0.give_back();
+    }
 }
 
 /// Takes the note back when a call is over.
@@ -38,7 +65,7 @@ struct Entered<'a>(&'a Frame);
 
 impl Drop for Entered<'_> {
     fn drop(&mut self) {
-        CURRENT.set(self.0.outer);
+        THREAD.with(|thread| thread.current.set(self.0.outer));
     }
 }
 
@@ -48,16 +75,23 @@ pub(crate) fn named<R>(id: &str, function: &str, call: impl FnOnce() -> R) -> R 
     enter(id, function, |_| call())
 }
 
-/// Runs `call`, which is `function` of `plugin` and must not hold its thread: a decision of the
-/// queue, the start of a delivery, a function of scripts. When it does for [`slow::LONG`], the log
-/// says so, and [`watch`] when it does not come back.
-pub(crate) fn brief<R>(plugin: &Plugin, function: &str, call: impl FnOnce() -> R) -> R {
-    enter(&plugin.id, function, |frame| {
-        let begin = Instant::now();
-        let result = watch::watched(&plugin.id, function, begin, call);
-        let took = begin.elapsed();
+/// Runs `call`, which is the function `site` of `plugin` and must not hold its thread: a decision of
+/// the queue, the start of a delivery, a function of scripts. When it does for [`slow::LONG`], the
+/// log says so, and [`watch`] when it does not come back.
+#[inline]
+pub(crate) fn brief<R>(plugin: &Plugin, site: &'static Site, call: impl FnOnce() -> R) -> R {
+    enter(&site.plugin, &site.function, |frame| {
+        let begin = Moment::now();
+        let slot = slot();
+        let outer = slot.map(|slot| slot.show(site, begin));
+        let result = call();
+        if let Some((slot, outer)) = slot.zip(outer) {
+            slot.put_back(outer);
+        }
+        let took = Moment::now().since(begin);
         if took >= slow::LONG {
-            plugin.slow_calls.note(&plugin.id, function, took.saturating_sub(frame.waited.get()));
+            let took = took.saturating_sub(frame.waited.get());
+            plugin.slow_calls.note(&site.plugin, &site.function, took);
         }
         result
     })
@@ -66,8 +100,11 @@ pub(crate) fn brief<R>(plugin: &Plugin, function: &str, call: impl FnOnce() -> R
 /// Runs a wait that the plugin asked for with `HalonMTA_hsl_suspend`: it does not count as slow.
 pub(crate) fn apart(wait: impl FnOnce()) {
     let begin = Instant::now();
-    watch::hidden(wait);
-    let current = CURRENT.get();
+    match slot() {
+        Some(slot) => slot.hidden(wait),
+        None => wait(),
+    }
+    let current = THREAD.with(|thread| thread.current.get());
     if !current.is_null() {
         // SAFETY: a frame outlives its call, and this thread is in it.
         let waited = unsafe { &(*current).waited };
@@ -75,21 +112,38 @@ pub(crate) fn apart(wait: impl FnOnce()) {
     }
 }
 
+#[inline]
 fn enter<R>(id: &str, function: &str, call: impl FnOnce(&Frame) -> R) -> R {
-    let frame = Frame {
+    let frame = THREAD.with(|thread| Frame {
         plugin: std::ptr::from_ref(id),
         function: std::ptr::from_ref(function),
-        outer: CURRENT.get(),
+        outer: thread.current.get(),
         waited: Cell::new(Duration::ZERO),
-    };
-    CURRENT.set(&raw const frame);
+    });
+    THREAD.with(|thread| thread.current.set(&raw const frame));
     let entered = Entered(&frame);
     call(entered.0)
 }
 
+/// The slot of this thread, taken the first time; `None` while the thread ends.
+#[inline]
+fn slot() -> Option<&'static Slot> {
+    THREAD.with(|thread| thread.slot.get()).or_else(first_slot)
+}
+
+#[cold]
+fn first_slot() -> Option<&'static Slot> {
+    let slot = OWNER.try_with(|owner| owner.0).ok()?;
+    THREAD.with(|thread| thread.slot.set(Some(slot)));
+    Some(slot)
+}
+
 /// The plugin and the function that this thread is in. Safe in a signal handler.
 fn current<'a>() -> Option<(&'a str, &'a str)> {
-    let frame = CURRENT.try_with(Cell::get).ok().filter(|frame| !frame.is_null())?;
+    let frame = THREAD.try_with(|thread| thread.current.get()).ok()?;
+    if frame.is_null() {
+        return None;
+    }
     // SAFETY: the frame and its texts outlive the call, and this thread is in it; a handler that
     // reads them runs on top of it.
     unsafe { Some((&*(*frame).plugin, &*(*frame).function)) }

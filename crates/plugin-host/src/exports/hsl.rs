@@ -7,7 +7,7 @@ use plugin_abi::signatures::HalonHSLFunction;
 use plugin_abi::{HalonHSLArguments, HalonHSLContext, HalonHSLRegisterContext, HalonHSLValue};
 
 use super::exports;
-use crate::call::{self, ArgumentList, Call};
+use crate::call::{self, ArgumentList, Call, Ticket};
 use crate::register::{Registration, Visibility};
 use crate::text;
 use crate::value::Cell;
@@ -108,30 +108,25 @@ exports! {
 
     /// Gives the slot of the exception, raised after the function has returned. Since 5.8.
     fn HalonMTA_hsl_throw(context: *mut HalonHSLContext) -> *mut HalonHSLValue, or null_mut() => {
-        // SAFETY: a context of ours.
-        let Some((_, call)) = (unsafe { Call::find(context) }) else { return null_mut() };
-        call.throw_slot().map_or(null_mut(), Cell::as_ptr)
+        Call::find(context).and_then(Ticket::throw_slot).map_or(null_mut(), Cell::as_ptr)
     }
 
     /// Blocks this call inside C until it is scheduled. Since 5.10.
     fn HalonMTA_hsl_suspend(context: *mut HalonHSLContext) => {
-        // SAFETY: a context of ours.
-        if let Some((_, call)) = unsafe { Call::find(context) } {
+        if let Some(call) = Call::find(context) {
             call.suspend();
         }
     }
 
     /// Suspends the script when the function returns; no thread is held. Since 5.6.
     fn HalonMTA_hsl_suspend_return(context: *mut HalonHSLContext) => {
-        // SAFETY: a context of ours.
-        if let Some((_, call)) = unsafe { Call::find(context) } {
+        if let Some(call) = Call::find(context) {
             call.suspend_return();
         }
     }
 
     /// Wakes the script, from any thread; an early wake-up is kept. Since 5.6.
     fn HalonMTA_hsl_schedule(context: *mut HalonHSLContext) => {
-        // SAFETY: a context of ours.
-        unsafe { call::schedule(context) };
+        call::schedule(context);
     }
 }

@@ -59,8 +59,6 @@ exports! {
 
     /// Gives the pointer of the object whose method is running. Since 5.8. NULL in a plain function.
     fn HalonMTA_hsl_object_ptr_get(context: *mut HalonHSLContext) -> *mut c_void, or null_mut() => {
-        // SAFETY: a context of ours.
-        let call = unsafe { Call::find(context) };
-        call.and_then(|(_, call)| call.object_pointer()).map_or(null_mut(), |pointer| pointer.0)
+        Call::find(context).and_then(|call| call.object_pointer()).map_or(null_mut(), |pointer| pointer.0)
     }
 }

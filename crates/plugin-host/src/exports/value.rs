@@ -41,8 +41,8 @@ unsafe fn setting(kind: c_int, data: *const c_void, len: usize) -> Option<Settin
         }
         // SAFETY: an object that C holds.
         HALONMTA_HSL_TYPE_OBJECT => Setting::Object(unsafe { Draft::from_raw(data.cast()) }?),
-        // SAFETY: the context of the running method.
-        HALONMTA_HSL_TYPE_THIS => unsafe { Call::find(data.cast()) }?.1.this_setting()?,
+        // The context of the running method.
+        HALONMTA_HSL_TYPE_THIS => Call::find(data.cast())?.this_setting()?,
         HALONMTA_HSL_TYPE_X509 => {
             // SAFETY: a certificate whose reference passes to us.
             let certificate = unsafe { X509::from_ptr(data.cast_mut().cast()) };

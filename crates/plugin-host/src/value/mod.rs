@@ -31,15 +31,19 @@ pub(crate) use stream::open as open_stream;
 
 /// The values of one call, or of one context.
 pub(crate) struct Tree {
-    /// Whose names NULL function pointers are looked up in.
-    plugin: Option<Arc<Plugin>>,
     cells: Mutex<Cells>,
 }
 
+#[derive(Default)]
 struct Cells {
+    /// Whose names NULL function pointers are looked up in.
+    plugin: Option<Arc<Plugin>>,
     data: Vec<Data>,
-    /// Chunks that never grow beyond their capacity, so that heads stay where they are.
+    /// Chunks that never grow beyond their capacity, so that heads stay where they are. Those of the
+    /// first chunk are made once; there may be more of them than cells.
     heads: Vec<Vec<Head>>,
+    /// Heads in all chunks.
+    head_count: usize,
     /// Text that C has pointers to, of cells that were set anew.
     retired: Vec<CText>,
     streams: Vec<(u32, Stream)>,
@@ -49,7 +53,7 @@ struct Cells {
 
 /// What a `HalonHSLValue *` points to.
 #[repr(C)]
-struct Head {
+pub(crate) struct Head {
     tag: u64,
     tree: *const Tree,
     index: u32,
@@ -99,69 +103,58 @@ pub(crate) struct Cell<'a> {
 impl Tree {
     /// Makes a tree with one cell per value, in order.
     pub(crate) fn new(plugin: Option<&Arc<Plugin>>, values: Vec<Value>) -> Arc<Self> {
-        let mut tree = Arc::new(Self {
-            plugin: None,
-            cells: Mutex::new(Cells {
-                data: Vec::with_capacity(values.len()),
-                heads: vec![Vec::with_capacity(values.len().max(MIN_CHUNK))],
-                retired: Vec::new(),
-                streams: Vec::new(),
-                certificates: Vec::new(),
-                keys: Vec::new(),
-            }),
-        });
-        if let Some(unused) = Arc::get_mut(&mut tree) {
-            unused.fill(plugin, values);
-        }
+        let tree = Arc::new(Self::empty());
+        let count = values.len();
+        tree.cells.lock().fill(&tree, plugin, values.into_iter(), count);
         tree
     }
 
-    /// Gives an empty tree its first cells, one per value, in order.
-    pub(crate) fn fill(
-        &mut self,
-        plugin: Option<&Arc<Plugin>>,
-        values: impl IntoIterator<Item = Value>,
-    ) {
-        // Most often it is the one of the last time.
-        if !matches!((&self.plugin, plugin), (Some(old), Some(new)) if Arc::ptr_eq(old, new)) {
-            self.plugin = plugin.cloned();
-        }
-        let tree = std::ptr::from_ref(self);
-        let cells = self.cells.get_mut();
-        for value in values {
-            cells.push(tree, Data::of(value));
-        }
+    /// Makes a tree without cells. It is at its place for good before [`Self::refill`].
+    pub(crate) fn empty() -> Self {
+        Self { cells: Mutex::default() }
     }
 
-    /// Drops all values, keeping room for the cells of a small call. False if the tree grew beyond
-    /// that: then it is not worth keeping.
-    pub(crate) fn clear(&mut self) -> bool {
-        let cells = self.cells.get_mut();
-        cells.data.clear();
-        cells.retired.clear();
-        cells.streams.clear();
-        cells.certificates.clear();
-        cells.keys.clear();
-        cells.heads.truncate(1);
-        if let Some(chunk) = cells.heads.first_mut() {
-            chunk.clear();
-        }
-        cells.data.capacity() <= SPARE_CELLS
+    /// Gives an empty tree its first cells: one per value, which it takes, then one of none. They lie
+    /// in a row, the first at the address returned.
+    ///
+    /// # Safety
+    ///
+    /// Nobody else uses the tree, and it does not move as long as there are pointers to its cells.
+    pub(crate) unsafe fn refill(&self, plugin: &Arc<Plugin>, values: &mut [Value]) -> *const Head {
+        // SAFETY: the caller vouches for it.
+        let cells = unsafe { &mut *self.cells.data_ptr() };
+        let count = values.len() + 1;
+        let values = values.iter_mut().map(Value::take).chain([Value::None]);
+        cells.fill(self, Some(plugin), values, count);
+        cells.heads.first().map_or(std::ptr::null(), Vec::as_ptr)
     }
 
-    /// As [`Self::value`], for who has the tree alone.
-    pub(crate) fn own_value(&mut self, index: u32) -> Value {
-        self.cells.get_mut().value(index, 0)
+    /// Takes the value of a cell and does `then` before the lock is given up.
+    pub(crate) fn end(&self, index: u32, then: impl FnOnce()) -> Value {
+        let mut cells = self.cells.lock();
+        let value = match cells.data.get_mut(index as usize) {
+            Some(Data::Host(value)) => value.take(),
+            _ => cells.value(index, 0),
+        };
+        then();
+        value
     }
 
-    /// As [`Self::pointer`], for who has the tree alone.
-    pub(crate) fn own_pointer(&mut self, index: u32) -> *mut HalonHSLValue {
-        self.cells.get_mut().head(index)
+    /// Drops all values, keeping room for the cells of a small call.
+    ///
+    /// # Safety
+    ///
+    /// Nobody else uses the tree.
+    pub(crate) unsafe fn clear(&self) {
+        // Without the lock, because the callbacks of a plugin may run here.
+        // SAFETY: the caller vouches for it.
+        unsafe { &mut *self.cells.data_ptr() }.clear();
     }
 
-    /// The address of the cell at `index` for C; NULL if there is none.
-    pub(crate) fn pointer(&self, index: u32) -> *mut HalonHSLValue {
-        self.cells.lock().head(index)
+    /// Frees the room of a tree without values.
+    pub(crate) fn strip(&self) {
+        let cells = std::mem::take(&mut *self.cells.lock());
+        drop(cells);
     }
 
     /// The cell at `index`, if there is one.
@@ -169,10 +162,10 @@ impl Tree {
         ((index as usize) < self.cells.lock().data.len()).then_some(Cell { tree: self, index })
     }
 
-    /// Adds a cell holding none.
-    pub(crate) fn add(&self) -> Cell<'_> {
-        let index = self.cells.lock().push(std::ptr::from_ref(self), Data::None);
-        Cell { tree: self, index }
+    /// Adds a cell holding none, if `test` is true under the lock.
+    pub(crate) fn add_if(&self, test: impl FnOnce() -> bool) -> Option<Cell<'_>> {
+        let mut cells = self.cells.lock();
+        test().then(|| Cell { tree: self, index: cells.push(self, Data::None) })
     }
 
     /// Takes the value of a cell as one of the language.
@@ -203,11 +196,53 @@ impl Data {
 }
 
 impl Cells {
-    fn push(&mut self, tree: *const Tree, data: Data) -> u32 {
+    fn fill(
+        &mut self,
+        tree: &Tree,
+        plugin: Option<&Arc<Plugin>>,
+        values: impl Iterator<Item = Value>,
+        count: usize,
+    ) {
+        // Most often it is the one of the last time.
+        if !matches!((&self.plugin, plugin), (Some(old), Some(new)) if Arc::ptr_eq(old, new)) {
+            self.plugin = plugin.cloned();
+        }
+        if self.heads.first().is_none_or(|chunk| chunk.capacity() < count) {
+            self.heads = vec![Vec::with_capacity(count.max(MIN_CHUNK))];
+            self.head_count = 0;
+        }
+        self.data.reserve(count);
+        for value in values {
+            self.push(tree, Data::of(value));
+        }
+    }
+
+    fn clear(&mut self) {
+        self.data.clear();
+        self.retired.clear();
+        self.streams.clear();
+        self.certificates.clear();
+        self.keys.clear();
+        self.heads.truncate(1);
+        self.head_count = self.heads.first().map_or(0, Vec::len);
+        if self.data.capacity() > SPARE_CELLS {
+            // What one large call took is not kept for all that follow.
+            *self = Self::default();
+        }
+    }
+
+    fn push(&mut self, tree: &Tree, data: Data) -> u32 {
         // Four thousand million cells do not fit into memory.
         let index = u32::try_from(self.data.len()).unwrap_or(u32::MAX);
         self.data.push(data);
-        let head = Head { tag: TAG, tree, index };
+        if index as usize >= self.head_count {
+            self.add_head(Head { tag: TAG, tree, index });
+        }
+        index
+    }
+
+    fn add_head(&mut self, head: Head) {
+        self.head_count += 1;
         let last = self.heads.last_mut().filter(|chunk| chunk.len() < chunk.capacity());
         match last {
             Some(chunk) => chunk.push(head),
@@ -218,7 +253,6 @@ impl Cells {
                 self.heads.push(chunk);
             }
         }
-        index
     }
 
     fn get(&self, index: u32) -> &Data {
@@ -339,8 +373,8 @@ impl<'a> Cell<'a> {
     }
 
     /// The plugin whose call this value belongs to.
-    pub(crate) fn plugin(self) -> Option<&'a Arc<Plugin>> {
-        self.tree.plugin.as_ref()
+    fn plugin(self) -> Option<Arc<Plugin>> {
+        self.tree.cells.lock().plugin.clone()
     }
 
     /// The type, as `HALONMTA_HSL_TYPE_*`.
@@ -459,7 +493,7 @@ impl<'a> Cell<'a> {
             Setting::Exception(text) => Data::Exception(CText::new(&text)),
             Setting::Array => Data::Pairs(Vec::new()),
             Setting::Object(draft) => {
-                draft.look_up_names(self.plugin());
+                draft.look_up_names(self.plugin().as_ref());
                 Data::Draft(draft)
             }
             Setting::Host(value) => Data::of(value),
@@ -527,8 +561,8 @@ pub(crate) fn certificate_value(certificate: X509) -> Value {
 }
 
 /// The object of a method call, as a setting.
-pub(crate) fn this_setting(this: Option<&Object>) -> Option<Setting> {
-    this.map(|object| Setting::Host(Value::Object(object.clone())))
+pub(crate) fn this_setting(this: Option<Object>) -> Option<Setting> {
+    this.map(|object| Setting::Host(Value::Object(object)))
 }
 
 /// Marks a head.
