@@ -32,16 +32,32 @@ static void plugin_nothing(PARAMETERS) { (void)context, (void)arguments, (void)r
 /* The thread that wakes: it turns without sleep while a script measures, so that what is measured is
  * the way into the host and not how long the system takes to wake this thread. */
 static _Atomic(HalonHSLContext *) waiting;
+static _Atomic double pause_seconds, woken;
 static atomic_bool turning, ending;
 static pthread_t waker;
+
+static double now(void)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
+}
 
 static void *wake(void *unused)
 {
     (void)unused;
     while (!atomic_load(&ending)) {
         HalonHSLContext *context = atomic_exchange(&waiting, NULL);
-        if (context != NULL)
-            HalonMTA_hsl_schedule(context);
+        if (context == NULL)
+            continue;
+        double pause = atomic_load(&pause_seconds);
+        if (pause > 0) {
+            double begin = now();
+            while (now() - begin < pause)
+                ;
+            atomic_store(&woken, now());
+        }
+        HalonMTA_hsl_schedule(context);
     }
     return NULL;
 }
@@ -58,6 +74,21 @@ static void wake_me(PARAMETERS)
     (void)arguments, (void)result;
     HalonMTA_hsl_suspend_return(context);
     atomic_store(&waiting, context);
+}
+
+/* As wake_me, after a pause that is long enough for the thread of the script to sleep. */
+static void wake_me_after(PARAMETERS)
+{
+    atomic_store(&pause_seconds, number(arguments, 0));
+    wake_me(context, arguments, result);
+}
+
+/* The seconds since the last of these was scheduled. */
+static void since_woken(PARAMETERS)
+{
+    (void)context, (void)arguments;
+    double seconds = now() - atomic_load(&woken);
+    HalonMTA_hsl_value_set(result, HALONMTA_HSL_TYPE_NUMBER, &seconds, 0);
 }
 
 /* Holds calls until there are as many as the argument says, then ends all after the argument after it
@@ -112,6 +143,8 @@ HALON_EXPORT bool Halon_hsl_register(HalonHSLRegisterContext *context)
            HalonMTA_hsl_register_function(context, "plugin_nothing", plugin_nothing) &&
            HalonMTA_hsl_register_function(context, "wake_start", wake_start) &&
            HalonMTA_hsl_register_function(context, "wake_me", wake_me) &&
+           HalonMTA_hsl_register_function(context, "wake_me_after", wake_me_after) &&
+           HalonMTA_hsl_register_function(context, "since_woken", since_woken) &&
            HalonMTA_hsl_register_function(context, "hold", hold);
 }
 

@@ -86,6 +86,7 @@ pub(crate) fn invoke(
     });
     match call.phase.returned(ticket.number) {
         Returned::Done => ticket.finish().into(),
+        Returned::Parked if ticket.is_scheduled_soon(site) => ticket.finish().into(),
         Returned::Parked => NativeStep::suspend(Waiting { call: Some(ticket) }),
     }
 }
@@ -155,6 +156,20 @@ impl Call {
 impl Ticket {
     fn handle(self) -> Handle {
         Handle { index: self.call.index, number: self.number }
+    }
+
+    /// Looks for a moment whether the parked call is scheduled, if that is likely: parking a script
+    /// and waking its task take the system longer than many a plugin takes for its answer.
+    fn is_scheduled_soon(self, site: &Site) -> bool {
+        if !site.patience.is_worth_it() {
+            return false;
+        }
+        let is_scheduled = (0..LOOKS).any(|_| {
+            std::hint::spin_loop();
+            self.call.phase.is_scheduled(self.number)
+        });
+        site.patience.learn(is_scheduled);
+        is_scheduled
     }
 
     /// Ends the call, which waits for nobody, gives what its function gave (a value or an exception),
@@ -305,6 +320,10 @@ impl Drop for Waiting {
         }
     }
 }
+
+/// How often [`Ticket::is_scheduled_soon`] looks: one to three microseconds, as long as it takes to
+/// put a thread to sleep.
+const LOOKS: u32 = 64;
 
 /// Marks an argument list.
 const TAG: u64 = 0x4d54_4161_7267_7573;

@@ -197,6 +197,11 @@ impl Phase {
         }
     }
 
+    /// Tells whether the parked call `number`, which was not polled yet, was scheduled.
+    pub(crate) fn is_scheduled(&self, number: u32) -> bool {
+        self.word.load(Ordering::Acquire) == word(number, Stage::Scheduled)
+    }
+
     /// Tells whether the parked call `number` was scheduled; if not, `waker` is woken when it is.
     pub(crate) fn poll(&self, number: u32, waker: &Waker) -> bool {
         let mut known = self.lock();
@@ -431,10 +436,12 @@ mod model {
             assert_eq!(phase.returned(call), Returned::Parked);
             let other = Arc::clone(&phase);
             let first = thread::spawn(move || other.schedule(call));
-            block_on(poll_fn(|context| match phase.poll(call, context.waker()) {
-                true => Poll::Ready(()),
-                false => Poll::Pending,
-            }));
+            if !phase.is_scheduled(call) {
+                block_on(poll_fn(|context| match phase.poll(call, context.waker()) {
+                    true => Poll::Ready(()),
+                    false => Poll::Pending,
+                }));
+            }
             phase.end(call);
             let next = phase.begin(NUMBERS);
             phase.suspend_return(next);

@@ -82,12 +82,15 @@ pub(crate) fn named<R>(id: &str, function: &str, call: impl FnOnce() -> R) -> R 
 pub(crate) fn brief<R>(plugin: &Plugin, site: &'static Site, call: impl FnOnce() -> R) -> R {
     enter(&site.plugin, &site.function, |frame| {
         let begin = Moment::now();
-        let slot = slot();
-        let outer = slot.map(|slot| slot.show(site, begin));
-        let result = call();
-        if let Some((slot, outer)) = slot.zip(outer) {
-            slot.put_back(outer);
-        }
+        let result = match slot() {
+            Some(slot) => {
+                let outer = slot.show(site, begin);
+                let result = call();
+                slot.put_back(outer);
+                result
+            }
+            None => call(),
+        };
         let took = Moment::now().since(begin);
         if took >= slow::LONG {
             let took = took.saturating_sub(frame.waited.get());

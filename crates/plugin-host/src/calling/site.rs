@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use parking_lot::Mutex;
 
@@ -13,6 +14,31 @@ use parking_lot::Mutex;
 pub(crate) struct Site {
     pub(crate) plugin: Arc<str>,
     pub(crate) function: Box<str>,
+    pub(crate) patience: Patience,
+}
+
+/// Whether calls that suspend were scheduled so soon, of late, that looking for it is worth a moment.
+/// Threads that learn at once may lose what the other has learned.
+#[derive(Debug, Default)]
+pub(crate) struct Patience(AtomicU32);
+
+impl Patience {
+    /// Tells whether to look. Counts a call for which it is not, so that one is tried now and then.
+    pub(crate) fn is_worth_it(&self) -> bool {
+        let failures = self.0.load(Ordering::Relaxed);
+        let is_worth_it = failures < PATIENCE || failures.is_multiple_of(RETRY);
+        if !is_worth_it {
+            self.0.store(failures.wrapping_add(1), Ordering::Relaxed);
+        }
+        is_worth_it
+    }
+
+    /// Learns what looking gave.
+    pub(crate) fn learn(&self, is_scheduled: bool) {
+        let failures =
+            if is_scheduled { 0 } else { self.0.load(Ordering::Relaxed).wrapping_add(1) };
+        self.0.store(failures, Ordering::Relaxed);
+    }
 }
 
 /// The sites of one plugin, by function.
@@ -40,11 +66,18 @@ impl Sites {
         let site: &'static Site = Box::leak(Box::new(Site {
             plugin: Arc::clone(&self.plugin),
             function: function.into(),
+            patience: Patience::default(),
         }));
         known.insert(&site.function, site);
         site
     }
 }
+
+/// Calls in a row that were looked at in vain until no more are.
+const PATIENCE: u32 = 4;
+
+/// From then on one in so many is looked at.
+const RETRY: u32 = 256;
 
 /// Sites per plugin.
 const LIMIT: usize = 4096;
@@ -55,6 +88,22 @@ const OTHERS: &str = "one of many";
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn patience_ends_and_is_tried_again_now_and_then() {
+        let patience = Patience::default();
+        let mut looks = 0;
+        for _ in 0..RETRY * 2 {
+            if patience.is_worth_it() {
+                looks += 1;
+                patience.learn(false);
+            }
+        }
+        assert_eq!(looks, PATIENCE + 1);
+        while !patience.is_worth_it() {}
+        patience.learn(true);
+        assert!((0..RETRY).all(|_| patience.is_worth_it()));
+    }
 
     #[test]
     fn each_function_has_one_site_and_those_beyond_the_limit_share_one() {

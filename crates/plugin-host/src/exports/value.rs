@@ -12,7 +12,7 @@ use plugin_abi::constants::*;
 use super::exports;
 use crate::call::Call;
 use crate::object::Draft;
-use crate::text;
+use crate::text::{self, CText};
 use crate::value::{Cell, Setting, certificate_value, decode, encode};
 
 /// Reads what a plugin sets a value to; `None` where the type and the pointer do not fit.
@@ -20,16 +20,19 @@ use crate::value::{Cell, Setting, certificate_value, decode, encode};
 /// # Safety
 ///
 /// `data` is what the header says for `kind`.
+#[inline]
 unsafe fn setting(kind: c_int, data: *const c_void, len: usize) -> Option<Setting> {
     let is_null = data.is_null();
     Some(match kind {
         HALONMTA_HSL_TYPE_NONE => Setting::None,
         HALONMTA_HSL_TYPE_ARRAY => Setting::Array,
-        // SAFETY: text with this length, or terminated; NULL is empty.
-        HALONMTA_HSL_TYPE_STRING => Setting::Text(unsafe { text::sized(data.cast(), len) }.into()),
+        HALONMTA_HSL_TYPE_STRING => {
+            // SAFETY: text with this length, or terminated; NULL is empty.
+            Setting::Text(CText::new(unsafe { text::sized(data.cast(), len) }))
+        }
         HALONMTA_HSL_TYPE_EXCEPTION => {
             // SAFETY: as above.
-            Setting::Exception(unsafe { text::sized(data.cast(), len) }.into())
+            Setting::Exception(CText::new(unsafe { text::sized(data.cast(), len) }))
         }
         _ if is_null => return None,
         // A C `bool` is one octet; any but 0 counts as true here, so that none is invalid.

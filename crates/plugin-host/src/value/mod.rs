@@ -86,8 +86,8 @@ pub(crate) enum Setting {
     None,
     Bool(bool),
     Number(f64),
-    Text(Vec<u8>),
-    Exception(Vec<u8>),
+    Text(CText),
+    Exception(CText),
     Array,
     Object(Arc<Draft>),
     Host(Value),
@@ -104,8 +104,12 @@ impl Tree {
     /// Makes a tree with one cell per value, in order.
     pub(crate) fn new(plugin: Option<&Arc<Plugin>>, values: Vec<Value>) -> Arc<Self> {
         let tree = Arc::new(Self::empty());
-        let count = values.len();
-        tree.cells.lock().fill(&tree, plugin, values.into_iter(), count);
+        let mut cells = tree.cells.lock();
+        cells.prepare(plugin, values.len());
+        for value in values {
+            cells.push(&tree, Data::of(value));
+        }
+        drop(cells);
         tree
     }
 
@@ -123,9 +127,11 @@ impl Tree {
     pub(crate) unsafe fn refill(&self, plugin: &Arc<Plugin>, values: &mut [Value]) -> *const Head {
         // SAFETY: the caller vouches for it.
         let cells = unsafe { &mut *self.cells.data_ptr() };
-        let count = values.len() + 1;
-        let values = values.iter_mut().map(Value::take).chain([Value::None]);
-        cells.fill(self, Some(plugin), values, count);
+        cells.prepare(Some(plugin), values.len() + 1);
+        for value in values {
+            cells.push(self, Data::of(value.take()));
+        }
+        cells.push(self, Data::None);
         cells.heads.first().map_or(std::ptr::null(), Vec::as_ptr)
     }
 
@@ -196,13 +202,8 @@ impl Data {
 }
 
 impl Cells {
-    fn fill(
-        &mut self,
-        tree: &Tree,
-        plugin: Option<&Arc<Plugin>>,
-        values: impl Iterator<Item = Value>,
-        count: usize,
-    ) {
+    /// Makes room for the first `count` cells, whose heads lie in a row.
+    fn prepare(&mut self, plugin: Option<&Arc<Plugin>>, count: usize) {
         // Most often it is the one of the last time.
         if !matches!((&self.plugin, plugin), (Some(old), Some(new)) if Arc::ptr_eq(old, new)) {
             self.plugin = plugin.cloned();
@@ -212,9 +213,6 @@ impl Cells {
             self.head_count = 0;
         }
         self.data.reserve(count);
-        for value in values {
-            self.push(tree, Data::of(value));
-        }
     }
 
     fn clear(&mut self) {
@@ -231,6 +229,7 @@ impl Cells {
         }
     }
 
+    #[inline]
     fn push(&mut self, tree: &Tree, data: Data) -> u32 {
         // Four thousand million cells do not fit into memory.
         let index = u32::try_from(self.data.len()).unwrap_or(u32::MAX);
@@ -241,6 +240,7 @@ impl Cells {
         index
     }
 
+    #[cold]
     fn add_head(&mut self, head: Head) {
         self.head_count += 1;
         let last = self.heads.last_mut().filter(|chunk| chunk.len() < chunk.capacity());
@@ -484,13 +484,14 @@ impl<'a> Cell<'a> {
     }
 
     /// Replaces the value.
+    #[inline]
     pub(crate) fn set(self, setting: Setting) {
         let data = match setting {
             Setting::None => Data::None,
             Setting::Bool(value) => Data::Bool(value),
             Setting::Number(value) => Data::Number(value),
-            Setting::Text(text) => Data::Text { text: CText::new(&text), is_shown: false },
-            Setting::Exception(text) => Data::Exception(CText::new(&text)),
+            Setting::Text(text) => Data::Text { text, is_shown: false },
+            Setting::Exception(text) => Data::Exception(text),
             Setting::Array => Data::Pairs(Vec::new()),
             Setting::Object(draft) => {
                 draft.look_up_names(self.plugin().as_ref());

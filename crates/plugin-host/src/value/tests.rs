@@ -29,8 +29,8 @@ fn adding_to_none_makes_an_array_and_adding_to_text_does_not() {
     let tree = tree(Value::None);
     let cell = tree.cell(0).unwrap();
     let (key, value) = cell.add_pair().unwrap();
-    key.set(Setting::Text(b"a".to_vec()));
-    value.set(Setting::Text(b"b".to_vec()));
+    key.set(Setting::Text(CText::new(b"a")));
+    value.set(Setting::Text(CText::new(b"b")));
     assert!(value.add_pair().is_none());
     assert_eq!(cell.kind(), HALONMTA_HSL_TYPE_ARRAY);
     assert_eq!(cell.to_value(), Value::map([("a", Value::from("b"))]));
@@ -92,7 +92,7 @@ fn of_equal_keys_the_last_counts() {
     let cell = tree.cell(0).unwrap();
     for number in [1.0, 2.0] {
         let (key, value) = cell.add_pair().unwrap();
-        key.set(Setting::Text(b"k".to_vec()));
+        key.set(Setting::Text(CText::new(b"k")));
         value.set(Setting::Number(number));
     }
     assert_eq!(cell.find(b"k").unwrap().number(), Some(2.0));
