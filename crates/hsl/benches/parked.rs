@@ -9,14 +9,14 @@ use hsl::{Compiler, Program, Setup, Step, Value, Vm};
 
 /// Waits in a function call with a few variables, as a hook that asks a directory does.
 const HOOK: &str = r#"
-function lookup($domain, $port) {
+function lookup($domain, $port, $waits) {
 	$key = "host:" . $domain . ":" . $port;
 	$found = [$key];
 	if ($waits) wait();
 	return $found;
 }
 $domain = "example.com";
-$hosts = lookup($domain, 25);
+$hosts = lookup($domain, 25, $waits);
 $score = 0;
 foreach ($hosts as $host) $score += length($host);
 "#;
