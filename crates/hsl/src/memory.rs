@@ -5,8 +5,9 @@
 //! ends, else the budget is what is left. Garbage costs nothing but the walk, and the walks are as
 //! rare as the limit is large.
 
-use std::collections::HashSet;
 use std::sync::{Arc, Weak};
+
+use hashbrown::HashSet;
 
 use crate::host::Thrown;
 use crate::value::{Cell, CellData, FunctionKind, Object, Value, WeakObject};

@@ -2,8 +2,9 @@
 //!
 //! One [`Interner`] serves all files of a program, so a name means the same symbol in every module.
 
-use std::collections::HashMap;
 use std::sync::Arc;
+
+use hashbrown::HashMap;
 
 /// A name, interned. Equal symbols of one [`Interner`] are equal names.
 ///

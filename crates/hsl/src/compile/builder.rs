@@ -1,8 +1,9 @@
 //! From parsed files to a program: modules, hoisting, functions and classes.
 
-use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+
+use hashbrown::{HashMap, HashSet};
 
 use super::ContextVariable;
 use super::constant;
@@ -40,7 +41,7 @@ pub(super) struct Builder<'a> {
     /// The functions being compiled, the innermost last.
     stack: Vec<FunctionState>,
     /// Every text constant and member name once, so that equal names are one allocation.
-    texts: HashMap<Vec<u8>, Str>,
+    texts: HashSet<Str>,
     /// The names behind `->`, and their numbers.
     names: Vec<Str>,
     name_numbers: HashMap<Str, u16>,
@@ -71,7 +72,7 @@ impl<'a> Builder<'a> {
             exports: vec![Some(HashSet::new()); files.modules.len()],
             included: HashSet::new(),
             stack: Vec::new(),
-            texts: HashMap::new(),
+            texts: HashSet::new(),
             names: Vec::new(),
             name_numbers: HashMap::new(),
             static_classes: HashMap::new(),
@@ -156,7 +157,7 @@ impl<'a> Builder<'a> {
 
     /// Returns the one allocation of a name.
     fn name(&mut self, text: &str) -> Str {
-        self.texts.entry(text.as_bytes().to_vec()).or_insert_with(|| Str::from(text)).clone()
+        self.texts.get_or_insert_with(text.as_bytes(), |text| Str::from(text)).clone()
     }
 
     /// Returns the number of a name behind `->`.
@@ -234,7 +235,7 @@ impl<'a> Builder<'a> {
             let mut code = function.code;
             for constant in &mut code.constants {
                 if let Value::String(text) = constant {
-                    let known = self.texts.entry(text.to_vec()).or_insert_with(|| text.clone());
+                    let known = self.texts.get_or_insert_with(&**text, |_| text.clone());
                     *text = known.clone();
                 }
             }

@@ -1,14 +1,15 @@
 //! The function being compiled: its registers, constants, jumps and places.
 
-use std::collections::HashMap;
 use std::sync::Arc;
+
+use hashbrown::HashMap;
 
 use super::scope::Callee;
 use crate::bytecode::{FunctionCode, NO_CLASS, Op, Register, Variable};
 use crate::diagnostic::Diagnostic;
 use crate::source::Span;
 use crate::symbol::Symbol;
-use crate::value::{UserClass, Value};
+use crate::value::{Str, UserClass, Value};
 
 /// What compiling gives.
 pub(super) type Compiled<T> = Result<T, Box<Diagnostic>>;
@@ -97,7 +98,7 @@ pub(super) struct FunctionState {
 #[derive(PartialEq, Eq, Hash)]
 enum ConstantKey {
     Number(u64),
-    String(Vec<u8>),
+    String(Str),
 }
 
 impl FunctionState {
@@ -242,7 +243,7 @@ impl FunctionState {
     pub(super) fn constant(&mut self, span: Span, value: Value) -> Compiled<u16> {
         let key = match &value {
             Value::Number(number) => Some(ConstantKey::Number(number.to_bits())),
-            Value::String(text) => Some(ConstantKey::String(text.to_vec())),
+            Value::String(text) => Some(ConstantKey::String(text.clone())),
             _ => None,
         };
         if let Some(number) = key.as_ref().and_then(|key| self.constants.get(key)) {

@@ -1,7 +1,8 @@
 //! Finds, reads and parses every file a script includes or imports.
 
-use std::collections::HashMap;
 use std::sync::Arc;
+
+use hashbrown::HashMap;
 
 use super::constant;
 use super::walk::{Walker, walk_expr, walk_stmt, walk_stmts};

@@ -1,7 +1,8 @@
 //! What names mean: functions, classes, namespaces and variables of modules.
 
-use std::collections::HashMap;
 use std::sync::Arc;
+
+use hashbrown::HashMap;
 
 use crate::host::{ModuleEntry, NativeFunction};
 use crate::symbol::Symbol;

@@ -1,6 +1,6 @@
 //! Which variables a function has, and which of them others reach.
 
-use std::collections::HashSet;
+use hashbrown::HashSet;
 
 use super::load::{Files, Link};
 use super::walk::{Walker, walk_expr, walk_function, walk_stmt, walk_stmts};

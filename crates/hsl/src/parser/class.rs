@@ -1,6 +1,6 @@
 //! Functions and classes.
 
-use std::collections::HashMap;
+use hashbrown::HashMap;
 
 use super::{Parsed, Parser};
 use crate::ast::{Class, Function, Ident, Member, MemberKind, Param};

@@ -11,7 +11,7 @@
 //!
 //! Source: HSL manual, introduction, literals, operators and structures.
 
-use std::collections::HashSet;
+use hashbrown::HashSet;
 
 use crate::ast::{Expr, Ident, Script};
 use crate::diagnostic::Diagnostic;
