@@ -327,3 +327,13 @@ const LOOKS: u32 = 64;
 
 /// Marks an argument list.
 const TAG: u64 = 0x4d54_4161_7267_7573;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_that_is_kept_for_good_is_small() {
+        assert!(size_of::<Call>() <= 320, "{} octets", size_of::<Call>());
+    }
+}
