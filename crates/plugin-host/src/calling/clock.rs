@@ -13,9 +13,18 @@ pub(super) struct Moment(u64);
 
 impl Moment {
     pub(super) fn now() -> Self {
+        Self::of(libc::CLOCK_MONOTONIC_COARSE)
+    }
+
+    /// The same time by the exact clock.
+    pub(super) fn exact() -> Self {
+        Self::of(libc::CLOCK_MONOTONIC)
+    }
+
+    fn of(clock: libc::clockid_t) -> Self {
         let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
         // SAFETY: the structure is ours. It stays zero should there be no such clock.
-        unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC_COARSE, &raw mut time) };
+        unsafe { libc::clock_gettime(clock, &raw mut time) };
         Self((time.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(time.tv_nsec as u64))
     }
 
@@ -41,11 +50,21 @@ impl Add<Duration> for Moment {
     }
 }
 
+/// How far the coarse clock may be behind: a hundred ticks a second are the fewest.
+pub(super) const BEHIND: Duration = Duration::from_millis(10);
+
 #[cfg(test)]
 mod tests {
     use std::time::Instant;
 
     use super::*;
+
+    #[test]
+    fn the_exact_clock_is_never_behind_the_coarse_one() {
+        let coarse = Moment::now();
+        let exact = Moment::exact();
+        assert!(exact.to_raw() >= coarse.to_raw());
+    }
 
     #[test]
     fn the_clock_goes_on_about_as_fast_as_the_exact_one() {
