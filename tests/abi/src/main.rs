@@ -1,6 +1,7 @@
-//! `abi-host [--copies N] [--plugin ID=LIBRARY[,STARTUP.yaml[,RUNNING.yaml]]]... SCRIPT.hsl`
+//! `abi-host [--copies N] [--limit MILLISECONDS] [--plugin ID=LIBRARY[,STARTUP.yaml[,RUNNING.yaml]]]... SCRIPT.hsl`
 //!
-//! Loads plugins, walks them through their lives and runs a script on a runtime with two workers.
+//! Loads plugins, walks them through their lives and runs a script on a runtime with two workers. A
+//! copy of the script that is not over at the limit is dropped where it stands.
 //! Beside what plugins register, scripts find functions that play the daemon: commands, reloads,
 //! deliveries, queue decisions, injections, and a log of what plugins did to the queue.
 
@@ -10,12 +11,13 @@ mod functions;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use config::node::Node;
 use hsl::host::{HostSet, Registry};
 use hsl::{Compiler, Program, Setup, Step, Vm};
 use plugin_host::{PluginHost, PluginSpec, Program as Kind, Services};
+use tokio::time::timeout;
 
 use crate::daemon::Daemon;
 
@@ -31,6 +33,7 @@ fn main() -> ExitCode {
 
 fn run() -> Result<(), String> {
     let mut copies = 1;
+    let mut limit = Duration::from_secs(600);
     let mut specs = Vec::new();
     let mut script = None;
     let mut arguments = std::env::args().skip(1);
@@ -38,6 +41,10 @@ fn run() -> Result<(), String> {
         let mut value = || arguments.next().ok_or_else(|| format!("{argument} needs a value"));
         match argument.as_str() {
             "--copies" => copies = value()?.parse().map_err(|_| "--copies needs a number")?,
+            "--limit" => {
+                let limit_ms = value()?.parse().map_err(|_| "--limit needs a number")?;
+                limit = Duration::from_millis(limit_ms);
+            }
             "--plugin" => specs.push(spec(&value()?)?),
             _ => script = Some(argument),
         }
@@ -67,25 +74,27 @@ fn run() -> Result<(), String> {
         .enable_all()
         .build()
         .map_err(|error| error.to_string())?;
-    let result = runtime.block_on(run_copies(&program, copies));
+    let result = runtime.block_on(run_copies(&program, copies, limit));
     host.early_cleanup();
+    // What is dropped elsewhere is dropped before the end.
+    drop(runtime);
     host.cleanup();
     result
 }
 
 /// Runs the script `copies` times at once. With more than one, says how long all took, how many
 /// threads the process had meanwhile, and how many before.
-async fn run_copies(program: &Arc<Program>, copies: usize) -> Result<(), String> {
+async fn run_copies(program: &Arc<Program>, copies: usize, limit: Duration) -> Result<(), String> {
     let before = functions::threads();
     let started = Instant::now();
     let mut tasks = tokio::task::JoinSet::new();
     for _ in 0..copies {
         let program = Arc::clone(program);
-        tasks.spawn(async move { drive(&program).await });
+        tasks.spawn(async move { timeout(limit, drive(&program)).await.unwrap_or(Ok(())) });
     }
     let threads = if copies > 1 {
         // All copies have started by the time the first has slept.
-        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        tokio::time::sleep(Duration::from_millis(300)).await;
         functions::threads()
     } else {
         0

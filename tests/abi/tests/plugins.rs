@@ -24,13 +24,14 @@ fn checked(command: &mut Command) -> String {
     text
 }
 
-/// Compiles a plugin of this folder.
+/// Compiles a plugin of this folder; `scripts/check-plugins` says with what.
 fn c_plugin(name: &str) -> PathBuf {
     let library = DIR.path().join(format!("{name}.so"));
     checked(
-        Command::new("gcc")
+        Command::new(std::env::var_os("PLUGIN_CC").unwrap_or("gcc".into()))
+            .args(std::env::var("PLUGIN_CFLAGS").unwrap_or_default().split_whitespace())
             .args([
-                "-std=gnu99",
+                "-std=gnu11",
                 "-Wall",
                 "-Wextra",
                 "-Werror",
@@ -181,6 +182,29 @@ fn both_orders_of_suspend_and_schedule_wake_the_script_with_its_value() {
          echo $n;",
     );
     assert_eq!(lines, ["20"]);
+}
+
+/// Each call of the storm gets its own text back, whatever threads do to the others.
+const STORM: &str = include_str!("../plugins/storm.hsl");
+
+#[test]
+fn early_late_double_and_belated_schedules_wake_the_right_script_and_no_other() {
+    let mut options = with("storm", &c_plugin("storm"));
+    options.extend(["--copies".to_owned(), "40".to_owned()]);
+    let lines = lines(&options, STORM);
+    let right = lines.iter().filter(|line| *line == "right 225").count();
+    assert_eq!(right, 40, "{lines:#?}");
+    assert_eq!(lines[lines.len() - 3..], ["given back 0", "freed 40", "freed under lock 0"]);
+}
+
+/// A plugin may wake scripts with a lock held that the callback takes which frees its objects.
+#[test]
+fn what_a_script_left_behind_is_freed_outside_of_the_call_that_gives_it_back() {
+    let mut options = with("storm", &c_plugin("storm"));
+    options.extend(["--copies", "20", "--limit", "200"].map(str::to_owned));
+    let lines = lines(&options, include_str!("../plugins/kept.hsl"));
+    assert_eq!(lines[lines.len() - 3..], ["given back 20", "freed 20", "freed under lock 0"]);
+    assert!(!lines.contains(&"woken".to_owned()), "{lines:#?}");
 }
 
 #[test]

@@ -48,6 +48,8 @@ struct Extra {
     this: Option<Object>,
     /// The slot that `HalonMTA_hsl_throw` gave, with the number of its call.
     thrown: Option<(u32, u32)>,
+    /// Where the values are dropped when the script is gone before the plugin has scheduled.
+    runtime: Option<tokio::runtime::Handle>,
 }
 
 /// One call of a record.
@@ -99,7 +101,7 @@ pub(crate) fn schedule(context: *const HalonHSLContext) {
     };
     match ticket.call.phase.schedule(ticket.number) {
         Scheduled::Woken => {}
-        Scheduled::GivenBack => drop(ticket.finish()),
+        Scheduled::GivenBack => ticket.finish_elsewhere(),
         Scheduled::Ignored => tracing::debug!("plugin.schedule_ignored"),
     }
 }
@@ -186,11 +188,22 @@ impl Ticket {
         thrown.map_or(Ok(value), Err)
     }
 
+    /// Ends a call that its script has left, on a thread of the runtime the script ran on: objects go
+    /// with it, and the plugin may hold a lock that the callback which frees them takes.
+    fn finish_elsewhere(self) {
+        match self.call.extra.lock().runtime.take() {
+            Some(runtime) => {
+                runtime.spawn_blocking(move || drop(self.finish()));
+            }
+            None => drop(self.finish()),
+        }
+    }
+
     /// Takes the object back, and the exception if there is one.
     #[cold]
     fn take_extra(self) -> Option<Thrown> {
         self.call.has_extra.store(false, Ordering::Relaxed);
-        let Extra { this, thrown } = std::mem::take(&mut *self.call.extra.lock());
+        let Extra { this, thrown, runtime: _ } = std::mem::take(&mut *self.call.extra.lock());
         drop(this);
         let (number, slot) = thrown?;
         if number != self.number {
@@ -313,9 +326,12 @@ impl Future for Waiting {
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        if let Some(ticket) = self.call.take()
-            && !ticket.call.phase.abandon(ticket.number)
-        {
+        let Some(ticket) = self.call.take() else { return };
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            ticket.call.extra.lock().runtime = Some(runtime);
+            ticket.call.has_extra.store(true, Ordering::Relaxed);
+        }
+        if !ticket.call.phase.abandon(ticket.number) {
             drop(ticket.finish());
         }
     }
