@@ -2,8 +2,11 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use crate::calling::stack;
+
 /// Runs the body of the export `name`; on a panic, logs it and gives `failure`.
 pub(crate) fn guard<R>(name: &'static str, failure: R, body: impl FnOnce() -> R) -> R {
+    stack::lend();
     match catch_unwind(AssertUnwindSafe(body)) {
         Ok(value) => value,
         Err(payload) => {

@@ -62,16 +62,81 @@ async fn a_crash_is_named_with_plugin_function_and_thread() {
 async fn a_stack_that_overflows_in_a_plugin_is_named_too() {
     let build = tempfile::tempdir().unwrap();
     let crasher = compile(CRASHER, "crasher", build.path());
-    let dir = booming("deep", &[("crasher", &crasher)]);
+    for (kind, named) in [
+        ("deep", "in plugin crasher, function boom, "),
+        // It has called the host before, which lent it a stack for the handler.
+        ("thread deep", "in plugin crasher, on a thread of its own, "),
+    ] {
+        let dir = booming(kind, &[("crasher", &crasher)]);
+        let program = Program::start(dir.path());
+        let (mut client, _) = SmtpClient::connect(program.address).await;
+        client.command("EHLO client.example").await;
+        client.send(b"MAIL FROM:<a@client.example>\r\n").await;
+        let line = program.log_until("smtpd: SIG");
+        assert!(line.contains(&format!("SIGSEGV {named}")), "{kind}: {line}");
+        // The handler of the language may say what it was, and abort.
+        assert!(program.ended().signal().is_some(), "{kind}");
+    }
+}
+
+/// In a library, Go ends a panic that nobody recovers with an abort.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_panic_of_go_is_reported_by_its_runtime_and_named() {
+    let build = tempfile::tempdir().unwrap();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().unwrap();
+    let include = root.join("include").display().to_string();
+    std::fs::write(build.path().join("plugin.go"), PANICKER).unwrap();
+    std::fs::write(build.path().join("go.mod"), "module panicker\n\ngo 1.19\n").unwrap();
+    let made = std::process::Command::new("go")
+        .args(["build", "-buildmode=c-shared", "-o", "crasher.so"])
+        .current_dir(build.path())
+        .env("CGO_CFLAGS", format!("-I{include}"))
+        .env("CGO_LDFLAGS", "-Wl,--unresolved-symbols=ignore-all")
+        .env("GOFLAGS", "-mod=mod -buildvcs=false")
+        .output()
+        .expect("go runs");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let dir = booming("any", &[("crasher", &build.path().join("crasher.so"))]);
     let program = Program::start(dir.path());
     let (mut client, _) = SmtpClient::connect(program.address).await;
     client.command("EHLO client.example").await;
     client.send(b"MAIL FROM:<a@client.example>\r\n").await;
+    program.log_until("panic: on purpose");
     let line = program.log_until("smtpd: SIG");
-    assert!(line.contains("SIGSEGV in plugin crasher, function boom, "), "{line}");
-    // The handler of the language says what it was, and aborts.
-    assert!(program.ended().signal().is_some());
+    assert!(line.contains("SIGABRT in plugin crasher, function boom, "), "{line}");
+    assert_eq!(program.ended().signal(), Some(Signal::SIGABRT as i32));
 }
+
+/// Panics in its function.
+const PANICKER: &str = r#"
+package main
+
+/*
+#include <HalonMTA.h>
+#include <stdlib.h>
+*/
+import "C"
+
+import "unsafe"
+
+func main() {}
+
+//export Halon_version
+func Halon_version() C.int { return C.HALONMTA_PLUGIN_VERSION }
+
+//export Halon_hsl_register
+func Halon_hsl_register(registration *C.HalonHSLRegisterContext) C.bool {
+	name := C.CString("boom")
+	defer C.free(unsafe.Pointer(name))
+	C.HalonMTA_hsl_module_register_function(registration, name, nil)
+	return true
+}
+
+//export boom
+func boom(context *C.HalonHSLContext, arguments *C.HalonHSLArguments, result *C.HalonHSLValue) {
+	panic("on purpose")
+}
+"#;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_acknowledged_before_a_plugin_crashed_is_there_after_the_restart() {
@@ -204,6 +269,7 @@ static void crash(const char *kind)
 
 static void *on_thread(void *kind)
 {
+    HalonMTA_hsl_value_type(NULL);
     crash(kind);
     return NULL;
 }

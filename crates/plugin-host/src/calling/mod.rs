@@ -10,6 +10,7 @@ pub(crate) mod crash;
 pub(crate) mod ranges;
 mod site;
 mod slow;
+pub(crate) mod stack;
 pub(crate) mod watch;
 
 use std::cell::Cell;
