@@ -162,6 +162,8 @@ impl Generation {
             inputs.startup.environment.pluginspath.as_path(),
             &base,
         );
+        let blocks = &inputs.running.config.plugins;
+        let files = script_host::with_plugin_blocks(files, &inputs.startup.plugins, blocks);
         let mut compile = |kind: HookKind, id: Option<&str>, text: &str| match inputs
             .hook_sets
             .compile(kind, id, text, &files)

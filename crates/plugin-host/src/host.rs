@@ -90,6 +90,9 @@ pub fn specs(
     for plugin in listed {
         let linked = autoloaded.remove(&*plugin.id);
         let path = plugin.path.clone().or(linked);
+        if path.is_none() && is_of_scripts_alone(pluginspath, &plugin.id) {
+            continue;
+        }
         specs.push(PluginSpec {
             id: Arc::clone(&plugin.id),
             path: path.unwrap_or_else(|| pluginspath.join(format!("{}.so", plugin.id))),
@@ -104,6 +107,12 @@ pub fn specs(
         config: Node::empty_mapping(),
     }));
     specs
+}
+
+/// Whether a plugin is a folder of scripts without a library: it is listed for its configuration.
+fn is_of_scripts_alone(pluginspath: &Path, id: &str) -> bool {
+    pluginspath.join("hsl").join(id).join("main.hsl").is_file()
+        && !pluginspath.join(format!("{id}.so")).exists()
 }
 
 /// The libraries of a folder by id.
@@ -316,6 +325,8 @@ impl PluginHost {
                 // SAFETY: the entry point has this type.
                 calling::named(&plugin.id, "Halon_cleanup", || unsafe { cleanup() });
             }
+            // Their methods hold the plugin, which holds them.
+            plugin.classes.lock().clear();
         }
     }
 
@@ -508,8 +519,18 @@ mod tests {
         for name in ["warmup.so", "geoip.so", "README", ".so"] {
             std::fs::write(folder.join(name), b"").unwrap();
         }
-        let given =
-            [listed("far", Some("/else/far.so")), listed("warmup", None), listed("x", None)];
+        // Scripts alone, and scripts beside a library.
+        for scripts in ["greet", "x"] {
+            std::fs::create_dir_all(dir.path().join("hsl").join(scripts)).unwrap();
+            std::fs::write(dir.path().join("hsl").join(scripts).join("main.hsl"), b"").unwrap();
+        }
+        std::fs::write(dir.path().join("x.so"), b"").unwrap();
+        let given = [
+            listed("far", Some("/else/far.so")),
+            listed("warmup", None),
+            listed("greet", None),
+            listed("x", None),
+        ];
         let specs = specs(dir.path(), Program::Smtpd, &given, |_| None);
         let found: Vec<_> = specs.iter().map(|spec| (&*spec.id, spec.path.clone())).collect();
         assert_eq!(

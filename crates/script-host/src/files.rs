@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use config::Source;
+use config::node::Node;
 use config::running::ScriptFile;
 use hsl_std::import::FileLoader;
 use indexmap::IndexMap;
@@ -38,6 +39,31 @@ pub fn script_files(
     }
     loader
 }
+
+/// Lets scripts of plugins import the blocks that the configurations have for them:
+/// `plugin-config://smtpd.yaml` is that of `startup`, `plugin-config://smtpd-app.yaml` that of
+/// `running`.
+pub fn with_plugin_blocks(
+    mut loader: FileLoader,
+    startup: &[config::startup::Plugin],
+    running: &IndexMap<Arc<str>, Arc<Node>>,
+) -> FileLoader {
+    let startup = startup.iter().map(|plugin| (STARTUP, &plugin.id, &plugin.config));
+    let running = running.iter().map(|(id, block)| (RUNNING, id, block));
+    // Both are there, if only for the plugins that they do not name.
+    let empty = (Arc::from(""), Node::empty_mapping());
+    let rest = [STARTUP, RUNNING].map(|file| (file, &empty.0, &empty.1));
+    for (file, id, block) in rest.into_iter().chain(startup).chain(running) {
+        // JSON is YAML too.
+        loader =
+            loader.with_plugin_config(id, file, block.to_json().to_string().into_bytes().into());
+    }
+    loader
+}
+
+/// The names of both files in `plugin-config://`, whatever they are called on disk.
+const STARTUP: &str = "smtpd.yaml";
+const RUNNING: &str = "smtpd-app.yaml";
 
 #[cfg(test)]
 mod tests {

@@ -13,6 +13,6 @@ pub mod privileges;
 mod resolver;
 mod words;
 
-pub use files::script_files;
+pub use files::{script_files, with_plugin_blocks};
 pub use resolver::ask;
 pub use words::{HOOKS, HookWords};

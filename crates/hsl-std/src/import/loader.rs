@@ -1,5 +1,5 @@
 //! Where `include` and `import` find files: the configuration's files, a directory on disk, and the
-//! script modules of plugins (`extras://`).
+//! script modules of plugins (`extras://`), which find their own configuration (`plugin-config://`).
 //!
 //! A file has one identity however it is written: `file:<id>` for a configured file, `path:<path>`
 //! for one on disk. Paths that begin with `./` or `../` are relative to the importing file, of
@@ -73,6 +73,15 @@ impl FileLoader {
         self
     }
 
+    /// Adds the configuration that scripts of the plugin `plugin` import as data from
+    /// `plugin-config://<file>`; a plugin without any finds an empty one. `data` is of the kind that
+    /// the extension of `file` names.
+    #[must_use]
+    pub fn with_plugin_config(mut self, plugin: &str, file: &str, data: Arc<[u8]>) -> Self {
+        self.files.insert(format!("{PLUGIN_CONFIG}{file}"), Source::Data(Arc::from(&b"{}"[..])));
+        self.with_data(&format!("{PLUGIN_CONFIG}{file}/{plugin}"), data)
+    }
+
     /// Lets files on disk name their neighbours, with or without `./`, wherever they are. For
     /// programs that run with the rights of who started them.
     #[must_use]
@@ -95,6 +104,14 @@ impl FileLoader {
             let folder = self.extras.as_ref()?;
             let found = normalize(folder, Path::new(rest.trim_start_matches('/')))?;
             return on_disk(found.starts_with(folder).then_some(found)?).map(Place::Disk);
+        }
+        if path.starts_with(PLUGIN_CONFIG) {
+            // The plugin is the folder that the script lies in.
+            let script = Path::new(importer.strip_prefix("path:")?);
+            let inside = script.strip_prefix(self.extras.as_ref()?).ok()?;
+            let plugin = inside.components().next()?.as_os_str().to_str()?;
+            let own = self.configured(&format!("{path}/{plugin}"));
+            return own.or_else(|| self.configured(path));
         }
         if path.starts_with("./") || path.starts_with("../") {
             return self.find_relative(path, importer);
@@ -141,6 +158,9 @@ impl FileLoader {
         match path.split_once("://") {
             Some(("file", _)) if self.root.is_none() => unset("scripting.rootpath"),
             Some(("extras", _)) if self.extras.is_none() => unset("environment.pluginspath"),
+            Some(("plugin-config", _)) => {
+                "only scripts of plugins have smtpd.yaml and smtpd-app.yaml there".to_owned()
+            }
             Some(("extras", _)) => "there is no such plugin and no such module".to_owned(),
             _ => "there is no such file".to_owned(),
         }
@@ -215,6 +235,9 @@ fn on_disk(path: PathBuf) -> Option<PathBuf> {
     path.is_file().then_some(path)
 }
 
+/// How paths of the configuration of plugins begin.
+const PLUGIN_CONFIG: &str = "plugin-config://";
+
 /// A data file of a script is a table, not a mailbox.
 const MAX_FILE_OCTETS: u64 = 256 << 20;
 
@@ -251,6 +274,31 @@ mod tests {
         assert_eq!(data("t.csv").as_deref(), Some("[0=>[\"a\"=>\"1\"]]"));
         assert_eq!(data("txt!t.csv").as_deref(), Some("a\n1\n"));
         assert_eq!(data("lib/a.hsl"), None);
+    }
+
+    #[test]
+    fn scripts_of_a_plugin_find_its_configuration_and_no_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let base = dir.path().canonicalize().unwrap();
+        let loader = FileLoader::new().with_extras(&base).with_plugin_config(
+            "greet",
+            "smtpd-app.yaml",
+            Arc::from(&br#"{"a":1}"#[..]),
+        );
+        let from = |importer: &str, file: &str| {
+            let importer = format!("path:{}/{importer}", base.display());
+            load(&loader, &format!("plugin-config://{file}"), &importer, ImportKind::Data)
+        };
+        let own = Some("[\"a\"=>1]");
+        assert_eq!(from("greet/main.hsl", "smtpd-app.yaml").as_deref(), own);
+        assert_eq!(from("greet/lib/b.hsl", "smtpd-app.yaml").as_deref(), own);
+        assert_eq!(from("other/main.hsl", "smtpd-app.yaml").as_deref(), Some("[]"));
+        assert_eq!(from("greet/main.hsl", "smtpd-app.yaml/greet"), None);
+        assert_eq!(from("greet/main.hsl", "smtpd.yaml"), None);
+        assert_eq!(
+            load(&loader, "plugin-config://smtpd-app.yaml", "file:a", ImportKind::Data),
+            None
+        );
     }
 
     #[test]
