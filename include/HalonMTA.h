@@ -337,7 +337,8 @@ bool HalonMTA_queue_setinfo(HalonQueueContext *context, int type, const void *da
  * Suspends and policies. Any thread, from Halon_early_init on, also while holding a lock that your
  * queue callbacks take. NULL text is no part of the condition. propv holds keys and values in turn,
  * propl counts both. Times are seconds; a ttl of 0 is without end. A concurrency or tokens of 0 is
- * no limit. The id that is returned is yours to free; NULL on failure (in hsh always).
+ * no limit. The id that is returned is yours to free; NULL on failure. In hsh, which sends nothing,
+ * they succeed and have no effect.
  */
 #define HALONMTA_QUEUE_TRANSPORTID 1      /* since 5.6 */
 #define HALONMTA_QUEUE_LOCALIP 2          /* since 5.6 */

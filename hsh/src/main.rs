@@ -13,6 +13,7 @@ mod history;
 mod hook;
 mod mail_client;
 mod mail_queue;
+mod no_queue;
 mod output;
 mod profile;
 mod repl;

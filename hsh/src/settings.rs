@@ -23,6 +23,7 @@ use crate::debugger::Breakpoints;
 use crate::hook::Recorder;
 use crate::mail_client;
 use crate::mail_queue::ServerQueue;
+use crate::no_queue::NoQueue;
 use crate::output::Output;
 use crate::profile::Profiler;
 use crate::stdin::StandardInput;
@@ -94,6 +95,11 @@ impl Settings {
         let appconf = arguments.appconf.as_deref().unwrap_or(Path::new("."));
         let folder = folder_of(appconf);
         let loader = script_host::script_files(files, Some(&root), &pluginspath, &folder);
+        let loader = script_host::with_plugin_blocks(
+            loader,
+            startup.as_ref().map(|startup| startup.plugins.as_slice()).unwrap_or_default(),
+            running.as_ref().map_or(&IndexMap::new(), |running| &running.plugins),
+        );
         if let Some(running) = &running {
             keys.add(running.pki.values(), &folder);
         }
@@ -178,7 +184,7 @@ fn load_plugins(
         }
     }
     let block = |id: &str| running.and_then(|running| running.plugins.get(id).cloned());
-    let services = script_host::plugins::services();
+    let services = script_host::plugins::services().with_queue(Arc::new(NoQueue::default()));
     Ok(script_host::plugins::load(pluginspath, Program::Hsh, &listed, block, services)?)
 }
 

@@ -253,6 +253,72 @@ fn plugins_come_from_the_option_the_configuration_and_the_autoload_folder() {
     assert_eq!(run(&[]), (Some(0), "ABC\n".to_owned()));
 }
 
+/// Plugins add rules when they start, in every program, and some take the id for granted.
+#[test]
+fn rules_that_a_plugin_adds_get_their_ids_and_have_no_effect() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    let source = r#"
+        #include <HalonMTA.h>
+        #include <stdlib.h>
+        #include <string.h>
+
+        static bool works;
+
+        HALON_EXPORT int Halon_version(void) { return HALONMTA_PLUGIN_VERSION; }
+
+        HALON_EXPORT bool Halon_init(HalonInitContext *context)
+        {
+            (void)context;
+            char *suspend = HalonMTA_queue_suspend_add("t", NULL, NULL, NULL, NULL, NULL, "tag", 60);
+            char *other = HalonMTA_queue_suspend_add("t", NULL, NULL, NULL, NULL, NULL, "tag", 60);
+            char *policy = HalonMTA_queue_policy_add6("given", HALONMTA_QUEUE_JOBID, HALONMTA_POLICY_TYPE_DYNAMIC,
+                NULL, NULL, NULL, NULL, NULL, "job", NULL, NULL, 1, 0, 0, HALONMTA_RATE_ALGORITHM_DEFAULT, 0, "tag",
+                NULL, 0, false, false, 60);
+            works = strcmp(suspend, other) != 0 && strcmp(policy, "given") == 0
+                && HalonMTA_queue_suspend_delete(suspend) && !HalonMTA_queue_suspend_delete(suspend)
+                && HalonMTA_queue_policy_update("given", 2, 0, 0, "tag", 60)
+                && HalonMTA_queue_policy_delete("given") && !HalonMTA_queue_policy_delete("given")
+                && HalonMTA_queue_list_add(HALONMTA_QUEUE_JOBID, "jobs");
+            free(suspend);
+            free(other);
+            free(policy);
+            return true;
+        }
+
+        static void answer(HalonHSLContext *context, HalonHSLArguments *arguments, HalonHSLValue *result)
+        {
+            (void)context, (void)arguments;
+            HalonMTA_hsl_value_set(result, HALONMTA_HSL_TYPE_BOOLEAN, &works, 0);
+        }
+
+        HALON_EXPORT bool Halon_hsl_register(HalonHSLRegisterContext *context)
+        {
+            return HalonMTA_hsl_register_function(context, "rules_work", answer);
+        }
+    "#;
+    std::fs::write(path.join("rules.c"), source).unwrap();
+    let include = Path::new(env!("CARGO_MANIFEST_DIR")).join("../include");
+    let made = Command::new("gcc")
+        .args(["-fPIC", "-shared", "-I"])
+        .arg(include)
+        .arg("-o")
+        .arg(path.join("rules.so"))
+        .arg(path.join("rules.c"))
+        .status();
+    assert!(made.unwrap().success());
+    let text_of =
+        format!("version: \"5.6\"\nservers: []\nenvironment:\n  pluginspath: {}\n", path.display());
+    std::fs::write(path.join("hsh.yaml"), text_of).unwrap();
+    std::fs::write(path.join("t.hsl"), "echo rules_work();").unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_hsh"))
+        .current_dir(path)
+        .args(["-c", "hsh.yaml", "-p", "rules", "t.hsl"])
+        .output()
+        .unwrap();
+    assert_eq!(text(&output.stdout) + &text(&output.stderr), "true\n");
+}
+
 #[test]
 fn script_modules_of_plugins_are_imported_by_their_name() {
     let folder = tempfile::tempdir().unwrap();

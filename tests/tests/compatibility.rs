@@ -194,7 +194,7 @@ fn documents_and_page_name_the_same_functions_and_members() {
 }
 
 fn header(out: &mut String) {
-    out.push_str("\n## Functions of `HalonMTA.h`\n\nAll are declared, exported and implemented. In `hsh` there is no queue: calls about the queue\nand about injection answer with failure there. Beside each stand the plugins of the tests that\ncall it.\n\n| function | called in |\n| --- | --- |\n");
+    out.push_str("\n## Functions of `HalonMTA.h`\n\nAll are declared, exported and implemented. In `hsh` nothing is sent: rules for the queue get\ntheir ids there and have no effect, and injection answers with failure. Beside each stand the plugins of\nthe tests that call it.\n\n| function | called in |\n| --- | --- |\n");
     let plugins = test_plugins();
     for function in plugin_abi::signatures::functions() {
         let _ = writeln!(

@@ -191,7 +191,8 @@ impl Ticket {
     /// Ends a call that its script has left, on a thread of the runtime the script ran on: objects go
     /// with it, and the plugin may hold a lock that the callback which frees them takes.
     fn finish_elsewhere(self) {
-        match self.call.extra.lock().runtime.take() {
+        let runtime = self.call.extra.lock().runtime.take();
+        match runtime {
             Some(runtime) => {
                 runtime.spawn_blocking(move || drop(self.finish()));
             }
