@@ -2,8 +2,11 @@
 
 fn main() {
     println!("cargo:rerun-if-changed=../crates/plugin-host/exports.list");
-    println!(
-        "cargo:rustc-link-arg-bins=-Wl,--dynamic-list={}/../crates/plugin-host/exports.list",
-        env!("CARGO_MANIFEST_DIR")
-    );
+    // Tests too: some of them hold the daemon in their own process.
+    for programs in ["bins", "tests"] {
+        println!(
+            "cargo:rustc-link-arg-{programs}=-Wl,--dynamic-list={}/../crates/plugin-host/exports.list",
+            env!("CARGO_MANIFEST_DIR")
+        );
+    }
 }

@@ -52,7 +52,10 @@ fn main() -> ExitCode {
             return ExitCode::from(EXIT_FAILED);
         }
     };
-    runtime.block_on(run(arguments, &log))
+    let code = runtime.block_on(run(arguments, &log));
+    // Not for ever: a plugin that never wakes a call inside of C keeps its thread.
+    runtime.shutdown_timeout(LAST_WAIT);
+    code
 }
 
 async fn run(arguments: Arguments, log: &log::Handle) -> ExitCode {
@@ -117,6 +120,9 @@ fn watchdog() -> tokio::time::Interval {
 
 /// How long connections and deliveries may take to finish; half of what systemd waits.
 const GRACE: Duration = Duration::from_secs(20);
+
+/// How long threads that are inside of plugins may take when everything else has ended.
+const LAST_WAIT: Duration = Duration::from_secs(1);
 
 /// The request failed.
 const EXIT_FAILED: u8 = 1;

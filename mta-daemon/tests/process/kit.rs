@@ -215,7 +215,7 @@ async fn a_source_address_sends_what_its_day_allows_and_a_reload_changes_the_pla
     std::fs::write(dir.path().join("smtpd-policy.yaml"), policies).unwrap();
     let program = Program::start(dir.path());
     program.log_until("warmup-plan: 127.0.0.2 may send 2 a day");
-    for number in 0..4 {
+    for number in 0..7 {
         send(&program, &format!("to{number}@example.org")).await;
     }
     sink.wait_for(2).await;
@@ -232,14 +232,26 @@ async fn a_source_address_sends_what_its_day_allows_and_a_reload_changes_the_pla
     reload(good.replace("[2, 5]", "[none]"));
     program.log_until("warmup-plan: not a number of messages: none");
     assert_eq!(sink.messages().len(), 2);
+    // A day later: three more, and no fourth.
+    reload(good.replace(&today(), &date("yesterday")));
+    program.log_until("warmup-plan: 127.0.0.2 may send 5 a day");
+    sink.wait_for(5).await;
+    send(&program, "late@example.org").await;
+    assert_eq!(sink.messages().len(), 5);
     // The policy goes with the address, and the others leave at once.
     reload(good.replace("127.0.0.2\n          start", "127.0.0.9\n          start"));
-    assert_eq!(sink.wait_for(4).await.len(), 4);
+    assert_eq!(sink.wait_for(8).await.len(), 8);
 }
 
 /// The date of today (UTC) as the plan has it.
 fn today() -> String {
-    let output = Command::new("date").args(["-u", "+%Y-%m-%d"]).output().expect("date runs");
+    date("today")
+}
+
+/// A day (UTC) in the words of the program `date`.
+fn date(day: &str) -> String {
+    let output =
+        Command::new("date").args(["-u", "-d", day, "+%Y-%m-%d"]).output().expect("date runs");
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 

@@ -7,3 +7,4 @@ mod object_storage;
 mod plugins;
 mod program;
 mod support;
+mod suspended;
