@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include <HalonMTA.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +16,7 @@ int parsed_cfg = 1;
 
 static HalonConfig *startup, *running;
 static char init_log[256];
-static int freed;
+static atomic_int freed;
 
 static void set_text(HalonHSLValue *value, const char *text)
 {
