@@ -1,7 +1,7 @@
 //! Tells whether calls in tail position are jumps: `cfg(tail_calls)`.
 //!
 //! The language does not promise it, but the compiler does so whenever it optimises and nothing of the
-//! caller is left to do; `vm/quick.rs` is written so that nothing is. Sanitisers and other
+//! caller is left to do; `vm/quick/` is written so that nothing is. Sanitisers and other
 //! instrumentation leave something. The packages are checked for it: `scripts/check-tail-calls`.
 
 use std::env::var;
