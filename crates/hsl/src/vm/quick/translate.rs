@@ -111,6 +111,7 @@ fn instruction(op: &Op, constants: &[Value]) -> Instruction {
         Op::Text { d, text: number } => (text, Word::registers(d, 0, 0, u32::from(number))),
         Op::Append { a, b } => (append, three(a, b, 0)),
         Op::Index { d, a, b } => (index, three(d, a, b)),
+        Op::IndexK { d, a, k } => (index_constant, Word::registers(d, a, 0, u32::from(k))),
         Op::SetIndex { a, b, c } => (set_index, three(a, b, c)),
         Op::Push { a, b } => (push, three(a, b, 0)),
         Op::Property { d, a, name } => (property, named(d, a, name)),

@@ -6,6 +6,7 @@ use super::super::frame::{Back, Frame, NOT_LENT};
 use super::{Exit, Instruction, Machine, Registers, WINDOW, Word, leave, next};
 use crate::bytecode::{FunctionCode, Register};
 use crate::host::{CallContext, NativeStep, Thrown};
+use crate::ops;
 use crate::value::Value;
 
 handlers! {
@@ -444,8 +445,18 @@ handlers! {
     }
     #[inline(never)]
     index_any(word, code, pc, regs, machine) {
-        if read_item(word, regs) {
+        if read_element(word, None, regs, machine) {
             return next(code, pc, regs, machine);
+        }
+        leave(Exit::Threw, pc, machine)
+    }
+    index_constant(word, code, pc, regs, machine) {
+        let function = machine.function;
+        if let Some(key) = function.constants.get(word.wide()) {
+            if read_element(word, Some(key), regs, machine) {
+                return next(code, pc, regs, machine);
+            }
+            return leave(Exit::Threw, pc, machine);
         }
         leave(Exit::Full, pc, machine)
     }
@@ -488,15 +499,26 @@ handlers! {
     }
 }
 
+/// Reads the element of the second operand under `key`, or else under the third operand; false if that
+/// throws.
 #[inline(never)]
-fn read_item(word: Word, regs: &mut Registers) -> bool {
-    let (Value::Array(array), &Value::Number(at)) = (&regs[word.second()], &regs[word.third()])
-    else {
-        return false;
-    };
-    let Some(value) = array.list_item(at).cloned() else { return false };
-    regs[word.first()].put(value);
-    true
+fn read_element(
+    word: Word,
+    key: Option<&Value>,
+    regs: &mut Registers,
+    machine: &mut Machine<'_>,
+) -> bool {
+    let key = key.unwrap_or_else(|| &regs[word.third()]);
+    match ops::element(&regs[word.second()], key, machine.function.class.as_deref()) {
+        Ok(value) => {
+            regs[word.first()].put(value);
+            true
+        }
+        Err(thrown) => {
+            machine.thrown = Some(thrown);
+            false
+        }
+    }
 }
 
 #[inline(never)]
