@@ -1,7 +1,7 @@
 #!/bin/bash
 # Checks through the installed product, inside a booted system: mail in with nc, mail out to a sink,
 # the command line, the web administration. Prints `ok   - …` and `FAIL - …` lines.
-# scripts/test-install puts the sink beside it, as /lab/sink.py.
+# scripts/test-install puts the sink and the object storage beside it, as /lab/sink.py and /lab/storage.py.
 export LANG=C.UTF-8
 check() {
     local text=$1 log; shift
@@ -14,8 +14,11 @@ port_answers() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
 python3 /lab/sink.py 2599 /lab/mail >/lab/sink.log 2>&1 &
 sink=$!
-trap 'kill $sink' EXIT
+python3 /lab/storage.py 2598 /lab/objects KEYID top/secret+1 >/lab/storage.log 2>&1 &
+storage=$!
+trap 'kill $sink $storage' EXIT
 check "the sink listens" soon port_answers 2599
+check "the object storage listens" soon port_answers 2598
 
 # The packaged configuration with one change: mail goes to the sink.
 cp -p /etc/halon/smtpd-app.yaml /lab/smtpd-app.yaml
@@ -29,13 +32,17 @@ dialogue() {
     exec 3<>/dev/tcp/127.0.0.1/25 || return 1
     while read -r line; do
         [ "$line" = - ] || printf '%s\r\n' "$line" >&3
-        case $line in Subject:* | '' | Body*) continue ;; esac
+        case $line in Subject:* | '' | Body* | ..*) continue ;; esac
         while IFS= read -r -t 10 reply <&3; do
             echo "$reply"
             case $reply in [0-9][0-9][0-9]-*) ;; *) break ;; esac
         done
         case $reply in 2* | 3*) ;; *) return 1 ;; esac
-    done <<'M'
+    done
+    exec 3>&-
+}
+first_message() {
+    dialogue <<'M'
 -
 EHLO client.example.test
 MAIL FROM:<sender@example.test>
@@ -47,9 +54,8 @@ Body of the test.
 .
 QUIT
 M
-    exec 3>&-
 }
-check "smtpd takes a message" dialogue
+check "smtpd takes a message" first_message
 check "nc gets a greeting" sh -c "printf 'QUIT\r\n' | nc -q 5 -w 5 127.0.0.1 25 | grep -q '^220 '"
 check "the message arrives at the sink" soon grep -qs 'Body of the test' /lab/mail/1.eml
 check "with its envelope" grep -q '^X-Envelope-To: <recipient@example.test>' /lab/mail/1.eml
@@ -71,13 +77,12 @@ check "the packaged configuration reloads" systemctl reload halon
 # Plugins, built from the installed examples against the installed header.
 if [ -d /opt/halon/share/examples/plugins ]; then
     export HOME=/root GOCACHE=/lab/go GOPROXY=off GOFLAGS=-mod=mod
-    examples="upper-c counter-cpp sleep-go deliver-at-c warmup-cpp file-deliver-c folder-inject-c s3-deliver-c"
-    ! command -v rustc >/dev/null || examples="$examples reverse-rust"
-    for example in $examples; do
+    callable="upper-c counter-cpp sleep-go reverse-rust"
+    for example in $callable deliver-at-c warmup-cpp file-deliver-c folder-inject-c s3-deliver-c; do
         cp -r /opt/halon/share/examples/plugins/$example /lab/$example
         check "make builds $example against /opt/halon/include/HalonMTA.h" make -C /lab/$example
     done
-    for example in upper-c counter-cpp sleep-go; do
+    for example in $callable; do
         check "make install puts $example where smtpd looks" make -C /lab/$example install
     done
     cat >/etc/halon/smtpd-app.yaml <<'Y'
@@ -99,14 +104,16 @@ scripting:
           import { upper } from "extras://upper";
           import { Counter } from "extras://counter";
           import { sleep as doze } from "extras://sleep";
-          Accept(["reason" => upper("from c") . " " . Counter()->add(2)->add(3)->value() . " slept " . doze(0.2)]);
+          import { reverse, reverse_later } from "extras://reverse";
+          Accept(["reason" => upper("from c") . " " . Counter()->add(2)->add(3)->value() . " slept " . doze(0.2)
+              . " " . reverse("tsur") . " " . reverse_later("retal", 0.2)]);
 Y
-    check "smtpd starts with the three plugins" systemctl restart halon
+    check "smtpd starts with the four plugins" systemctl restart halon
     calls() {
         printf 'EHLO c\r\nMAIL FROM:<a@example.test>\r\nQUIT\r\n' | nc -q 5 -w 5 127.0.0.1 25 |
-            tee /dev/stderr | grep -q 'FROM C 5 slept 0\.2'
+            tee /dev/stderr | grep -q 'FROM C 5 slept 0\.2 rust later'
     }
-    check "a hook calls C, C++ and Go" calls
+    check "a hook calls C, C++, Go and Rust" calls
 
     # A source of mail, a wait, and two ways to deliver.
     for example in deliver-at-c warmup-cpp file-deliver-c folder-inject-c; do
@@ -170,6 +177,170 @@ Y
     check "a plugin delivers it to a file" soon stored
     arrived() { grep -qs 'from the folder to late' /lab/mail/*.eml; }
     check "and the other goes out by SMTP" soon arrived
+
+    # An object storage that checks signatures.
+    check "make install puts s3-deliver-c where smtpd looks" make -C /lab/s3-deliver-c install
+    to_storage() { # SECRET
+        cp -p /lab/smtpd.yaml /etc/halon/smtpd.yaml
+        cat >>/etc/halon/smtpd.yaml <<Y
+plugins:
+  - id: s3-deliver
+    config:
+      endpoint: http://127.0.0.1:2598
+      bucket: mail
+      region: eu-test-1
+      keyid: KEYID
+      secret: $1
+Y
+        systemctl restart halon
+    }
+    cat >/etc/halon/smtpd-app.yaml <<'Y'
+version: "5.6"
+servers:
+  - id: default
+    transport: out
+transportgroups:
+  - id: group
+    transports:
+      - id: out
+        connection:
+          server: 127.0.0.1
+          port: 2599
+scripting:
+  hooks:
+    predelivery: |
+      $to = $message["recipientaddress"]["localpart"];
+      if ($to == "copy") Try();
+      Try(["plugin" => ["id" => "s3-deliver", "arguments" => ["key" => "in box/" . $to . ".eml"]]]);
+    postdelivery: |
+      if (isset($arguments["attempt"]["plugin"]))
+          syslog("info", "storage said " . $arguments["attempt"]["plugin"]["return"]["status"] . " for "
+              . $message["recipientaddress"]["localpart"]);
+Y
+    # send TO...: one message through port 25.
+    send() {
+        local to
+        {
+            printf '%s\n' - 'EHLO client.example.test' 'MAIL FROM:<sender@example.test>'
+            for to in "$@"; do echo "RCPT TO:<$to@example.test>"; done
+            printf '%s\n' DATA "Subject: to $*" '' "Body for $*" '..dotted' . QUIT
+        } | dialogue
+    }
+    storage_said() { # STATUS TO
+        grep -q "^PUT /mail/in%20box/$2.eml: $1" /lab/storage.log && journalctl -u halon | grep -q "storage said $1 for $2"
+    }
+    object=/lab/objects/mail/in%20box/object.eml
+    body() { printf 'Body for object copy\r\n.dotted\r\n' | cmp - <(sed '1,/^\r$/d' "$object"); }
+    # The same message went to the sink, which writes the two lines of the envelope before it.
+    copy() { cmp "$object" <(sed 1,2d "$(grep -l '^X-Envelope-To: <copy@' /lab/mail/*.eml)"); }
+    check "smtpd starts with the plugin for the object storage" to_storage top/secret+1
+    check "smtpd takes a message for the storage and the sink" send object copy
+    check "the storage takes the signed message, and the script hears it" soon storage_said 200 object
+    check "what is stored ends with what was sent" body
+    check "and is octet for octet what went out by SMTP" soon copy
+    check "the queue is empty after it" soon empty
+    check "smtpd starts with another secret" to_storage another
+    check "smtpd takes a message that will be refused" send wrong
+    check "the storage refuses the signature, and the script hears it" soon storage_said 403 wrong
+    check "nothing of it is stored" test ! -e /lab/objects/mail/in%20box/wrong.eml
+    check "and it does not wait" soon empty
+
+    # A source address that may send two messages on its first day and five on its second. The days are those
+    # of UTC: none may begin between two checks.
+    while [ "$(date -u +%H%M)" -ge 2357 ]; do sleep 1; done
+    cp -p /lab/smtpd.yaml /etc/halon/smtpd.yaml
+    printf 'version: "5.6"\npolicies:\n  - fields: [localip]\n' >/etc/halon/smtpd-policy.yaml
+    warming() { # DAYS: since the first one
+        cat >/etc/halon/smtpd-app.yaml <<Y
+version: "5.6"
+servers:
+  - id: default
+    transport: out
+plugins:
+  - id: warmup-plan
+    config:
+      plan: [2, 5]
+      addresses:
+        - address: 127.0.0.2
+          start: $(date -u -d "$1 days ago" +%F)
+addresses:
+  - id: two
+    address: 127.0.0.2
+transportgroups:
+  - id: group
+    transports:
+      - id: out
+        connection:
+          server: 127.0.0.1
+          port: 2599
+          sourceip:
+            addresses: [two]
+Y
+    }
+    # warm N: exactly N of the eight have arrived, and the others wait.
+    warm() {
+        [ "$(grep -ls '^Body for warm' /lab/mail/*.eml | wc -l)" = "$1" ] &&
+            [ "$(halonctl --json queue list | grep -o '"id"' | wc -l)" = $((8 - $1)) ]
+    }
+    warming 0
+    check "smtpd starts with a plan for a source address" systemctl restart halon
+    for number in 1 2 3 4 5 6 7 8; do check "smtpd takes message $number of eight" send "warm$number"; done
+    check "the first day's two go out" soon warm 2
+    sleep 2
+    check "and no third" warm 2
+    # A start counts anew.
+    warming 1
+    check "smtpd starts with the plan a day later" systemctl restart halon
+    check "the second day's five go out" soon warm 7
+    sleep 2
+    check "and no sixth" warm 7
+    warming 2
+    check "smtpd reloads the plan when its days are over" systemctl reload halon
+    check "the last one is released" soon warm 8
+    rm -f /etc/halon/smtpd-policy.yaml
+
+    # Packages of a plugin, made with the template against the installed header. The system's own package
+    # manager is dpkg: rpm gets a database of its own, and does not know of ours.
+    rm -rf /opt/halon/plugins
+    mkdir /lab/packages
+    cp -r /opt/halon/share/examples/plugins/{upper-c,package-template} /lab/packages/
+    check "the template makes packages" sh -c 'cd /lab/packages && package-template/make-packages'
+    cat >/etc/halon/smtpd-app.yaml <<'Y'
+version: "5.6"
+servers:
+  - id: default
+    transport: none
+    phases:
+      mailfrom:
+        hook: packed
+transportgroups:
+  - transports:
+      - id: none
+scripting:
+  hooks:
+    mailfrom:
+      - id: packed
+        data: |
+          import { upper } from "extras://upper";
+          Accept(["reason" => upper("from a package")]);
+Y
+    echo 'import { upper } from "extras://upper"; echo upper("x");' >/lab/upper.hsl
+    packed() {
+        printf 'EHLO c\r\nMAIL FROM:<a@example.test>\r\nQUIT\r\n' | nc -q 5 -w 5 127.0.0.1 25 |
+            tee /dev/stderr | grep -q 'FROM A PACKAGE'
+    }
+    for format in deb rpm; do
+        case $format in
+        deb) in=(dpkg -i /lab/packages/*.deb) out=(dpkg -r halon-extras-upper) ;;
+        rpm) in=(rpm --dbpath /lab/rpm -i --nodeps /lab/packages/*.rpm) out=(rpm --dbpath /lab/rpm -e halon-extras-upper) ;;
+        esac
+        check "the .$format of the plugin is installed" "${in[@]}"
+        check "smtpd starts with the plugin of the .$format" systemctl restart halon
+        check "a hook calls it" packed
+        check "a script in hsh does" sh -c '/opt/halon/bin/hsh /lab/upper.hsl | grep -qx X'
+        check "the .$format is removed" "${out[@]}"
+        check "and nothing of it is left" test ! -e /opt/halon/plugins
+    done
 
     rm -rf /opt/halon/plugins /var/spool/halon/archive /var/spool/halon/incoming
     cp -p /lab/smtpd.yaml /etc/halon/smtpd.yaml
