@@ -85,9 +85,9 @@ macro_rules! comparisons {
 
 comparisons! { less < less_equal <= equal == not_equal != }
 
-/// Jumps that compare: two registers, a register and a constant, a register and a small number.
+/// Jumps that compare two registers.
 macro_rules! jumps {
-    ($($name:ident $constant:ident $number:ident |$x:ident, $y:ident| $holds:expr;)*) => {handlers! {$(
+    ($($name:ident |$x:ident, $y:ident| $holds:expr;)*) => {handlers! {$(
         $name(word, code, pc, regs, machine) {
             if let (&Value::Number($x), &Value::Number($y)) =
                 (&regs[word.first()], &regs[word.second()])
@@ -99,6 +99,12 @@ macro_rules! jumps {
             }
             leave(Exit::Full, pc, machine)
         }
+    )*}};
+}
+
+/// Jumps that compare a register with a constant, or with a small number.
+macro_rules! constant_jumps {
+    ($($constant:ident $number:ident |$x:ident, $y:ident| $holds:expr;)*) => {handlers! {$(
         $constant(word, code, pc, regs, machine) {
             if let (&Value::Number($x), Some(&Value::Number($y))) =
                 (&regs[word.first()], machine.function.constants.get(word.index()))
@@ -130,42 +136,21 @@ const fn fails(holds: bool) -> bool {
 }
 
 jumps! {
-    if_less if_less_constant if_less_number |x, y| x < y;
-    unless_less unless_less_constant unless_less_number |x, y| fails(x < y);
-    if_less_equal if_less_equal_constant if_less_equal_number |x, y| x <= y;
-    unless_less_equal unless_less_equal_constant unless_less_equal_number |x, y| fails(x <= y);
-    if_equal if_equal_constant if_equal_number |x, y| x == y;
-    unless_equal unless_equal_constant unless_equal_number |x, y| x != y;
-}
-
-/// The same with the constant on the left: `>` and `>=`, which no two registers have.
-macro_rules! constant_jumps {
-    ($($constant:ident $number:ident |$x:ident, $y:ident| $holds:expr;)*) => {handlers! {$(
-        $constant(word, code, pc, regs, machine) {
-            if let (&Value::Number($x), Some(&Value::Number($y))) =
-                (&regs[word.first()], machine.function.constants.get(word.index()))
-            {
-                if $holds {
-                    return next(code, word.jump(pc), regs, machine);
-                }
-                return next(code, pc, regs, machine);
-            }
-            leave(Exit::Full, pc, machine)
-        }
-        $number(word, code, pc, regs, machine) {
-            let $y = word.short();
-            if let &Value::Number($x) = &regs[word.first()] {
-                if $holds {
-                    return next(code, word.jump(pc), regs, machine);
-                }
-                return next(code, pc, regs, machine);
-            }
-            leave(Exit::Full, pc, machine)
-        }
-    )*}};
+    if_less |x, y| x < y;
+    unless_less |x, y| fails(x < y);
+    if_less_equal |x, y| x <= y;
+    unless_less_equal |x, y| fails(x <= y);
+    if_equal |x, y| x == y;
+    unless_equal |x, y| x != y;
 }
 
 constant_jumps! {
+    if_less_constant if_less_number |x, y| x < y;
+    unless_less_constant unless_less_number |x, y| fails(x < y);
+    if_less_equal_constant if_less_equal_number |x, y| x <= y;
+    unless_less_equal_constant unless_less_equal_number |x, y| fails(x <= y);
+    if_equal_constant if_equal_number |x, y| x == y;
+    unless_equal_constant unless_equal_number |x, y| x != y;
     if_greater_constant if_greater_number |x, y| x > y;
     unless_greater_constant unless_greater_number |x, y| fails(x > y);
     if_greater_equal_constant if_greater_equal_number |x, y| x >= y;
