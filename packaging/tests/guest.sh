@@ -133,8 +133,23 @@ plugins:
       serverid: folder
       interval: 1
 Y
-    cat >/etc/halon/smtpd-app.yaml <<'Y'
+    # configure: standard input becomes the running configuration, with a transport to the sink in it.
+    configure() {
+        {
+            cat <<'Y'
 version: "5.6"
+transportgroups:
+  - id: group
+    transports:
+      - id: out
+        connection:
+          server: 127.0.0.1
+          port: 2599
+Y
+            cat
+        } >/etc/halon/smtpd-app.yaml
+    }
+    configure <<'Y'
 servers:
   - id: default
     transport: out
@@ -144,13 +159,6 @@ servers:
     phases:
       eod:
         hook: folder
-transportgroups:
-  - id: group
-    transports:
-      - id: out
-        connection:
-          server: 127.0.0.1
-          port: 2599
 scripting:
   hooks:
     eod:
@@ -194,18 +202,10 @@ plugins:
 Y
         systemctl restart halon
     }
-    cat >/etc/halon/smtpd-app.yaml <<'Y'
-version: "5.6"
+    configure <<'Y'
 servers:
   - id: default
     transport: out
-transportgroups:
-  - id: group
-    transports:
-      - id: out
-        connection:
-          server: 127.0.0.1
-          port: 2599
 scripting:
   hooks:
     predelivery: |

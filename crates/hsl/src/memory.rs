@@ -30,6 +30,16 @@ impl Budget {
         self.left = self.left.wrapping_sub(octets as i64);
     }
 
+    /// Takes what a text or array that was just made occupies.
+    #[inline]
+    pub(crate) fn charge_value(&mut self, value: &Value) {
+        match value {
+            Value::String(text) => self.charge(48 + text.len()),
+            Value::Array(array) => self.charge(array.shallow_size()),
+            _ => {}
+        }
+    }
+
     /// Takes octets for one large value that is about to be made.
     pub(crate) fn charge_large(&mut self, octets: usize, limit: usize) -> Result<(), Thrown> {
         if octets > limit {

@@ -227,6 +227,7 @@ impl Settings {
             .map(Source::of)
             .collect();
         let protocols = session.tls_protocols;
+        let script = Self::of_script();
         Self {
             destination: connection.server.clone(),
             port: connection.port,
@@ -241,18 +242,13 @@ impl Settings {
             tls: TlsSettings {
                 mode: session.tls_mode,
                 versions: tls_policy::Versions { tls12: protocols.tls12, tls13: protocols.tls13 },
-                sni: Sni::Off,
-                verify_host: false,
-                verify_names: Vec::new(),
-                default_ca: false,
-                client_cert: None,
-                ciphers: None,
+                ..script.tls
             },
             credentials: session
                 .credentials
                 .as_ref()
                 .map(|login| (Arc::clone(&login.username), login.password.reveal().into())),
-            ..Self::of_script()
+            ..script
         }
     }
 

@@ -119,7 +119,7 @@ impl Report {
     }
 }
 
-/// Reads what was decided for one recipient. What is queued for him becomes real whatever the reply.
+/// Reads what was decided for one recipient. What is queued becomes real whatever the reply.
 fn decide_recipient(
     id: TransactionId,
     ending: Ending,
@@ -128,7 +128,13 @@ fn decide_recipient(
     let because = because(&ending);
     let failed = match ending {
         Ending::Exit(_) => false,
-        Ending::End => run.deliver(Array::new()).is_err(),
+        Ending::End => match run.deliver(Array::new()) {
+            Ok(()) => false,
+            Err(error) => {
+                eprintln!("the end of the script cannot deliver: {error}");
+                true
+            }
+        },
         Ending::Failed(_) => true,
     };
     if failed {

@@ -89,11 +89,7 @@ impl Vm {
         }
         macro_rules! charge {
             ($value:expr) => {
-                match $value {
-                    Value::String(text) => self.environment.budget.charge(48 + text.len()),
-                    Value::Array(array) => self.environment.budget.charge(array.shallow_size()),
-                    _ => {}
-                }
+                self.environment.budget.charge_value($value)
             };
         }
         macro_rules! arithmetic {
@@ -161,18 +157,19 @@ impl Vm {
         }
 
         match op {
-            Op::Move { d, a } => {
-                let value = match &r!(a) {
-                    Value::Number(value) => Value::Number(*value),
-                    value => value.clone(),
-                };
-                r!(d).put(value);
-            }
-            Op::Take { d, a } => {
-                let value = std::mem::take(&mut r!(a));
-                r!(d).put(value);
-            }
-            Op::None { d } | Op::Release { d } => r!(d).put(Value::None),
+            // Their quick instructions do every case.
+            Op::Move { .. }
+            | Op::Take { .. }
+            | Op::None { .. }
+            | Op::Release { .. }
+            | Op::Jump { .. }
+            | Op::JumpIf { .. }
+            | Op::JumpIfSome { .. }
+            | Op::CountIfLess { .. }
+            | Op::CountIfLessK { .. }
+            | Op::Text { .. }
+            | Op::Index { .. }
+            | Op::IndexK { .. } => throw!(Thrown::new("an instruction was not done")),
             Op::Bool { d, value } => r!(d).put(Value::Bool(value)),
             Op::Const { d, k } => {
                 let value = match k!(k) {
@@ -337,15 +334,10 @@ impl Vm {
             Op::Increment { a } => check!(ops::step(&mut r!(a), 1.0)),
             Op::Decrement { a } => check!(ops::step(&mut r!(a), -1.0)),
 
-            // Short ways alone: what follows them does the work in full.
-            Op::CountIfLess { .. } | Op::CountIfLessK { .. } => {}
-            Op::Jump { to } => jump!(to),
             Op::Loop { to } => {
                 tick!();
                 jump!(to);
             }
-            Op::JumpIf { a, expect, to } => jump_if!(r!(a).is_truthy() == expect, to),
-            Op::JumpIfSome { a, to } => jump_if!(!r!(a).is_none(), to),
             Op::JumpLess { a, b, expect, to } => {
                 jump_if!(less!(&r!(a), &r!(b)) == expect, to);
             }
@@ -383,14 +375,6 @@ impl Vm {
                     throw!(Thrown::new("registers are missing"));
                 };
                 let value = check!(concat(parts));
-                self.environment.budget.charge(48 + value.len());
-                r!(d).put(Value::String(value));
-            }
-            Op::Text { d, text } => {
-                let Some(parts) = function.texts.get(usize::from(text)) else {
-                    throw!(Thrown::new("a text is missing"));
-                };
-                let value = join(regs, constants, parts)?;
                 self.environment.budget.charge(48 + value.len());
                 r!(d).put(Value::String(value));
             }
@@ -443,14 +427,6 @@ impl Vm {
                 let result = ops::add_assign(&mut target, Value::Array(items));
                 r!(a).put(target);
                 check!(result);
-            }
-            Op::Index { d, a, b } => {
-                let value = check!(ops::element(&r!(a), &r!(b), caller));
-                r!(d).put(value);
-            }
-            Op::IndexK { d, a, k } => {
-                let value = check!(ops::element(&r!(a), k!(k), caller));
-                r!(d).put(value);
             }
             Op::IndexQuiet { d, a, b } => {
                 let value = ops::element(&r!(a), &r!(b), caller).unwrap_or_default();

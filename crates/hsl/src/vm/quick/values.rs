@@ -343,11 +343,7 @@ fn invoke(word: Word, pc: usize, regs: &mut Registers, machine: &mut Machine<'_>
     machine.fuel = machine.environment.fuel;
     match outcome {
         Ok(NativeStep::Return(value)) => {
-            match &value {
-                Value::String(text) => machine.environment.budget.charge(48 + text.len()),
-                Value::Array(array) => machine.environment.budget.charge(array.shallow_size()),
-                _ => {}
-            }
+            machine.environment.budget.charge_value(&value);
             regs[word.first()].put(value);
             Invoked::Returned
         }
@@ -451,14 +447,11 @@ handlers! {
         leave(Exit::Threw, pc, machine)
     }
     index_constant(word, code, pc, regs, machine) {
-        let function = machine.function;
-        if let Some(key) = function.constants.get(word.wide()) {
-            if read_element(word, Some(key), regs, machine) {
-                return next(code, pc, regs, machine);
-            }
-            return leave(Exit::Threw, pc, machine);
+        let key = machine.function.constants.get(word.wide());
+        if read_element(word, Some(key.unwrap_or(&Value::None)), regs, machine) {
+            return next(code, pc, regs, machine);
         }
-        leave(Exit::Full, pc, machine)
+        leave(Exit::Threw, pc, machine)
     }
     #[inline(never)]
     property_any(word, code, pc, regs, machine) {
