@@ -635,6 +635,8 @@ pub(crate) const NO_CLASS: u16 = u16::MAX;
 
 /// The code of one function.
 pub(crate) struct FunctionCode {
+    /// Its place in the program.
+    pub(crate) number: u32,
     /// Empty for anonymous functions.
     pub(crate) name: std::sync::Arc<str>,
     pub(crate) code: Vec<Op>,
@@ -696,7 +698,8 @@ impl FunctionCode {
     }
 
     /// Translates the code and finds out whether calls are plain; called once, when it is complete.
-    pub(crate) fn seal(&mut self) {
+    pub(crate) fn seal(&mut self, number: u16) {
+        self.number = u32::from(number);
         self.is_plain = !self.is_generator
             && !self.has_rest
             && self.cells.is_empty()

@@ -90,24 +90,37 @@ fn run(path: &Path) -> datatest_stable::Result<()> {
         .map(|(name, text)| (name.trim().to_owned(), text.to_owned()))
         .collect();
     let files = Files(files);
-    let lines = Arc::new(Mutex::new(Vec::new()));
-    let outcome = execute(main, &files, &lines);
-    let printed = lines.lock().clone();
-    match (&error, outcome) {
-        (None, Err(message)) => return Err(format!("{message}\nprinted: {printed:#?}").into()),
-        (Some(wanted), Err(message)) if !message.contains(wanted) => {
-            return Err(format!("error is {message:?}, should contain {wanted:?}").into());
+    // In pieces, which end in every place there is, and in one go, where calls nest in each other.
+    for slice in [3, 1_000_000] {
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let outcome = execute(main, &files, &lines, slice);
+        let printed = lines.lock().clone();
+        let at = format!("in slices of {slice}");
+        match (&error, outcome) {
+            (None, Err(message)) => {
+                return Err(format!("{message} {at}\nprinted: {printed:#?}").into());
+            }
+            (Some(wanted), Err(message)) if !message.contains(wanted) => {
+                return Err(format!("error is {message:?} {at}, should contain {wanted:?}").into());
+            }
+            (Some(wanted), Ok(())) => {
+                return Err(format!("no error {at}, should be {wanted:?}").into());
+            }
+            _ => {}
         }
-        (Some(wanted), Ok(())) => return Err(format!("no error, should be {wanted:?}").into()),
-        _ => {}
-    }
-    if printed != expected {
-        return Err(format!("printed {printed:#?}\nshould be {expected:#?}").into());
+        if printed != expected {
+            return Err(format!("printed {printed:#?} {at}\nshould be {expected:#?}").into());
+        }
     }
     Ok(())
 }
 
-fn execute(text: &str, files: &Files, lines: &Arc<Mutex<Vec<String>>>) -> Result<(), String> {
+fn execute(
+    text: &str,
+    files: &Files,
+    lines: &Arc<Mutex<Vec<String>>>,
+    slice: u64,
+) -> Result<(), String> {
     let host = host();
     let compiler = Compiler::new(&host)
         .with_loader(files)
@@ -127,9 +140,8 @@ fn execute(text: &str, files: &Files, lines: &Arc<Mutex<Vec<String>>>) -> Result
             ..Setup::default()
         },
     );
-    // A small slice, so that every test also runs in pieces.
     for _ in 0..2_000_000 {
-        match vm.run(3) {
+        match vm.run(slice) {
             Step::Done(_) => return Ok(()),
             Step::Exited(value) => {
                 let value = value.downcast::<Value>().map_err(|_| "exited with something else")?;

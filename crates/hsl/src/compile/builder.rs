@@ -112,7 +112,7 @@ impl<'a> Builder<'a> {
         }
         self.f().emit(start, Op::Return { a: base });
         self.finish(entry);
-        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        static NUMBER: AtomicU64 = AtomicU64::new(1);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         for class in 0..self.classes.len() {
             self.lay_out(class, number);
@@ -241,7 +241,7 @@ impl<'a> Builder<'a> {
             }
             code.registers = code.registers.max(function.locals).max(1);
             code.code.shrink_to_fit();
-            code.seal();
+            code.seal(number);
             *slot = Some(code);
         }
     }

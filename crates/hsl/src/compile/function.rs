@@ -109,6 +109,7 @@ impl FunctionState {
         };
         Self {
             code: FunctionCode {
+                number: 0,
                 name,
                 code: Vec::new(),
                 quick: Box::default(),

@@ -13,19 +13,30 @@ use super::{Str, Value};
 /// Properties of a class that get a slot.
 pub(crate) const MAX_SLOTS: usize = 64;
 
+/// Entries of a table: as many as an octet counts, so that its index needs no look.
+const TABLE: usize = 256;
+
+/// Members in a table; the rest is free, so that a search ends.
+const MAX_MEMBERS: usize = 128;
+
+/// Slots that lie in the object itself.
+const NEAR: usize = 6;
+
 const NO_NAME: u16 = u16::MAX;
 const NO_SLOT: u8 = u8::MAX;
 
 /// The members of one class by number.
 pub(crate) struct Layout {
-    /// The program whose numbers these are.
+    /// The program whose numbers these are; no program has the number 0.
     pub(super) program: u64,
     /// The number of the class, as the functions of the class have it.
     pub(super) scope: u16,
     /// Whether members have modifiers that others than the class must obey.
     pub(super) is_restricted: bool,
-    /// A hash table with at least as many free entries as taken ones.
-    table: Box<[Entry]>,
+    /// `program`, or 0 if there are such members.
+    open_to: u64,
+    /// A hash table. What it has no room for is found by name.
+    table: Box<[Entry; TABLE]>,
     /// The names of the slots.
     pub(super) names: Box<[Str]>,
 }
@@ -53,42 +64,54 @@ impl Layout {
         methods: &[(u16, u32, bool)],
     ) -> Self {
         let free = Entry { name: NO_NAME, slot: NO_SLOT, is_private: false, function: 0 };
-        let size = (2 * (slots.len() + methods.len())).max(2).next_power_of_two();
-        let mut table = vec![free; size].into_boxed_slice();
-        let mut insert = |entry: Entry| {
-            let mut at = usize::from(entry.name) & (size - 1);
-            while let Some(place) = table.get_mut(at) {
-                if place.name == NO_NAME {
-                    *place = entry;
-                    break;
-                }
-                at = (at + 1) & (size - 1);
+        let mut table = Box::new([free; TABLE]);
+        let properties = slots.iter().take(MAX_SLOTS).enumerate();
+        let properties =
+            properties.map(|(slot, (name, _))| Entry { name: *name, slot: slot as u8, ..free });
+        let methods = methods.iter().map(|&(name, function, is_private)| Entry {
+            name,
+            function,
+            is_private,
+            ..free
+        });
+        for entry in properties.chain(methods).take(MAX_MEMBERS) {
+            let mut at = entry.name as u8;
+            while table[usize::from(at)].name != NO_NAME {
+                at = at.wrapping_add(1);
             }
-        };
-        for (slot, (name, _)) in slots.iter().take(MAX_SLOTS).enumerate() {
-            insert(Entry { name: *name, slot: slot as u8, ..free });
-        }
-        for &(name, function, is_private) in methods {
-            insert(Entry { name, function, is_private, ..free });
+            table[usize::from(at)] = entry;
         }
         let names = slots.into_iter().take(MAX_SLOTS).map(|(_, name)| name).collect();
-        Self { program, scope, is_restricted, table, names }
+        let open_to = if is_restricted { 0 } else { program };
+        Self { program, scope, is_restricted, open_to, table, names }
+    }
+
+    /// Returns whether functions of the program may use all members.
+    #[inline(always)]
+    pub(super) fn is_open_to(&self, program: u64) -> bool {
+        self.open_to == program
+    }
+
+    /// Finds a member by the number of its name, if it is in the first place for it.
+    #[inline(always)]
+    pub(super) fn find_first(&self, name: u16) -> Option<&Entry> {
+        let entry = &self.table[usize::from(name as u8)];
+        (entry.name == name).then_some(entry)
     }
 
     /// Finds a member by the number of its name.
-    #[inline(always)]
+    #[inline]
     pub(super) fn find(&self, name: u16) -> Option<&Entry> {
-        let mask = self.table.len() - 1;
-        let mut at = usize::from(name) & mask;
+        let mut at = name as u8;
         loop {
-            let entry = self.table.get(at)?;
+            let entry = &self.table[usize::from(at)];
             if entry.name == name {
                 return Some(entry);
             }
             if entry.name == NO_NAME {
                 return None;
             }
-            at = (at + 1) & mask;
+            at = at.wrapping_add(1);
         }
     }
 
@@ -99,6 +122,39 @@ impl Layout {
             .iter()
             .position(|known| known.ptr_eq(name))
             .or_else(|| self.names.iter().position(|known| known == name))
+    }
+}
+
+/// The slots of an object.
+pub(super) struct Slots {
+    near: [Slot; NEAR],
+    far: Box<[Slot]>,
+}
+
+impl Slots {
+    /// Makes `count` slots, all of them elsewhere.
+    pub(super) fn new(count: usize) -> Self {
+        Self {
+            near: std::array::from_fn(|_| Slot::new()),
+            far: (NEAR..count).map(|_| Slot::new()).collect(),
+        }
+    }
+
+    /// Returns the slot with this number, if it is near.
+    #[inline(always)]
+    pub(super) fn near(&self, at: u8) -> Option<&Slot> {
+        self.near.get(usize::from(at))
+    }
+
+    /// Returns the slot with this number.
+    #[inline]
+    pub(super) fn get(&self, at: usize) -> Option<&Slot> {
+        self.near.get(at).or_else(|| self.far.get(at.checked_sub(NEAR)?))
+    }
+
+    /// Returns the slots in order; there may be more than the class has.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Slot> {
+        self.near.iter().chain(&self.far)
     }
 }
 
@@ -236,5 +292,28 @@ mod tests {
         assert_eq!(layout.find(3).map(|entry| entry.is_private), Some(true));
         assert!(layout.find(4).is_none());
         assert_eq!(layout.slot_of(&Str::from("p5")), Some(5));
+        // 256 is looked for where 0 is, and found behind it.
+        assert_eq!(layout.find(256).map(|entry| entry.slot), Some(32));
+        assert!(layout.find_first(256).is_none());
+        assert_eq!(layout.find_first(0).map(|entry| entry.slot), Some(0));
+    }
+
+    #[test]
+    fn a_table_keeps_free_places() {
+        let methods: Vec<_> = (0..300).map(|name| (name, 1, false)).collect();
+        let layout = Layout::new(1, 0, false, Vec::new(), &methods);
+        assert!(layout.find(127).is_some());
+        assert!(layout.find(128).is_none() && layout.find(299).is_none());
+    }
+
+    #[test]
+    fn slots_are_counted_through_near_and_far_ones() {
+        let slots = Slots::new(NEAR + 2);
+        for at in 0..NEAR + 2 {
+            slots.get(at).unwrap().set(&Value::from(at as f64));
+        }
+        assert!(slots.get(NEAR + 2).is_none());
+        let values: Vec<_> = slots.iter().filter_map(Slot::number).collect();
+        assert_eq!(values, (0..NEAR + 2).map(|at| at as f64).collect::<Vec<_>>());
     }
 }

@@ -9,7 +9,7 @@ mod function;
 mod layout;
 pub(crate) mod number;
 mod object;
-mod string;
+pub(crate) mod string;
 
 pub use array::{Array, ArrayIter, Key};
 pub use function::{Function, FunctionKind};
@@ -326,6 +326,16 @@ impl Value {
             return false;
         }
         self.overwrite(Self::None);
+        true
+    }
+
+    /// Moves a value here, if what is there need not be dropped.
+    #[inline(always)]
+    pub(crate) fn take_from(&mut self, place: &mut Self) -> bool {
+        if self.needs_drop() {
+            return false;
+        }
+        self.overwrite(std::mem::take(place));
         true
     }
 

@@ -64,34 +64,14 @@ pub(crate) fn write_number(value: f64, out: &mut Vec<u8>) {
 
 /// Appends a whole number in decimal.
 fn write_integer(value: i64, out: &mut Vec<u8>) {
-    let (digits, start) = digits(value);
-    out.extend_from_slice(digits.get(start..).unwrap_or_default());
+    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }
 
-/// Returns the text of a whole number below 1e15, as the end of a buffer from a position on.
+/// Returns the text of a whole number below 1e15.
 #[inline]
-pub(crate) fn short_integer(value: f64) -> Option<([u8; 20], usize)> {
+pub(crate) fn short_integer(value: f64, buffer: &mut itoa::Buffer) -> Option<&str> {
     let whole = value as i64;
-    (whole as f64 == value && value.abs() < 1e15).then(|| digits(whole))
-}
-
-fn digits(value: i64) -> ([u8; 20], usize) {
-    let mut digits = [0_u8; 20];
-    let mut at = digits.len();
-    let mut rest = value.unsigned_abs();
-    loop {
-        at -= 1; // nineteen digits and a sign at most
-        digits[at] = b'0' + (rest % 10) as u8;
-        rest /= 10;
-        if rest == 0 {
-            break;
-        }
-    }
-    if value < 0 {
-        at -= 1;
-        digits[at] = b'-';
-    }
-    (digits, at)
+    (whole as f64 == value && value.abs() < 1e15).then(|| buffer.format(whole))
 }
 
 /// Reads decimal and `0x` hexadecimal text; anything else gives 0.

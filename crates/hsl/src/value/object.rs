@@ -8,9 +8,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, OnceLock};
 
 use parking_lot::{Mutex, MutexGuard};
-use smallvec::SmallVec;
 
-use super::layout::{Layout, Slot};
+use super::layout::{Layout, Slot, Slots};
 use super::{Array, Function, Globals, Key, Str, Value};
 use crate::host::{ClassBuilder, NativeFunction};
 use crate::program::Program;
@@ -28,7 +27,7 @@ struct ObjectData {
     /// What `slots` are for.
     layout: Option<Arc<Layout>>,
     /// Values of properties; those that are here are out of date in `properties`.
-    slots: SmallVec<[Slot; 4]>,
+    slots: Slots,
     /// All properties, in order. Slots change from and to "elsewhere" under this lock.
     properties: Mutex<Array>,
 }
@@ -203,7 +202,7 @@ impl Object {
             unit: None,
             state: Some(state),
             layout: None,
-            slots: SmallVec::new(),
+            slots: Slots::new(0),
             properties: Mutex::default(),
         }))
     }
@@ -229,7 +228,7 @@ impl Object {
             unit: Some(Arc::clone(unit)),
             state: None,
             layout,
-            slots: std::iter::repeat_with(Slot::new).take(count).collect(),
+            slots: Slots::new(count),
             properties: Mutex::default(),
         }))
     }
@@ -255,6 +254,11 @@ impl Object {
     /// Returns the state of an instance of a class of the host, if it is a `T`.
     pub fn state<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
         Arc::clone(self.0.state.as_ref()?).downcast().ok()
+    }
+
+    /// Returns the same for a look, without a count.
+    pub fn state_ref<T: Any + Send + Sync>(&self) -> Option<&T> {
+        (**self.0.state.as_ref()?).downcast_ref()
     }
 
     /// Returns a property, or none.
@@ -335,21 +339,22 @@ impl Object {
         self.0.slots.get(usize::from(layout.find(name)?.slot))
     }
 
-    /// The same for classes whose members are open to all.
+    /// The same where it takes one look: in classes whose members are open to all.
     #[inline(always)]
     pub(crate) fn open_slot(&self, program: &Program, name: u16) -> Option<&Slot> {
         let layout = self.0.layout.as_deref()?;
-        if layout.program != program.number || layout.is_restricted {
+        if !layout.is_open_to(program.number) {
             return None;
         }
-        self.0.slots.get(usize::from(layout.find(name)?.slot))
+        self.0.slots.near(layout.find_first(name)?.slot)
     }
 
-    /// Returns the function of a method that runs in `unit`, by the number of its name.
+    /// Returns the function of a method that runs in `unit`, by the number of its name, if one look
+    /// finds it.
     #[inline(always)]
     pub(crate) fn method(&self, unit: &Arc<Globals>, scope: u16, name: u16) -> Option<u32> {
         let layout = self.0.layout.as_deref()?;
-        let entry = layout.find(name)?;
+        let entry = layout.find_first(name)?;
         let may_call = entry.function != 0 && (!entry.is_private || layout.scope == scope);
         let is_home = self.0.unit.as_ref().is_some_and(|home| Arc::ptr_eq(home, unit));
         (may_call && is_home).then_some(entry.function)

@@ -29,18 +29,6 @@ impl Str {
         Self(Arc::new(SmallVec::with_capacity(octets)))
     }
 
-    /// Starts a string of about `octets` octets.
-    #[inline]
-    pub(crate) fn builder(octets: usize) -> SmallVec<[u8; INLINE]> {
-        SmallVec::with_capacity(octets)
-    }
-
-    /// Ends a string.
-    #[inline]
-    pub(crate) fn from_builder(builder: SmallVec<[u8; INLINE]>) -> Self {
-        Self(Arc::new(builder))
-    }
-
     /// Makes a string of `a` followed by `b`.
     #[inline]
     pub fn concat(a: &[u8], b: &[u8]) -> Self {
@@ -87,6 +75,54 @@ impl Str {
     /// Returns an address that identifies the allocation while it lives.
     pub(crate) fn address(&self) -> usize {
         Arc::as_ptr(&self.0) as usize
+    }
+}
+
+/// Octets of a string under way; what is short stays on the stack.
+pub(crate) struct StrBuilder {
+    short: [u8; SHORT],
+    /// Octets in `short`, as long as `long` is empty.
+    used: usize,
+    long: SmallVec<[u8; INLINE]>,
+}
+
+/// Octets of most texts that are put together: names, addresses, keys and lines.
+const SHORT: usize = 96;
+
+impl StrBuilder {
+    /// Starts a string of about `octets` octets.
+    #[inline]
+    pub(crate) fn new(octets: usize) -> Self {
+        let long = if octets > SHORT { SmallVec::with_capacity(octets) } else { SmallVec::new() };
+        Self { short: [0; SHORT], used: 0, long }
+    }
+
+    #[inline]
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
+        if let Some(place) = self.short.get_mut(self.used..self.used + bytes.len()) {
+            place.copy_from_slice(bytes);
+            self.used += bytes.len();
+        } else {
+            self.push_long(bytes);
+        }
+    }
+
+    #[inline(never)]
+    fn push_long(&mut self, bytes: &[u8]) {
+        if self.long.is_empty() {
+            self.long.extend_from_slice(self.short.get(..self.used).unwrap_or_default());
+        }
+        self.long.extend_from_slice(bytes);
+        // There is no room for anything more.
+        self.used = SHORT;
+    }
+
+    #[inline]
+    pub(crate) fn finish(self) -> Str {
+        if self.long.is_empty() {
+            return Str::new(self.short.get(..self.used).unwrap_or_default());
+        }
+        Str(Arc::new(self.long))
     }
 }
 

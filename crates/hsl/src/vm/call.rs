@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::dispatch::clear;
 use super::frame::{Back, Frame, NOT_LENT, NativeFrame, Target};
+use super::ordinary::clear;
 use super::quick::WINDOW;
 use super::{State, Step, Vm};
 use crate::bytecode::FunctionCode;

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::dispatch::clear;
 use super::frame::{Back, Frame, NOT_LENT, NativeFrame, Target};
-use super::quick::{Exit, Machine, Registers, WINDOW};
+use super::ordinary::clear;
+use super::quick::{Exit, Machine, NESTED, Registers, WINDOW, start};
 use super::{Step, Vm};
 use crate::bytecode::{FunctionCode, Op, Register};
 use crate::host::Thrown;
@@ -36,11 +36,10 @@ impl Vm {
                 self.stack.resize(base + 2 * WINDOW, Value::None);
             }
             let mut machine = Machine {
-                depth: self.depth,
-                stack: self.stack.len(),
                 fuel: self.environment.fuel,
                 environment: &mut self.environment,
-                frames: std::mem::take(&mut self.frames),
+                room: 0,
+                unwound: Vec::new(),
                 unit: &unit,
                 unit_number,
                 program,
@@ -48,137 +47,102 @@ impl Vm {
                 base,
                 pc,
                 number: 0.0,
-                left: (0, NOT_LENT, 0),
+                value: Value::None,
                 returned: 0,
+                left: None,
                 step: None,
                 thrown: None,
             };
             let exit = loop {
-                let Some(regs) = self
-                    .stack
-                    .get_mut(machine.base..)
-                    .and_then(|above| above.first_chunk_mut::<WINDOW>())
-                else {
-                    break Exit::Ended;
-                };
-                let code = &*machine.function.quick;
-                let exit = match code.get(machine.pc) {
-                    Some(instruction) => {
-                        let pc = machine.pc + 1;
-                        instruction.run(code, pc, regs, &mut machine)
-                    }
-                    None => Exit::Ended,
-                };
-                match exit {
-                    Exit::Next | Exit::Window => {}
-                    Exit::Number => {
-                        let (place, lent, start) = machine.left;
-                        if lent != NOT_LENT {
-                            let lender = machine.base + lent as usize;
-                            if lender.max(start as usize) < self.stack.len() {
-                                self.stack.swap(lender, start as usize);
-                            }
-                        }
-                        if let Some(place) = self.stack.get_mut(place as usize) {
-                            place.put_number(machine.number);
-                        }
-                    }
-                    Exit::Return => {
-                        let a = machine.returned;
-                        let used = machine.function.registers as usize;
-                        // To the script function below, in the same program.
-                        if let [.., caller, frame] = machine.frames.as_slice()
-                            && frame.back == Back::Caller
-                            && caller.unit == unit_number
-                            && let Some(below) = program.functions.get(caller.function as usize)
-                        {
-                            let place = frame.result as usize;
-                            let (lent, start) = (frame.lent, machine.base);
-                            let lender = caller.base as usize + lent as usize;
-                            if lent != NOT_LENT && (a == 0 || lender >= start) {
-                                break Exit::Full;
-                            }
-                            (machine.function, machine.base, machine.pc) =
-                                (below, caller.base as usize, caller.pc as usize);
-                            machine.frames.pop();
-                            if lent != NOT_LENT {
-                                self.stack.swap(lender, start);
-                            }
-                            let used = self.stack.get_mut(start..start + used).unwrap_or_default();
-                            // Field by field; see `Value::put_plain`.
-                            let plain = match used.get(a as usize) {
-                                Some(&Value::Number(value)) => Plain::Number(value),
-                                Some(&Value::Bool(value)) => Plain::Bool(value),
-                                Some(Value::None) => Plain::None,
-                                _ => {
-                                    let value = used.get_mut(a as usize).map(Value::take);
-                                    clear(used);
-                                    if let Some(place) = self.stack.get_mut(place) {
-                                        place.put(value.unwrap_or_default());
-                                    }
-                                    continue;
-                                }
-                            };
-                            clear(used);
-                            if let Some(place) = self.stack.get_mut(place) {
-                                match plain {
-                                    Plain::Number(value) => place.put_number(value),
-                                    Plain::Bool(value) => place.put_bool(value),
-                                    Plain::None => place.put_none(),
-                                }
-                            }
-                            continue;
-                        }
-                        // To a native function that calls in a loop, such as a sort.
-                        if let Some(Frame { back: Back::Native, .. }) = machine.frames.last()
-                            && machine.has_fuel()
-                            && let Some(native) = self.natives.last_mut()
-                            && repeat(native, regs, machine.function, a)
-                        {
-                            machine.fuel -= 1;
-                            machine.pc = 0;
-                            continue;
-                        }
-                        break Exit::Full;
-                    }
-                    exit => break exit,
+                // As many calls as the recursion limit leaves.
+                let depth = (self.depth + 1).saturating_sub(self.frames.len());
+                machine.room = depth.min(NESTED as usize) as u32;
+                let Some(stack) = self.stack.get_mut(machine.base..) else { break Exit::Ended };
+                let exit = start(machine.pc, stack, &mut machine);
+                if !matches!(exit, Exit::Number | Exit::None | Exit::Value) {
+                    break exit;
                 }
+                let a = machine.returned as Register;
+                // To the script function below, in the same program.
+                if let [.., caller, frame] = self.frames.as_slice()
+                    && frame.back == Back::Caller
+                    && caller.unit == unit_number
+                    && let Some(below) = program.functions.get(caller.function as usize)
+                {
+                    let place = frame.result as usize;
+                    let lender = caller.base as usize + frame.lent as usize;
+                    if frame.lent != NOT_LENT && lender.max(machine.base) < self.stack.len() {
+                        self.stack.swap(lender, machine.base);
+                    }
+                    let end = machine.base + machine.function.registers as usize;
+                    clear(self.stack.get_mut(machine.base..end).unwrap_or_default());
+                    (machine.function, machine.base, machine.pc) =
+                        (below, caller.base as usize, caller.pc as usize);
+                    self.frames.pop();
+                    if let Some(place) = self.stack.get_mut(place) {
+                        match exit {
+                            Exit::Number => place.put_number(machine.number),
+                            Exit::None => place.put_none(),
+                            _ => place.put(std::mem::take(&mut machine.value)),
+                        }
+                    }
+                    continue;
+                }
+                // All others get it in full, so it goes back to its register.
+                let Some(regs) = stack.first_chunk_mut::<WINDOW>() else { break Exit::Ended };
+                if exit == Exit::Value {
+                    regs[a as usize].put(std::mem::take(&mut machine.value));
+                }
+                // To a native function that calls in a loop, such as a sort.
+                if let Some(Frame { back: Back::Native, .. }) = self.frames.last()
+                    && machine.has_fuel()
+                    && let Some(native) = self.natives.last_mut()
+                    && repeat(native, regs, machine.function, a)
+                {
+                    machine.fuel -= 1;
+                    machine.pc = 0;
+                    continue;
+                }
+                break Exit::Value;
             };
-            let (pc, base) = (machine.pc, machine.base);
+            let (pc, returned) = (machine.pc as u32, machine.returned as Register);
             let (step, thrown) = (machine.step.take(), machine.thrown.take());
-            self.frames = std::mem::take(&mut machine.frames);
-            machine.environment.fuel = machine.fuel;
-            let op = machine.function.code.get(pc.wrapping_sub(1)).copied();
+            let unwound = std::mem::take(&mut machine.unwound);
+            self.environment.fuel = machine.fuel;
             if let Some(frame) = self.frames.last_mut() {
-                frame.pc = pc as u32;
+                frame.pc = pc;
             }
+            self.frames.extend(unwound.into_iter().rev());
             if let Some(thrown) = thrown {
                 return Err(thrown);
             }
-            if let (Some(step), Some(Op::CallNative { d, native, .. })) = (step, op) {
-                let class = program.natives.get(native as usize).and_then(|it| it.class.clone());
-                let target = Target::Stack(base + d as usize);
-                match self.drive(step, target, None, class)? {
-                    Some(step) => return Ok(step),
-                    None => continue,
+            let Some(frame) = self.frames.last() else { return Ok(Step::Done(Value::None)) };
+            let before = (frame.pc as usize).wrapping_sub(1);
+            let op = program
+                .functions
+                .get(frame.function as usize)
+                .and_then(|function| function.code.get(before))
+                .copied();
+            let op = match (exit, op, step) {
+                (Exit::Value, ..) => Op::Return { a: returned },
+                (Exit::Full, Some(op), _) => op,
+                (Exit::Native, Some(Op::CallNative { d, native, .. }), Some(step)) => {
+                    let target = Target::Stack(frame.base as usize + d as usize);
+                    let class = program.natives.get(native as usize);
+                    let class = class.and_then(|it| it.class.clone());
+                    match self.drive(step, target, None, class)? {
+                        Some(step) => return Ok(step),
+                        None => continue,
+                    }
                 }
-            }
-            // Every function ends with `Return`, and jumps lead to instructions.
-            let (Exit::Full, Some(op)) = (exit, op) else {
-                return Err(Thrown::new("the code ended"));
+                // Every function ends with `Return`, and jumps lead to instructions.
+                _ => return Err(Thrown::new("the code ended")),
             };
             if let Some(step) = self.full(op, &unit)? {
                 return Ok(step);
             }
         }
     }
-}
-
-/// A value that owns no memory, on its way past the registers that are cleared.
-enum Plain {
-    None,
-    Bool(bool),
-    Number(f64),
 }
 
 /// Gives the value in `a` to a native function and starts over with the arguments it makes. False if

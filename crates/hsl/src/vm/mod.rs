@@ -10,6 +10,7 @@ mod dispatch;
 mod execute;
 mod frame;
 mod iterate;
+mod ordinary;
 mod path;
 pub(crate) mod quick;
 mod unwind;

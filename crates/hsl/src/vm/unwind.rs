@@ -142,7 +142,7 @@ impl Vm {
         let top = self.top();
         let Some(frame) = self.frames.last() else { return };
         if let Some(registers) = self.stack.get_mut(frame.base as usize..top) {
-            super::dispatch::clear(registers);
+            super::ordinary::clear(registers);
         }
     }
 

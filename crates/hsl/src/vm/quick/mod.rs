@@ -5,10 +5,15 @@
 //! nothing but registers, and calls the handler of the next instruction as the last thing it does.
 //! Where the compiler makes such calls jumps (see `build.rs`), that is the whole dispatch: what a
 //! handler needs is in processor registers all the time. Elsewhere, and without optimisation, each
-//! handler comes back to the loop of [`super::execute`], which calls the next.
+//! handler comes back to the loop in [`start`], which calls the next.
 //!
-//! Anything unusual ends with [`Exit::Full`]: the instruction is then done by [`super::dispatch`],
-//! which knows every case. So a handler decides before it changes anything.
+//! A call of a script function is a call here as well ([`calls`]), up to [`NESTED`] in each other, so
+//! a function that runs to its end needs no [`Frame`]. When something happens that the loop of
+//! [`super::execute`] must see to, each call under way leaves its frame in [`Machine::unwound`] on the
+//! way out, and the loop goes on with frames.
+//!
+//! Anything unusual is done by [`super::ordinary`], or by [`super::dispatch`] after [`Exit::Full`]:
+//! they know every case. So a handler decides before it changes anything.
 //!
 //! Keep handlers free of values that need dropping and of anything whose address is taken: either
 //! keeps the last call from being a jump. What needs them is a function that is not inlined.
@@ -16,6 +21,7 @@
 use std::sync::Arc;
 
 use super::frame::Frame;
+use super::ordinary::{Done, ordinary};
 use crate::bytecode::{FunctionCode, Register};
 use crate::host::{Environment, NativeStep, Thrown};
 use crate::program::Program;
@@ -27,31 +33,33 @@ pub(super) const WINDOW: usize = 256;
 /// The registers of the running frame.
 pub(super) type Registers = [Value; WINDOW];
 
+/// Calls of script functions in each other that need no frame. Each takes a hundred octets of the
+/// thread's stack, or some more without optimisation.
+pub(super) const NESTED: u32 = 50;
+
 /// What handlers share, beyond registers and code.
 pub(super) struct Machine<'m> {
     pub(super) environment: &'m mut Environment,
     /// The fuel of the environment, which has it back when the loop leaves.
     pub(super) fuel: i64,
-    /// The calls under way, which the machine of the execution has back then.
-    pub(super) frames: Vec<Frame>,
-    /// Frames that may be under way.
-    pub(super) depth: usize,
-    /// The length of the stack.
-    pub(super) stack: usize,
+    /// Calls that may be made from here: those of [`NESTED`] and of the recursion limit.
+    pub(super) room: u32,
+    /// The calls under way when handlers came back, innermost first.
+    pub(super) unwound: Vec<Frame>,
     pub(super) unit: &'m Arc<Globals>,
     pub(super) unit_number: u32,
     pub(super) program: &'m Program,
     /// The function that runs, and the place of its registers on the stack.
     pub(super) function: &'m FunctionCode,
     pub(super) base: usize,
-    /// The next instruction. Only true when a handler comes back.
+    /// The next instruction of the innermost function while it is left, then of those around it.
     pub(super) pc: usize,
-    /// What [`Exit::Number`] gives back, and from which call: where the value goes on the stack, the
-    /// register of the caller whose object was lent, and where the registers of the call start.
+    /// What [`Exit::Number`] and [`Exit::Value`] return, and from which register.
     pub(super) number: f64,
-    pub(super) left: (u32, Register, u32),
-    /// The register that [`Exit::Return`] gives back.
-    pub(super) returned: Register,
+    pub(super) value: Value,
+    pub(super) returned: usize,
+    /// The call that a handler is leaving.
+    pub(super) left: Option<(Exit, &'m FunctionCode)>,
     /// What a native function did that comes back with [`Exit::Native`].
     pub(super) step: Option<NativeStep>,
     /// What an instruction threw that comes back with [`Exit::Threw`].
@@ -61,7 +69,8 @@ pub(super) struct Machine<'m> {
 impl Machine<'_> {
     #[inline(always)]
     pub(super) fn has_fuel(&self) -> bool {
-        self.fuel > 0 && self.environment.budget.left() >= 0
+        // Neither is negative: one look at the signs of both.
+        (self.fuel - 1) | self.environment.budget.left() >= 0
     }
 }
 
@@ -72,12 +81,12 @@ pub(super) enum Exit {
     /// Go on at the machine's `pc`.
     #[cfg_attr(tail_calls, expect(dead_code, reason = "handlers go on by themselves"))]
     Next,
-    /// Another function runs, or another frame.
-    Window,
-    /// The function has returned a number, and the caller runs.
+    /// The function has returned the machine's `number`; its registers are as they were.
     Number,
-    /// The function returns the value in the machine's `returned`.
-    Return,
+    /// The function has returned none; its registers are as they were.
+    None,
+    /// The function has returned the machine's `value`.
+    Value,
     /// The native function called before `pc` has not ended.
     Native,
     /// The instruction before `pc` is to be done in full.
@@ -88,9 +97,9 @@ pub(super) enum Exit {
     Ended,
 }
 
-/// Does one instruction, and those behind it: word of operands, code, place of the next instruction,
-/// registers, machine. Six words, as many as calls pass in registers.
-type Handler = for<'m> fn(Word, &'m [Instruction], usize, &mut Registers, &mut Machine<'m>) -> Exit;
+/// Does one instruction, and those behind it: word of operands, the code behind the instruction, the
+/// stack from the first register on, machine. Six words, as many as calls pass in registers.
+type Handler = for<'m> fn(Word, &'m [Instruction], &mut [Value], &mut Machine<'m>) -> Exit;
 
 /// One translated instruction.
 #[derive(Clone, Copy)]
@@ -99,17 +108,27 @@ pub(crate) struct Instruction {
     word: Word,
 }
 
-impl Instruction {
-    /// Does the instruction; `pc` is the place of the next.
-    #[inline(always)]
-    pub(super) fn run<'m>(
-        self,
-        code: &'m [Self],
-        pc: usize,
-        regs: &mut Registers,
-        machine: &mut Machine<'m>,
-    ) -> Exit {
-        (self.run)(self.word, code, pc, regs, machine)
+/// Runs the running function from the instruction at `pc` on, until handlers come back.
+#[inline(always)]
+pub(super) fn start<'m>(pc: usize, stack: &mut [Value], machine: &mut Machine<'m>) -> Exit {
+    let function = machine.function;
+    #[cfg(tail_calls)]
+    return next(function.quick.get(pc..).unwrap_or_default(), stack, machine);
+    #[cfg(not(tail_calls))]
+    {
+        machine.pc = pc;
+        loop {
+            let code = function.quick.get(machine.pc..).unwrap_or_default();
+            let exit = match code.split_first() {
+                Some((instruction, code)) => {
+                    (instruction.run)(instruction.word, code, stack, machine)
+                }
+                None => Exit::Ended,
+            };
+            if exit != Exit::Next {
+                return exit;
+            }
+        }
     }
 }
 
@@ -168,61 +187,120 @@ impl Word {
     fn long(self) -> f64 {
         f64::from((self.0 >> 32) as i32)
     }
-    /// Where the jump leads from `pc`.
-    #[inline(always)]
-    fn jump(self, pc: usize) -> usize {
-        pc.wrapping_add_signed((self.0.cast_signed() >> 32) as isize)
-    }
 }
 
-/// Goes on with the instruction at `pc`.
+/// Goes on with the first instruction of `code`.
 #[inline(always)]
 #[cfg(tail_calls)]
-fn next<'m>(
-    code: &'m [Instruction],
-    pc: usize,
-    regs: &mut Registers,
-    machine: &mut Machine<'m>,
-) -> Exit {
-    match code.get(pc) {
-        Some(instruction) => (instruction.run)(instruction.word, code, pc + 1, regs, machine),
+fn next<'m>(code: &'m [Instruction], stack: &mut [Value], machine: &mut Machine<'m>) -> Exit {
+    match code.split_first() {
+        Some((instruction, code)) => (instruction.run)(instruction.word, code, stack, machine),
         None => Exit::Ended,
     }
 }
 
 #[inline(always)]
 #[cfg(not(tail_calls))]
-fn next<'m>(_: &'m [Instruction], pc: usize, _: &mut Registers, machine: &mut Machine<'m>) -> Exit {
-    machine.pc = pc;
-    Exit::Next
+fn next<'m>(code: &'m [Instruction], _: &mut [Value], machine: &mut Machine<'m>) -> Exit {
+    leave(Exit::Next, code, machine)
 }
 
-/// Leaves with the place of the next instruction.
+/// Jumps over as many instructions as the wide operand says.
 #[inline(always)]
-fn leave(exit: Exit, pc: usize, machine: &mut Machine<'_>) -> Exit {
-    machine.pc = pc;
+fn jump<'m>(
+    word: Word,
+    code: &'m [Instruction],
+    stack: &mut [Value],
+    machine: &mut Machine<'m>,
+) -> Exit {
+    match code.get(word.wide()..) {
+        Some(code) => next(code, stack, machine),
+        None => jump_back(word, code, stack, machine),
+    }
+}
+
+/// The distance is negative.
+#[cold]
+#[inline(never)]
+fn jump_back<'m>(
+    word: Word,
+    code: &'m [Instruction],
+    stack: &mut [Value],
+    machine: &mut Machine<'m>,
+) -> Exit {
+    let quick = &*machine.function.quick;
+    let place = quick.len().wrapping_sub(code.len());
+    let place = place.wrapping_add_signed(word.wide() as u32 as i32 as isize);
+    match quick.get(place..) {
+        Some(code) => next(code, stack, machine),
+        None => Exit::Ended,
+    }
+}
+
+/// Goes on at the place of the wide operand: another round of a loop.
+#[inline(always)]
+fn again<'m>(word: Word, stack: &mut [Value], machine: &mut Machine<'m>) -> Exit {
+    match machine.function.quick.get(word.wide()..) {
+        Some(code) => next(code, stack, machine),
+        None => Exit::Ended,
+    }
+}
+
+/// Leaves with the place of the next instruction, which `code` starts with.
+#[inline(always)]
+fn leave(exit: Exit, code: &[Instruction], machine: &mut Machine<'_>) -> Exit {
+    machine.pc = machine.function.quick.len().wrapping_sub(code.len());
     exit
 }
 
-/// Defines handlers.
+/// Does the instruction in front of `code` in full, and goes on.
+#[inline(never)]
+fn in_full<'m>(code: &'m [Instruction], stack: &mut [Value], machine: &mut Machine<'m>) -> Exit {
+    match work(code.len(), stack, machine) {
+        Some(Done::Next) => next(code, stack, machine),
+        Some(Done::Jump(distance)) => {
+            jump(Word::new([0; 4], distance.cast_unsigned()), code, stack, machine)
+        }
+        Some(Done::Leave) => leave(Exit::Full, code, machine),
+        None => leave(Exit::Threw, code, machine),
+    }
+}
+
+/// Does the instruction that `behind` others follow; if it throws there is none.
+#[inline(never)]
+fn work(behind: usize, stack: &mut [Value], machine: &mut Machine<'_>) -> Option<Done> {
+    let function = machine.function;
+    let op = *function.code.get(function.code.len().checked_sub(behind + 1)?)?;
+    let regs = stack.first_chunk_mut()?;
+    match ordinary(op, regs, machine.environment, machine.unit, function) {
+        Ok(done) => Some(done),
+        Err(thrown) => {
+            machine.thrown = Some(thrown);
+            None
+        }
+    }
+}
+
+/// Defines handlers. Each looks once whether there is room for all registers; the stack always has it.
 macro_rules! handlers {
     ($(
         $(#[$doc:meta])*
-        $name:ident($word:ident, $code:ident, $pc:ident, $regs:ident, $machine:ident) $body:block
+        $name:ident($word:ident, $code:ident, $stack:ident, $regs:ident, $machine:ident) $body:block
     )*) => {$(
         $(#[$doc])*
         pub(super) fn $name<'m>(
             $word: Word,
             $code: &'m [Instruction],
-            $pc: usize,
-            $regs: &mut Registers,
+            $stack: &mut [Value],
             $machine: &mut Machine<'m>,
         ) -> Exit {
+            let Some($regs) = $stack.first_chunk_mut::<WINDOW>() else { return Exit::Ended };
             $body
         }
     )*};
 }
 
+mod calls;
 mod numbers;
 mod translate;
 mod values;

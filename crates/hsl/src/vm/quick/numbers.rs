@@ -1,37 +1,37 @@
 //! Handlers for numbers: arithmetic, comparisons, jumps and loops.
 
-use super::{Exit, Instruction, Machine, Registers, Word, leave, next};
+use super::{Exit, Instruction, Machine, WINDOW, Word, again, in_full, jump, next};
 use crate::value::Value;
 
 /// Arithmetic of two registers, of a register and a constant, of a register and a small number.
 macro_rules! arithmetic {
     ($($name:ident $constant:ident $number:ident |$x:ident, $y:ident| $value:expr;)*) => {handlers! {$(
-        $name(word, code, pc, regs, machine) {
+        $name(word, code, stack, regs, machine) {
             if let (&Value::Number($x), &Value::Number($y)) =
                 (&regs[word.second()], &regs[word.third()])
                 && regs[word.first()].set_number($value)
             {
-                return next(code, pc, regs, machine);
+                return next(code, stack, machine);
             }
-            leave(Exit::Full, pc, machine)
+            in_full(code, stack, machine)
         }
-        $constant(word, code, pc, regs, machine) {
+        $constant(word, code, stack, regs, machine) {
             if let (&Value::Number($x), Some(&Value::Number($y))) =
                 (&regs[word.second()], machine.function.constants.get(word.wide()))
                 && regs[word.first()].set_number($value)
             {
-                return next(code, pc, regs, machine);
+                return next(code, stack, machine);
             }
-            leave(Exit::Full, pc, machine)
+            in_full(code, stack, machine)
         }
-        $number(word, code, pc, regs, machine) {
+        $number(word, code, stack, regs, machine) {
             let $y = word.long();
             if let &Value::Number($x) = &regs[word.second()]
                 && regs[word.first()].set_number($value)
             {
-                return next(code, pc, regs, machine);
+                return next(code, stack, machine);
             }
-            leave(Exit::Full, pc, machine)
+            in_full(code, stack, machine)
         }
     )*}};
 }
@@ -44,41 +44,41 @@ arithmetic! {
 }
 
 handlers! {
-    remainder(word, code, pc, regs, machine) {
+    remainder(word, code, stack, regs, machine) {
         if let (&Value::Number(x), &Value::Number(y)) =
             (&regs[word.second()], &regs[word.third()])
             && regs[word.first()].set_number(modulo(x, y))
         {
-            return next(code, pc, regs, machine);
+            return next(code, stack, machine);
         }
-        leave(Exit::Full, pc, machine)
+        in_full(code, stack, machine)
     }
     /// By a whole number above 0.
-    remainder_number(word, code, pc, regs, machine) {
+    remainder_number(word, code, stack, regs, machine) {
         if let &Value::Number(x) = &regs[word.second()] {
             let whole = x as i32;
             if f64::from(whole) == x && whole >= 0 {
                 let rest = whole.cast_unsigned() % (word.wide() as u32).max(1);
                 if regs[word.first()].set_number(f64::from(rest.cast_signed())) {
-                    return next(code, pc, regs, machine);
+                    return next(code, stack, machine);
                 }
             }
         }
-        leave(Exit::Full, pc, machine)
+        in_full(code, stack, machine)
     }
 }
 
 /// Comparisons of two registers that give a boolean.
 macro_rules! comparisons {
     ($($name:ident $op:tt)*) => {handlers! {$(
-        $name(word, code, pc, regs, machine) {
+        $name(word, code, stack, regs, machine) {
             if let (&Value::Number(x), &Value::Number(y)) =
                 (&regs[word.second()], &regs[word.third()])
                 && regs[word.first()].set_bool(x $op y)
             {
-                return next(code, pc, regs, machine);
+                return next(code, stack, machine);
             }
-            leave(Exit::Full, pc, machine)
+            in_full(code, stack, machine)
         }
     )*}};
 }
@@ -88,16 +88,16 @@ comparisons! { less < less_equal <= equal == not_equal != }
 /// Jumps that compare two registers.
 macro_rules! jumps {
     ($($name:ident |$x:ident, $y:ident| $holds:expr;)*) => {handlers! {$(
-        $name(word, code, pc, regs, machine) {
+        $name(word, code, stack, regs, machine) {
             if let (&Value::Number($x), &Value::Number($y)) =
                 (&regs[word.first()], &regs[word.second()])
             {
                 if $holds {
-                    return next(code, word.jump(pc), regs, machine);
+                    return jump(word, code, stack, machine);
                 }
-                return next(code, pc, regs, machine);
+                return next(code, stack, machine);
             }
-            leave(Exit::Full, pc, machine)
+            in_full(code, stack, machine)
         }
     )*}};
 }
@@ -105,26 +105,26 @@ macro_rules! jumps {
 /// Jumps that compare a register with a constant, or with a small number.
 macro_rules! constant_jumps {
     ($($constant:ident $number:ident |$x:ident, $y:ident| $holds:expr;)*) => {handlers! {$(
-        $constant(word, code, pc, regs, machine) {
+        $constant(word, code, stack, regs, machine) {
             if let (&Value::Number($x), Some(&Value::Number($y))) =
                 (&regs[word.first()], machine.function.constants.get(word.index()))
             {
                 if $holds {
-                    return next(code, word.jump(pc), regs, machine);
+                    return jump(word, code, stack, machine);
                 }
-                return next(code, pc, regs, machine);
+                return next(code, stack, machine);
             }
-            leave(Exit::Full, pc, machine)
+            in_full(code, stack, machine)
         }
-        $number(word, code, pc, regs, machine) {
+        $number(word, code, stack, regs, machine) {
             let $y = word.short();
             if let &Value::Number($x) = &regs[word.first()] {
                 if $holds {
-                    return next(code, word.jump(pc), regs, machine);
+                    return jump(word, code, stack, machine);
                 }
-                return next(code, pc, regs, machine);
+                return next(code, stack, machine);
             }
-            leave(Exit::Full, pc, machine)
+            in_full(code, stack, machine)
         }
     )*}};
 }
@@ -160,7 +160,7 @@ constant_jumps! {
 /// Counts a register up and goes round again, if it stays below a number.
 macro_rules! counts {
     ($($name:ident($word:ident, $regs:ident, $machine:ident) $limit:expr;)*) => {handlers! {$(
-        $name($word, code, pc, $regs, $machine) {
+        $name($word, code, stack, $regs, $machine) {
             let limit: Option<f64> = $limit;
             if let Some(limit) = limit
                 && let Value::Number(count) = &mut $regs[$word.first()]
@@ -169,9 +169,9 @@ macro_rules! counts {
             {
                 *count += 1.0;
                 $machine.fuel -= 1;
-                return next(code, $word.jump(pc), $regs, $machine);
+                return again($word, stack, $machine);
             }
-            next(code, pc, $regs, $machine)
+            next(code, stack, $machine)
         }
     )*}};
 }

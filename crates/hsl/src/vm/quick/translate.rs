@@ -1,5 +1,6 @@
 //! From instructions to handlers and words.
 
+use super::calls::*;
 use super::numbers::*;
 use super::values::*;
 use super::{Handler, Instruction, Word};
@@ -8,11 +9,13 @@ use crate::value::Value;
 
 /// Translates the code of a function.
 pub(crate) fn translate(code: &[Op], constants: &[Value]) -> Box<[Instruction]> {
-    code.iter().map(|op| instruction(op, constants)).collect()
+    code.iter().enumerate().map(|(at, op)| instruction(at, op, constants)).collect()
 }
 
-/// The handler and operands of one instruction.
-fn instruction(op: &Op, constants: &[Value]) -> Instruction {
+/// The handler and operands of the instruction at `at`.
+fn instruction(at: usize, op: &Op, constants: &[Value]) -> Instruction {
+    // Rounds of loops name the place they go to; all other jumps know the distance.
+    let place = |to: i32| (at as u32 + 1).wrapping_add_signed(to).cast_signed();
     let arithmetic = |d, a, k: u16, constant: Handler, number: Handler| match whole(constants, k) {
         Some(value) => (number, Word::registers(d, a, 0, value.cast_unsigned())),
         None => (constant, Word::registers(d, a, 0, u32::from(k))),
@@ -53,7 +56,7 @@ fn instruction(op: &Op, constants: &[Value]) -> Instruction {
             Some(value) if value > 0 => {
                 (remainder_number, Word::registers(d, a, 0, value.cast_unsigned()))
             }
-            _ => (full, three(0, 0, 0)),
+            _ => (ordinary, three(0, 0, 0)),
         },
         Op::AddAssign { a, b } => (add_assign, three(a, b, 0)),
         Op::Less { d, a, b } => (less, three(d, a, b)),
@@ -64,10 +67,10 @@ fn instruction(op: &Op, constants: &[Value]) -> Instruction {
         Op::Increment { a } => (increment, three(a, 0, 0)),
         Op::Decrement { a } => (decrement, three(a, 0, 0)),
         Op::Jump { to } => (jump_to, pair(0, 0, to)),
-        Op::Loop { to } => (round, pair(0, 0, to)),
-        Op::CountIfLess { a, b, to } => (count_if_less, pair(a, b, to)),
+        Op::Loop { to } => (round, pair(0, 0, place(to))),
+        Op::CountIfLess { a, b, to } => (count_if_less, pair(a, b, place(to))),
         Op::CountIfLessK { a, k, to } => {
-            jump(a, k, to, count_if_less_constant, count_if_less_number)
+            jump(a, k, place(to), count_if_less_constant, count_if_less_number)
         }
         Op::JumpIf { a, expect: true, to } => (if_true, pair(a, 0, to)),
         Op::JumpIf { a, expect: false, to } => (if_false, pair(a, 0, to)),
@@ -133,7 +136,13 @@ fn instruction(op: &Op, constants: &[Value]) -> Instruction {
             (call_lent, Word::new([d, base, argc, a], u32::from(name)))
         }
         Op::Return { a } => (give_back, three(a, 0, 0)),
-        _ => (full, three(0, 0, 0)),
+        Op::CallValue { .. }
+        | Op::CallSpread { .. }
+        | Op::Cache { .. }
+        | Op::Yield { .. }
+        | Op::BarrierEnter { .. }
+        | Op::BarrierLeave { .. } => (full, three(0, 0, 0)),
+        _ => (ordinary, three(0, 0, 0)),
     };
     Instruction { run, word }
 }
