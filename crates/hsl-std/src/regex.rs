@@ -94,7 +94,7 @@ pub(crate) fn register(registry: &mut Registry) {
          number limit = 0) -> string",
         "replaces matches by a text with $0 … $n, or by the value of a function of the groups",
         move |ctx, args| {
-            let pattern = pattern_of(&cache, args.first())?;
+            let pattern = Arc::clone(&*pattern_of(&cache, args.first())?);
             charge(ctx, args::bytes(args, 2));
             let limit = match args::integer(args, 3) {
                 limit if limit > 0 => usize::try_from(limit).unwrap_or(usize::MAX),
@@ -119,14 +119,32 @@ pub fn pattern_of_object(value: &Value) -> Option<Arc<Pattern>> {
 
 struct RegexState(Arc<Pattern>);
 
-/// The pattern in an argument, a `Regex` or a text.
-fn pattern_of(cache: &PatternCache, value: Option<&Value>) -> Result<Arc<Pattern>, Thrown> {
-    match value {
-        Some(Value::String(text)) => cache.compile(text).map_err(thrown),
-        other => other
-            .and_then(pattern_of_object)
-            .ok_or_else(|| Thrown::new("a pattern must be a Regex or a string")),
+/// The pattern in an argument: that of a `Regex`, which lives as long, or of a text.
+enum Given<'a> {
+    Object(&'a Arc<Pattern>),
+    Text(Arc<Pattern>),
+}
+
+impl std::ops::Deref for Given<'_> {
+    type Target = Arc<Pattern>;
+
+    fn deref(&self) -> &Arc<Pattern> {
+        match self {
+            Self::Object(pattern) => pattern,
+            Self::Text(pattern) => pattern,
+        }
     }
+}
+
+/// The pattern in an argument, a `Regex` or a text.
+fn pattern_of<'a>(cache: &PatternCache, value: Option<&'a Value>) -> Result<Given<'a>, Thrown> {
+    if let Some(Value::String(text)) = value {
+        return cache.compile(text).map(Given::Text).map_err(thrown);
+    }
+    value
+        .and_then(|value| value.as_object()?.state_ref::<RegexState>())
+        .map(|state| Given::Object(&state.0))
+        .ok_or_else(|| Thrown::new("a pattern must be a Regex or a string"))
 }
 
 fn match_all(

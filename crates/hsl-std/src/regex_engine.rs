@@ -25,8 +25,10 @@ pub enum RegexError {
 /// A compiled pattern.
 pub struct Pattern {
     regex: Regex,
-    /// Room for the groups of a match, made once for as many threads as match at the same time: each
-    /// has a stack of the engine with it, which costs more than a match.
+    /// Room for the groups of a match: each has a stack of the engine with it, which costs more than a
+    /// match.
+    room: Mutex<Option<CaptureLocations>>,
+    /// More of them, made once for as many threads as match at the same time.
     rooms: Mutex<Vec<CaptureLocations>>,
     /// Empty matches move on by characters, not octets.
     utf: bool,
@@ -89,8 +91,8 @@ impl Pattern {
             let reason = message.rsplit_once(": ").map_or(message.as_str(), |(_, reason)| reason);
             RegexError::Compile(format!("{reason} at offset {at}"))
         })?;
-        let rooms = Mutex::default();
-        Ok(Self { regex, rooms, utf: modifiers.contains(&b'u') || items.contains("(*UTF") })
+        let (room, rooms) = (Mutex::default(), Mutex::default());
+        Ok(Self { regex, room, rooms, utf: modifiers.contains(&b'u') || items.contains("(*UTF") })
     }
 
     /// Says whether `subject` matches anywhere.
@@ -114,17 +116,30 @@ impl Pattern {
         subject: &[u8],
         from: usize,
     ) -> Result<Option<Spans>, RegexError> {
+        if let Some(mut room) = self.room.try_lock() {
+            let room = room.get_or_insert_with(|| self.regex.capture_locations());
+            return self.spans_in(room, subject, from);
+        }
         let room = self.rooms.lock().pop();
         let mut room = room.unwrap_or_else(|| self.regex.capture_locations());
-        let found = self.regex.captures_read_at(&mut room, subject, from).map(|m| m.is_some());
-        let found = or_no_match(found, false).map(|found| {
-            found.then(|| (0..self.regex.captures_len()).map(|group| room.get(group)).collect())
-        });
+        let found = self.spans_in(&mut room, subject, from);
         let mut rooms = self.rooms.lock();
         if rooms.len() < MAX_ROOMS {
             rooms.push(room);
         }
         found
+    }
+
+    fn spans_in(
+        &self,
+        room: &mut CaptureLocations,
+        subject: &[u8],
+        from: usize,
+    ) -> Result<Option<Spans>, RegexError> {
+        let found = self.regex.captures_read_at(room, subject, from).map(|m| m.is_some());
+        or_no_match(found, false).map(|found| {
+            found.then(|| (0..self.regex.captures_len()).map(|group| room.get(group)).collect())
+        })
     }
 
     /// Where to look for the match after one that spanned `start..end`.
