@@ -1,6 +1,10 @@
 //! Options of the functions that hooks end with, seen from the outside.
 
-use system_tests::{Setup, TestDaemon};
+use std::time::Duration;
+
+use control::command::call;
+use control::pb;
+use system_tests::{Setup, TestDaemon, ask};
 use testkit::dns_zone::Zone;
 use testkit::smtp_client::SmtpClient;
 use testkit::smtp_sink::{SinkBehaviour, SmtpSink};
@@ -182,5 +186,148 @@ async fn the_options_of_smtp_hooks_change_connection_and_commands() {
     client.command("RSET").await;
     assert!(client.command("MAIL FROM:<bye@example.org>").await.ends_with("bye"));
     assert_eq!(client.reply().await, "", "the connection is closed");
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn putting_off_counts_the_retries_as_the_options_say() {
+    let busy = SinkBehaviour::default().reply("RCPT TO:<BUSY@", "451 4.2.0 Busy");
+    let sink = SmtpSink::start_with(busy).await;
+    // Scripts put off more often than the transport would, and for less long.
+    let setup = Setup { next_hop: Some(sink.address), retries: vec![3600], ..Setup::default() }
+        .hook("eod", QUEUE_ALL)
+        .hook(
+            "predelivery",
+            &format!(
+                "{HOW_TO_COUNT}{}",
+                r#"$seen .= $arguments["retry"];
+               SetMetaData(["seen" => $seen]);
+               if (length($seen) == 4) Try(["sender" => "$hook-$kind-$seen@example.net"]);
+               if ($hook == "post") Try(["recipient" => "busy@example.org"]);
+               Queue([...how($kind, $seen), "delay" => 0]);"#,
+            ),
+        )
+        .hook(
+            "postdelivery",
+            &format!(
+                "{HOW_TO_COUNT}{}",
+                r#"if (isset($arguments["action"])) Queue([...how($kind, $seen), "delay" => 0]);"#,
+            ),
+        );
+    let mut daemon = TestDaemon::start(setup).await;
+    let (mut client, _) = SmtpClient::connect(daemon.address()).await;
+    client.command("EHLO client.example").await;
+    let mut expected = Vec::new();
+    for hook in ["pre", "post"] {
+        for (kind, seen) in
+            [("usual", "0123"), ("keep", "0000"), ("reset", "0120"), ("both", "0120")]
+        {
+            let recipient = format!("{hook}-{kind}@example.org");
+            let reply = client.deliver("a@client.example", &[&recipient], MESSAGE).await;
+            assert!(reply.starts_with("250 "), "{reply}");
+            expected.push(format!("<{hook}-{kind}-{seen}@example.net>"));
+        }
+    }
+    let messages = sink.wait_for(expected.len()).await;
+    let mut senders: Vec<_> =
+        messages.iter().filter_map(|message| message.from.split(' ').next()).collect();
+    senders.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(senders, expected);
+    daemon.stop().await;
+}
+
+/// Who is written to says which hook puts the message off, and how; the retries seen so far are noted on
+/// the message.
+const HOW_TO_COUNT: &str = r#"function how($kind, $seen) {
+        if ($kind == "keep") return ["increment_retry" => false];
+        if (length($seen) != 3) return [];
+        if ($kind == "reset") return ["reset_retry" => true];
+        if ($kind == "both") return ["reset_retry" => true, "increment_retry" => false];
+        return [];
+    }
+    [$hook, $kind] = str_split($message["recipientaddress"]["localpart"], "-");
+    $notes = GetMetaData();
+    $seen = $notes["seen"] ?? "";
+"#;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn putting_off_moves_a_message_to_other_quotas() {
+    let busy = SinkBehaviour::default().reply("RCPT TO:", "451 4.2.0 Busy");
+    let sink = SmtpSink::start_with(busy).await;
+    let options = r#"$who = $message["recipientaddress"]["localpart"];
+        $quotas = ["pre" => ["pre-new", "shared"], "post" => ["post-new", "shared"], "none" => []];
+        $options = $who == "same" ? [] : ["quotas" => $quotas[$who]];
+    "#;
+    let setup = Setup { next_hop: Some(sink.address), ..Setup::default() }
+        .hook("eod", r#"foreach ($transaction["recipients"] as $r)
+                $arguments["mail"]->queue($transaction["senderaddress"], $r["address"], $r["transportid"],
+                    ["quotas" => [$r["address"]["localpart"] . "-old"]]);
+            Accept();"#)
+        .hook("predelivery", &format!(
+            r#"{options}
+               if ($who == "post") Try();
+               Queue(["hold" => true, ...$options]);"#
+        ))
+        .hook("postdelivery", &format!(r#"{options} Queue(["hold" => true, ...$options]);"#));
+    let mut daemon = TestDaemon::start(setup).await;
+    let (mut client, _) = SmtpClient::connect(daemon.address()).await;
+    client.command("EHLO client.example").await;
+    let recipients = ["pre", "post", "none", "same"].map(|name| format!("{name}@example.org"));
+    let recipients: Vec<&str> = recipients.iter().map(String::as_str).collect();
+    let reply = client.deliver("a@client.example", &recipients, MESSAGE).await;
+    assert!(reply.starts_with("250 "), "{reply}");
+    let patience = tokio::time::Instant::now() + Duration::from_secs(30);
+    loop {
+        let stats = ask(&daemon, |client| client.call(call::PROCESS_STATS, &()).unwrap()).await;
+        if stats.queue.unwrap().freeze.unwrap().hold.unwrap().size == 4 {
+            break;
+        }
+        assert!(tokio::time::Instant::now() < patience, "not all are put on hold");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let expected = [
+        ("pre-old", 0),
+        ("pre-new", 1),
+        ("post-old", 0),
+        ("post-new", 1),
+        ("shared", 2),
+        ("none-old", 0),
+        ("same-old", 1),
+    ];
+    for _ in 0..2 {
+        let counts = ask(&daemon, move |client| {
+            expected.map(|(name, _)| {
+                let request = pb::QueueQuotaRequest { quota: name.into() };
+                (name, client.call(call::QUEUE_QUOTA, &request).unwrap().count)
+            })
+        });
+        assert_eq!(counts.await, expected);
+        // They are noted in the spool as well.
+        daemon.restart().await;
+    }
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_kept_connection_is_used_for_the_client_that_it_was_told_of() {
+    let mut behaviour = SinkBehaviour::default().reply("XCLIENT", "220 sink ESMTP");
+    behaviour.extensions.push("XCLIENT ADDR".to_owned());
+    let sink = SmtpSink::start_with(behaviour).await;
+    let setup = Setup { next_hop: Some(sink.address), ..Setup::default() }.hook("eod", QUEUE_ALL).hook(
+        "predelivery",
+        r#"Try(["pooling" => true, "xclient" => ["ADDR" => "192.0.2." . $message["recipientaddress"]["localpart"]]]);"#,
+    );
+    let mut daemon = TestDaemon::start(setup).await;
+    let (mut client, _) = SmtpClient::connect(daemon.address()).await;
+    client.command("EHLO client.example").await;
+    let mut connections = Vec::new();
+    for to in ["1@example.org", "2@example.org", "1@example.org"] {
+        let reply = client.deliver("a@client.example", &[to], MESSAGE).await;
+        assert!(reply.starts_with("250 "), "{reply}");
+        let messages = sink.wait_for(connections.len() + 1).await;
+        connections.extend(messages.last().map(|message| message.connection));
+    }
+    assert_eq!(connections, [1, 2, 1], "{:?}", sink.commands());
     daemon.stop().await;
 }

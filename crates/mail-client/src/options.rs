@@ -186,8 +186,8 @@ fn apply_tls(
             .map_err(|error| Thrown::new(format!("Try: tls_ciphers: {error}")))?;
         tls.ciphers = Some((text, ciphers));
     }
-    if let Some(verify) = options.get_text("tls_verify_host") {
-        tls.verify_host = verify.is_truthy();
+    if let Some(verify) = options.get_text("tls_verify_host").filter(|value| !value.is_none()) {
+        tls.verify_host = Some(verify.is_truthy());
     }
     if let Some(names) = verify_names {
         tls.verify_names = names;

@@ -179,8 +179,9 @@ pub struct TlsSettings {
     pub versions: tls_policy::Versions,
     /// The name sent in the handshake: `None` for none.
     pub sni: Sni,
-    /// The host connected to must be named in the certificate.
-    pub verify_host: bool,
+    /// Whether the host connected to must be named in the certificate; where nothing is said, it
+    /// must when the mode verifies and there are no names.
+    pub verify_host: Option<bool>,
     /// Further names of which the certificate must carry one.
     pub verify_names: Vec<String>,
     /// Whether the system's authorities count.
@@ -300,7 +301,7 @@ impl Settings {
                 mode: TlsMode::Disabled,
                 versions: tls_policy::Versions::default(),
                 sni: Sni::Off,
-                verify_host: false,
+                verify_host: None,
                 verify_names: Vec::new(),
                 default_ca: false,
                 client_cert: None,

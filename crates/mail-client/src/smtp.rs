@@ -555,11 +555,30 @@ async fn connect_straight(
     let socket = if remote.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     if let Some(source) = source {
         if is_nonlocal {
-            rustix::net::sockopt::set_ip_freebind(&socket, true)?;
+            allow_nonlocal(&socket, source)?;
         }
         socket.bind(SocketAddr::new(source, 0))?;
     }
     socket.connect(remote).await
+}
+
+/// Lets a socket have an address that is not of this machine.
+///
+/// To connect from one, and not only to bind it, IPv4 wants `IP_TRANSPARENT`, for which CAP_NET_RAW or
+/// CAP_NET_ADMIN is needed. Without the capability the address may at least be one that is not up yet.
+fn allow_nonlocal(socket: &TcpSocket, source: IpAddr) -> io::Result<()> {
+    let raw = socket2::SockRef::from(socket);
+    let transparent = match source {
+        IpAddr::V4(_) => raw.set_ip_transparent_v4(true),
+        IpAddr::V6(_) => raw.set_ip_transparent_v6(true),
+    };
+    match transparent {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => match source {
+            IpAddr::V4(_) => raw.set_freebind_v4(true),
+            IpAddr::V6(_) => raw.set_freebind_v6(true),
+        },
+        done => done,
+    }
 }
 
 /// Reads a part of a stored body on the pool for blocking work.

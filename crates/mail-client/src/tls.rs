@@ -85,7 +85,7 @@ pub fn setup(
         Check::Not => {}
         Check::Authority => {
             names.clone_from(&tls.verify_names);
-            if tls.verify_host || names.is_empty() {
+            if tls.verify_host.unwrap_or(names.is_empty()) {
                 names.push(target.host.to_string());
             }
         }
@@ -126,7 +126,7 @@ pub fn setup(
 
 /// How strictly TLS is wanted, and how the certificate is looked at.
 fn level(tls: &TlsSettings, target: &Target) -> Result<(Tls, Check), Box<Refusal>> {
-    let named = match tls.verify_host || !tls.verify_names.is_empty() {
+    let named = match tls.verify_host == Some(true) || !tls.verify_names.is_empty() {
         true => Check::Authority,
         false => Check::Not,
     };

@@ -30,6 +30,11 @@ pub struct ClientTlsCache {
 }
 
 impl ClientTlsCache {
+    /// A cache for which these are the authorities that the system trusts.
+    pub fn with_system_roots(roots: RootStore) -> Self {
+        Self { made: parking_lot::Mutex::default(), system_roots: roots.into() }
+    }
+
     /// The set-up for a key, made when it is wanted first.
     pub fn get(&self, key: String, make: impl FnOnce() -> ClientTls) -> ClientTls {
         if let Some(known) = self.made.lock().get(&key) {

@@ -11,9 +11,10 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::server::WebPkiClientVerifier;
+use tokio_rustls::rustls::{RootCertStore, ServerConfig, ServerConnection};
 
 use crate::certs::TestCertificate;
 
@@ -30,6 +31,10 @@ pub struct SunkMessage {
     pub helo: String,
     /// Whether the connection was encrypted.
     pub tls: bool,
+    /// The server name of the handshake.
+    pub server_name: Option<String>,
+    /// The client's certificate, DER, where one was shown.
+    pub client_certificate: Option<Vec<u8>>,
     /// Number of the connection, from 1.
     pub connection: usize,
     /// Where the connection came from.
@@ -49,6 +54,8 @@ pub struct SinkBehaviour {
     pub held: Vec<String>,
     /// Certificate for STARTTLS, which is announced when there is one.
     pub certificate: Option<TestCertificate>,
+    /// Clients are asked for a certificate below this one's root; they need not have one.
+    pub client_root: Option<TestCertificate>,
 }
 
 impl Default for SinkBehaviour {
@@ -60,6 +67,7 @@ impl Default for SinkBehaviour {
             replies: HashMap::new(),
             held: Vec::new(),
             certificate: None,
+            client_root: None,
         }
     }
 }
@@ -200,7 +208,7 @@ async fn serve(
     peer: SocketAddr,
 ) -> std::io::Result<()> {
     let mut stream: BufReader<Box<dyn Stream>> = BufReader::new(Box::new(stream));
-    let mut tls = false;
+    let mut handshake: Option<Handshake> = None;
     let mut message = empty(connection, peer);
     if !answer(&mut stream, shared, "BANNER", "220 sink ESMTP").await? {
         return Ok(());
@@ -223,7 +231,10 @@ async fn serve(
                 message.helo = line[4..].trim().to_owned();
                 let (mut lines, starttls) = {
                     let behaviour = lock(&shared.behaviour);
-                    (behaviour.extensions.clone(), behaviour.certificate.is_some() && !tls)
+                    (
+                        behaviour.extensions.clone(),
+                        behaviour.certificate.is_some() && handshake.is_none(),
+                    )
                 };
                 if starttls {
                     lines.push("STARTTLS".to_owned());
@@ -248,17 +259,26 @@ async fn serve(
                 }
             }
             "STARTTLS" => {
-                let certificate = lock(&shared.behaviour).certificate.clone();
+                let acceptor = acceptor(&lock(&shared.behaviour));
                 if !answer(&mut stream, shared, &upper, "220 Go ahead").await? {
                     return Ok(());
                 }
-                let Some(acceptor) = certificate.as_ref().and_then(acceptor) else { continue };
-                stream = BufReader::new(Box::new(acceptor.accept(stream.into_inner()).await?));
-                tls = true;
+                let Some(acceptor) = acceptor else { continue };
+                let secret = acceptor.accept(stream.into_inner()).await?;
+                handshake = Some(Handshake::of(secret.get_ref().1));
+                stream = BufReader::new(Box::new(secret));
             }
             "MAIL" => {
                 let helo = std::mem::take(&mut message.helo);
-                message = SunkMessage { helo, tls, ..empty(connection, peer) };
+                let Handshake { server_name, client_certificate } =
+                    handshake.clone().unwrap_or_default();
+                message = SunkMessage {
+                    helo,
+                    tls: handshake.is_some(),
+                    server_name,
+                    client_certificate,
+                    ..empty(connection, peer)
+                };
                 message.from = argument.unwrap_or_default();
                 if !answer(&mut stream, shared, &upper, "250 2.1.0 Ok").await? {
                     return Ok(());
@@ -338,6 +358,8 @@ fn empty(connection: usize, peer: SocketAddr) -> SunkMessage {
         content: String::new(),
         helo: String::new(),
         tls: false,
+        server_name: None,
+        client_certificate: None,
         connection,
         peer,
     }
@@ -395,10 +417,38 @@ async fn send(stream: &mut BufReader<Box<dyn Stream>>, reply: &str) -> std::io::
     Ok(true)
 }
 
-fn acceptor(certificate: &TestCertificate) -> Option<TlsAcceptor> {
+/// What the client said in the handshake.
+#[derive(Clone, Default)]
+struct Handshake {
+    server_name: Option<String>,
+    client_certificate: Option<Vec<u8>>,
+}
+
+impl Handshake {
+    fn of(connection: &ServerConnection) -> Self {
+        let shown = connection.peer_certificates().and_then(|chain| chain.first());
+        Self {
+            server_name: connection.server_name().map(str::to_owned),
+            client_certificate: shown.map(|certificate| certificate.to_vec()),
+        }
+    }
+}
+
+fn acceptor(behaviour: &SinkBehaviour) -> Option<TlsAcceptor> {
+    let certificate = behaviour.certificate.as_ref()?;
     let chain = vec![CertificateDer::from_pem_slice(certificate.cert_pem.as_bytes()).ok()?];
     let key = PrivateKeyDer::from_pem_slice(certificate.key_pem.as_bytes()).ok()?;
-    let config = ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key).ok()?;
+    let builder = ServerConfig::builder();
+    let builder = match &behaviour.client_root {
+        None => builder.with_no_client_auth(),
+        Some(wanted) => {
+            let mut roots = RootCertStore::empty();
+            roots.add(CertificateDer::from(wanted.root_der.clone())).ok()?;
+            let clients = WebPkiClientVerifier::builder(Arc::new(roots)).allow_unauthenticated();
+            builder.with_client_cert_verifier(clients.build().ok()?)
+        }
+    };
+    let config = builder.with_single_cert(chain, key).ok()?;
     Some(TlsAcceptor::from(Arc::new(config)))
 }
 

@@ -277,8 +277,8 @@ fn pool_key(
     let login = settings.credentials.as_ref().map_or("", |(username, _)| username);
     let proxy = settings.proxy(local);
     let session = format!(
-        "{}|{:?}|{login}|{:?}|{}|{proxy:?}",
-        config.helo, config.protocol, tls.sni, tls.key
+        "{}|{:?}|{login}|{:?}|{}|{proxy:?}|{:?}",
+        config.helo, config.protocol, tls.sni, tls.key, settings.xclient
     );
     PoolKey { local, remote: target.address, policy, session }
 }

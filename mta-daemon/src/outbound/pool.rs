@@ -16,7 +16,7 @@ pub(crate) struct PoolKey {
     pub(crate) remote: SocketAddr,
     /// Next hop's name or grouping, as the configuration says.
     pub(crate) policy: String,
-    /// Everything that shaped the session: HELO, TLS, login.
+    /// Everything that shaped the session: HELO, TLS, XCLIENT, login.
     pub(crate) session: String,
 }
 
