@@ -204,6 +204,30 @@ fn tls_certificates_are_checked_as_the_options_say() {
     assert_eq!(run(&script), "none", "the test's root is not one of the system's");
 }
 
+#[test]
+fn the_client_certificate_is_the_one_of_the_options() {
+    let server = Server::start(Scheme::Tls);
+    let at = server.url();
+    let script = format!(
+        "function shown($options, $number = 0) {{
+             $shown = http(\"{at}/certificate/$number\", [...$options, \"tls_verify_peer\" => false]);
+             return is_string($shown) ? X509::String($shown)->subject()[1][1] : \"nobody\";
+         }}
+         echo shown([]);
+         echo shown([\"tls_client_cert\" => \"pki:rsa\"]);
+         echo shown([\"tls_client_cert\" => \"pki:rsa\"], 1);
+         echo shown([\"ssl_client_cert\" => \"pki:ec\"]);
+         echo shown([\"tls_client_cert\" => \"ec\", \"ssl_client_cert\" => \"pki:rsa\"]);
+         echo shown([]);"
+    );
+    assert_eq!(
+        run(&script),
+        "nobody\nrsa.example.org\nTest CA\nec.example.org\nec.example.org\nnobody"
+    );
+    let error = error_of("http(\"https://h/\", [\"tls_client_cert\" => \"pki:bare\"]);");
+    assert!(error.contains("pki:bare has no certificate with a private key"), "{error}");
+}
+
 struct Configured {
     root: String,
 }

@@ -64,7 +64,7 @@ impl Server {
         let tls = is_tls.then(|| {
             let (chain, key) = (certificate.cert_pem.as_bytes(), certificate.key_pem.as_bytes());
             let identity = Identity::from_pem(chain, key).unwrap();
-            ServerTls::new(ServerOptions {
+            ServerTls::asking_certificate(ServerOptions {
                 identity,
                 names: Vec::new(),
                 versions: Versions::default(),
@@ -75,7 +75,7 @@ impl Server {
             let listener = runtime.block_on(async { UnixListener::bind(path).unwrap() });
             runtime.spawn(async move {
                 while let Ok((stream, _)) = listener.accept().await {
-                    tokio::spawn(serve(stream, Arc::clone(&shared), None));
+                    tokio::spawn(serve(stream, Arc::clone(&shared), Client::default()));
                 }
             });
             SocketAddr::from(([127, 0, 0, 1], 0))
@@ -85,12 +85,14 @@ impl Server {
             runtime.spawn(async move {
                 while let Ok((stream, peer)) = listener.accept().await {
                     let (tls, shared) = (tls.clone(), Arc::clone(&shared));
+                    let mut client = Client { peer: Some(peer), ..Client::default() };
                     tokio::spawn(async move {
                         match tls {
-                            None => serve(stream, shared, Some(peer)).await,
+                            None => serve(stream, shared, client).await,
                             Some(tls) => {
-                                if let Ok((stream, _)) = tls.accept(stream.into()).await {
-                                    serve(stream, shared, Some(peer)).await;
+                                if let Ok((stream, session)) = tls.accept(stream.into()).await {
+                                    client.certificates = session.peer_certificates;
+                                    serve(stream, shared, client).await;
                                 }
                             }
                         }
@@ -131,7 +133,15 @@ impl Drop for Server {
     }
 }
 
-async fn serve<S>(stream: S, state: Arc<State>, peer: Option<SocketAddr>)
+/// Who is at the other end of a connection.
+#[derive(Default)]
+struct Client {
+    peer: Option<SocketAddr>,
+    /// What it showed, DER, its own first.
+    certificates: Vec<Vec<u8>>,
+}
+
+async fn serve<S>(stream: S, state: Arc<State>, client: Client)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -145,7 +155,7 @@ where
             let _ = tokio::io::copy_bidirectional(&mut stream, &mut far).await;
             return;
         }
-        let Some(answer) = answer(&request, &state, peer).await else { return };
+        let Some(answer) = answer(&request, &state, &client).await else { return };
         if stream.write_all(&answer).await.is_err() {
             return;
         }
@@ -199,7 +209,7 @@ async fn read<S: AsyncRead + Unpin>(stream: &mut BufReader<S>) -> Option<Request
     Some(request)
 }
 
-async fn answer(request: &Request, state: &State, peer: Option<SocketAddr>) -> Option<Vec<u8>> {
+async fn answer(request: &Request, state: &State, client: &Client) -> Option<Vec<u8>> {
     let path = request.path.strip_prefix("http://nowhere.test").unwrap_or(&request.path);
     let (path, query) = path.split_once('?').unwrap_or((path, ""));
     let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
@@ -215,7 +225,13 @@ async fn answer(request: &Request, state: &State, peer: Option<SocketAddr>) -> O
         }
         ["length"] => plain("200", "", request.body.len().to_string().as_bytes()),
         ["header", name] => plain("200", "", request.header(name).as_bytes()),
-        ["peer"] => plain("200", "", peer.unwrap().ip().to_string().as_bytes()),
+        ["certificate", number] => {
+            match client.certificates.get(number.parse::<usize>().unwrap()) {
+                Some(certificate) => plain("200", "", certificate),
+                None => plain("404", "", b"none was shown"),
+            }
+        }
+        ["peer"] => plain("200", "", client.peer.unwrap().ip().to_string().as_bytes()),
         ["redirect", code, rest @ ..] => {
             plain(code, &format!("Location: /{}\r\n", rest.join("/")), b"")
         }
