@@ -185,12 +185,14 @@ fn write_configuration(dir: &Path, setup: &Setup) {
         "version: \"5.6\"\n\
          servers:\n  - id: default\n    listeners:\n      - port: 0\n        address: 127.0.0.1\n{}\
          spool:\n  path: {}\n{}\
-         environment:\n  appconf: {}\n  deliveryconf: {}\n  policyconf: {}\n  suspendconf: {}\n  \
-         controlsocket:\n    path: {}\n{}",
+         environment:\n  appconf: {}\n  pluginspath: {}\n  deliveryconf: {}\n  policyconf: {}\n  \
+         suspendconf: {}\n  controlsocket:\n    path: {}\n{}",
         setup.sockets.replace("{dir}", &dir.display().to_string()),
         at("queue"),
         setup.spool,
         at("smtpd-app.yaml"),
+        // Those that the machine has installed are not for tests.
+        at("plugins"),
         at("smtpd-delivery.yaml"),
         at("smtpd-policy.yaml"),
         at("smtpd-suspend.yaml"),

@@ -533,3 +533,94 @@ async fn scripts_suspend_limit_and_see_the_policy_that_applied() {
     assert_eq!(listed[0].tag, "script");
     daemon.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_policy_of_a_script_stops_spaces_and_tells_its_properties() {
+    let sink = SmtpSink::start().await;
+    let setup = Setup {
+        next_hop: Some(sink.address),
+        policy: "policies:\n  - fields: [transportid]\n  - fields: []\n    default:\n      concurrency: 7\n"
+            .into(),
+        ..Setup::default()
+    }
+    .hook(
+        "predelivery",
+        r#"$who = $message["recipientaddress"]["localpart"];
+           $properties = ["text" => "x", "number" => 2, "flag" => true];
+           if ($who == "stop")
+               queue_policy(["transportid"], ["transportid" => "out"], ["stop" => true, "properties" => $properties],
+                   600, ["id" => "mine"]);
+           if ($who == "space") {
+               queue_policy_delete("mine");
+               queue_policy(["transportid"], ["transportid" => "out"], ["connectinterval" => 3600], 600);
+           }"#,
+    )
+    // What was said about each goes to the sink in a message of its own.
+    .hook(
+        "postdelivery",
+        &format!(
+            r#"$said = array_map(function ($one) {{
+                   return [$one["fields"], $one["dynamic"], $one["properties"], $one["stop"]];
+               }}, $arguments["policy"]["policies"]);
+               MIME()->addHeader("X-Said", json_encode($said))->send("", ["seen@example.net"],
+                   ["host" => "127.0.0.1", "port" => {}]);"#,
+            sink.address.port()
+        ),
+    );
+    let mut daemon = TestDaemon::start(setup).await;
+    let mut said = Vec::new();
+    for to in ["usual@example.org", "stop@example.org"] {
+        send(&daemon, to).await;
+        let messages = sink.wait_for(said.len() * 2 + 2).await;
+        let content = messages.last().unwrap().content.replace("\r\n\t", " ").replace("\r\n ", " ");
+        said.extend(
+            content.lines().find_map(|line| line.strip_prefix("X-Said: ").map(str::to_owned)),
+        );
+    }
+    assert_eq!(
+        said,
+        [
+            r#"[[["transportid"],[],[],false],[[],[],[],false]]"#,
+            r#"[[["transportid"],[{"id":"mine"}],{"text":"x","number":2,"flag":true},true]]"#,
+        ]
+    );
+    // The first after that goes at once, and the next one after an hour.
+    send(&daemon, "space@example.org").await;
+    assert_eq!(sink.wait_for(6).await[4].to, ["<space@example.org>"]);
+    send(&daemon, "next@example.org").await;
+    let limit = wait_for_source(&daemon, Source::Rate).await;
+    assert_eq!(limit.transportid, "out");
+    assert!((3000.0..=3600.0).contains(&limit.ttl), "{}", limit.ttl);
+    assert_eq!(sink.messages().len(), 6);
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_equal_suspension_of_a_script_is_renewed_or_kept() {
+    let setup = Setup::default().hook(
+        "mailfrom",
+        r#"$fields = ["jobid" => "j"];
+           $first = queue_suspend($fields, 60, ["id" => "mine", "tag" => "one"]);
+           $kept = queue_suspend($fields, 600, ["update" => false]);
+           $list = [$first, $kept];
+           if ($arguments["sender"] == "renew@example.org") $list[] = queue_suspend($fields, 600, ["tag" => "two"]);
+           Accept(["reason" => json_encode($list)]);"#,
+    );
+    let mut daemon = TestDaemon::start(setup).await;
+    let (mut client, _) = SmtpClient::connect(daemon.address()).await;
+    client.command("EHLO client.example").await;
+    let reply = client.command("MAIL FROM:<keep@example.org>").await;
+    assert!(reply.ends_with(r#"[{"id":"mine"},null]"#), "{reply}");
+    let listed = suspends(&daemon).await;
+    assert_eq!((listed.len(), listed[0].jobid.as_str(), listed[0].id.as_str()), (1, "j", "mine"));
+    assert!(listed[0].tag == "one" && listed[0].ttl <= 60.0, "{listed:?}");
+    client.command("RSET").await;
+    let reply = client.command("MAIL FROM:<renew@example.org>").await;
+    assert!(reply.ends_with(r#"[{"id":"mine"},null,{"id":"mine"}]"#), "{reply}");
+    let listed = suspends(&daemon).await;
+    assert_eq!(listed.len(), 1);
+    assert!((590.0..=600.0).contains(&listed[0].ttl), "{listed:?}");
+    assert_eq!(listed[0].tag, "one", "only the time is new");
+    drop(client);
+    daemon.stop().await;
+}

@@ -40,7 +40,7 @@ pub struct NewSuspend {
     pub tag: Option<Tag>,
     /// Free values.
     pub properties: Properties,
-    /// What happens when an equal one (same patterns) is there.
+    /// What happens when an equal one (same patterns) is there, of which only the time can change.
     pub on_equal: OnEqual,
 }
 
@@ -211,7 +211,7 @@ impl Suspends {
     ) -> Result<(Box<str>, Option<PerField<Pattern>>), SuspendError> {
         check_tag(new.tag.as_ref())?;
         let expires = new.ttl.map(|ttl| now.saturating_add(ttl));
-        let equal = self.dynamics.iter_mut().find(|(_, suspend)| {
+        let equal = self.dynamics.iter().find(|(_, suspend)| {
             suspend.matches == new.matches && new.id.as_ref().is_none_or(|id| *id == suspend.id)
         });
         if let Some((number, suspend)) = equal {
@@ -219,10 +219,6 @@ impl Suspends {
                 return Err(SuspendError::Exists);
             }
             let (number, id) = (*number, suspend.id.clone());
-            if new.tag.is_some() {
-                suspend.tag = new.tag;
-            }
-            suspend.properties = new.properties;
             self.set_expiry(number, expires);
             return Ok((id, None));
         }

@@ -12,7 +12,7 @@ use hsl::{Array, Value};
 use queue::policy::dynamic::{DynamicKind, NewDynamic, OnEqual};
 use queue::policy::{Limits, Properties, Property};
 use queue::suspend::NewSuspend;
-use queue::window::{Algorithm, Rate};
+use queue::window::Rate;
 use queue::{Field, FieldSet, Pattern, PerField};
 
 use crate::hooks::shared::{put, text};
@@ -26,15 +26,7 @@ pub(crate) fn register(registry: &mut Registry, slot: &CoreSlot) {
         "queue_suspend(array fields, number ttl, array options = []) -> array or none",
         "Stops the pickup of messages that match all fields for so many seconds.",
         move |_, args| -> Result<Value, Thrown> {
-            let options = array(args.get(2));
-            let new = NewSuspend {
-                id: verdict::text(&options, "id").map(Into::into),
-                matches: patterns("queue_suspend", &array(args.first()))?,
-                ttl: ttl("queue_suspend", args.get(1))?,
-                tag: verdict::text(&options, "tag").map(Into::into),
-                properties: properties(&options),
-                on_equal: on_equal(&options),
-            };
+            let new = suspend(args)?;
             let Some(core) = core.get().and_then(Weak::upgrade) else { return Ok(Value::None) };
             Ok(core.queue.add_suspend(new).map_or(Value::None, |id| added(&id)))
         },
@@ -45,23 +37,10 @@ pub(crate) fn register(registry: &mut Registry, slot: &CoreSlot) {
          -> array or none",
         "Sets limits on the deliveries of a configured policy that match, for so many seconds.",
         move |_, args| -> Result<Value, Thrown> {
-            let fields: FieldSet = array(args.first())
-                .values()
-                .map(|name| field("queue_policy", name))
-                .collect::<Result<_, _>>()?;
-            let matches = patterns("queue_policy", &array(args.get(1)))?;
-            let ttl = ttl("queue_policy", args.get(3))?;
-            let options = array(args.get(4));
+            let new = policy(args)?;
             let Some(core) = core.get().and_then(Weak::upgrade) else { return Ok(Value::None) };
-            let new = NewDynamic {
-                id: verdict::text(&options, "id").map(Into::into),
-                fields,
-                kind: kind(&options)?,
-                matches,
-                then: limits(&array(args.get(2)), core.queue.rate_algorithm(fields))?,
-                ttl,
-                on_equal: on_equal(&options),
-            };
+            let algorithm = core.queue.rate_algorithm(new.fields);
+            let new = NewDynamic { then: Limits { algorithm, ..new.then }, ..new };
             Ok(core.queue.add_policy(new).map_or(Value::None, |id| added(&id)))
         },
     );
@@ -75,6 +54,37 @@ pub(crate) fn register(registry: &mut Registry, slot: &CoreSlot) {
             core.map_or(Value::None, |core| Value::Bool(core.queue.delete_policy(id)))
         },
     );
+}
+
+/// The arguments of `queue_suspend`.
+fn suspend(args: &[Value]) -> Result<NewSuspend, Thrown> {
+    let options = array(args.get(2));
+    Ok(NewSuspend {
+        id: verdict::text(&options, "id").map(Into::into),
+        matches: patterns("queue_suspend", &array(args.first()))?,
+        ttl: ttl("queue_suspend", args.get(1))?,
+        tag: verdict::text(&options, "tag").map(Into::into),
+        properties: properties(&options),
+        on_equal: on_equal(&options),
+    })
+}
+
+/// The arguments of `queue_policy`; the algorithm of the rate is the queue's.
+fn policy(args: &[Value]) -> Result<NewDynamic, Thrown> {
+    let fields: FieldSet = array(args.first())
+        .values()
+        .map(|name| field("queue_policy", name))
+        .collect::<Result<_, _>>()?;
+    let options = array(args.get(4));
+    Ok(NewDynamic {
+        id: verdict::text(&options, "id").map(Into::into),
+        fields,
+        kind: kind(&options)?,
+        matches: patterns("queue_policy", &array(args.get(1)))?,
+        then: limits(&array(args.get(2)))?,
+        ttl: ttl("queue_policy", args.get(3))?,
+        on_equal: on_equal(&options),
+    })
 }
 
 fn array(value: Option<&Value>) -> Array {
@@ -136,7 +146,7 @@ fn kind(options: &Array) -> Result<DynamicKind, Thrown> {
     }
 }
 
-fn limits(policy: &Array, algorithm: Algorithm) -> Result<Limits, Thrown> {
+fn limits(policy: &Array) -> Result<Limits, Thrown> {
     let wrong = |what: &str| Thrown::new(format!("queue_policy: {what}"));
     let whole = |value: &Value, what: &str| {
         let number = value.as_number().filter(|n| (0.0..=f64::from(u32::MAX)).contains(n));
@@ -164,12 +174,12 @@ fn limits(policy: &Array, algorithm: Algorithm) -> Result<Limits, Thrown> {
     Ok(Limits {
         concurrency,
         rate,
-        algorithm,
         connectinterval,
         tag: verdict::text(policy, "tag").map(Into::into),
         stop: verdict::flag(policy, "stop"),
         cluster: verdict::flag(policy, "cluster"),
         properties: properties(policy),
+        ..Limits::default()
     })
 }
 
@@ -202,4 +212,111 @@ fn properties(options: &Array) -> Properties {
         other => Property::Text(text(other).into()),
     };
     given.iter().map(|(key, value)| (text(&key.to_value()).into(), read(value))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fields() -> Value {
+        Value::list(["transportid".into(), "jobid".into()])
+    }
+
+    fn condition() -> Value {
+        Value::map([("transportid", Value::from("out")), ("jobid", Value::None)])
+    }
+
+    fn three_properties() -> (Value, Properties) {
+        let given = Value::map([
+            ("text", Value::from("x")),
+            ("number", Value::Number(1.5)),
+            ("flag", Value::Bool(false)),
+        ]);
+        let read = Arc::new([
+            ("text".into(), Property::Text("x".into())),
+            ("number".into(), Property::Number(1.5)),
+            ("flag".into(), Property::Boolean(false)),
+        ]);
+        (given, read)
+    }
+
+    #[test]
+    fn every_option_of_a_suspension_is_read() {
+        let (given, properties) = three_properties();
+        let options = Value::map([
+            ("id", Value::from("mine")),
+            ("tag", "slow".into()),
+            ("update", Value::Bool(false)),
+            ("properties", given),
+        ]);
+        let read = suspend(&[condition(), Value::Number(1.5), options]).unwrap();
+        assert_eq!(
+            (read.id.as_deref(), read.ttl),
+            (Some("mine"), Some(Duration::from_millis(1500)))
+        );
+        assert_eq!(read.tag, Some("slow".into()));
+        assert_eq!(read.properties, properties);
+        assert_eq!(read.on_equal, OnEqual::Keep);
+        let named = read.matches.fields();
+        assert!(named.contains(Field::TransportId) && !named.contains(Field::JobId));
+        let usual = suspend(&[condition(), Value::Number(0.0)]).unwrap();
+        assert_eq!((usual.id, usual.tag, usual.ttl), (None, None, None));
+        assert_eq!((usual.on_equal, usual.properties.len()), (OnEqual::Update, 0));
+    }
+
+    #[test]
+    fn every_option_of_a_policy_is_read() {
+        let (given, properties) = three_properties();
+        let then = Value::map([
+            ("concurrency", Value::Number(3.0)),
+            ("rate", Value::list([Value::Number(10.0), Value::Number(60.0)])),
+            ("connectinterval", Value::Number(0.5)),
+            ("tag", "warm".into()),
+            ("stop", Value::Bool(true)),
+            ("cluster", Value::Bool(true)),
+            ("properties", given),
+        ]);
+        let options = Value::map([
+            ("id", Value::from("mine")),
+            ("type", "warmup".into()),
+            ("update", Value::Bool(false)),
+        ]);
+        let read = policy(&[fields(), condition(), then, Value::Number(60.0), options]).unwrap();
+        assert_eq!(read.id.as_deref(), Some("mine"));
+        assert_eq!((read.kind, read.on_equal), (DynamicKind::WarmUp, OnEqual::Keep));
+        assert_eq!(read.ttl, Some(Duration::from_secs(60)));
+        assert_eq!(
+            read.then,
+            Limits {
+                concurrency: NonZeroU32::new(3),
+                rate: "10/60".parse().ok(),
+                connectinterval: Some(Duration::from_millis(500)),
+                tag: Some("warm".into()),
+                stop: true,
+                cluster: true,
+                properties,
+                ..Limits::default()
+            }
+        );
+        let nothing = || Value::Array(Array::new());
+        let usual = policy(&[fields(), nothing(), nothing(), Value::Number(0.0)]).unwrap();
+        assert_eq!(usual.then, Limits::default());
+        assert_eq!((usual.kind, usual.on_equal), (DynamicKind::Dynamic, OnEqual::Update));
+    }
+
+    #[test]
+    fn what_is_no_limit_is_named() {
+        for (key, value) in [
+            ("concurrency", Value::from("many")),
+            ("rate", Value::list([Value::Number(1.0)])),
+            ("connectinterval", Value::Number(-1.0)),
+        ] {
+            let then = Value::map([(key, value)]);
+            let error = policy(&[fields(), condition(), then, Value::Number(0.0)]).unwrap_err();
+            assert!(format!("{error:?}").contains(key), "{error:?}");
+        }
+        let options = Value::map([("type", Value::from("other"))]);
+        let args = [fields(), condition(), Value::None, Value::Number(0.0), options];
+        assert!(format!("{:?}", policy(&args).unwrap_err()).contains("type other is unknown"));
+    }
 }

@@ -15,7 +15,9 @@ use crate::metadata::Metadata;
 use crate::pattern::Pattern;
 use crate::pickup::{Pick, Pickup};
 use crate::policy::dynamic::{DynamicError, DynamicUpdate, NewDynamic};
-use crate::policy::{Condition, Counter, FieldSet, Limits, PerField, Policies, RollUp};
+use crate::policy::{
+    Condition, Counter, FieldSet, Limits, PerField, Policies, Properties, Property, RollUp,
+};
 use crate::suspend::{NewSuspend, StaticSuspend, SuspendFilter};
 use crate::update::{Removal, Task, UpdateRequest, UpdateRun};
 use crate::window::Algorithm;
@@ -634,6 +636,45 @@ fn a_cluster_wide_limit_is_shared_by_its_hosts() {
         picked += 1;
     }
     assert_eq!(picked, 9);
+}
+
+#[test]
+fn dynamic_conditions_stop_space_and_share_as_configured_ones_do() {
+    let hosts = NonZeroU32::new(4).unwrap();
+    let wide = |limits| Limits { cluster: true, ..limits };
+    let rate = Limits { rate: "4/60".parse().ok(), ..Limits::default() };
+    let interval = Some(Duration::from_secs(3));
+    let spaced = Limits { connectinterval: interval, ..Limits::default() };
+    let stop = Limits { stop: true, ..Limits::default() };
+    for (then, expected) in [
+        (Limits::default(), 5),
+        (stop, 9),
+        (spaced, 1),
+        (concurrency(4), 4),
+        (wide(concurrency(4)), 1),
+        (rate.clone(), 4),
+        (wide(rate), 1),
+    ] {
+        let mut queue = Queue::new(Settings { hosts, ..Settings::default() });
+        let counters =
+            vec![counter(&[Field::TransportId], Limits::default()), counter(&[], concurrency(5))];
+        queue.configure_policies(Policies { counters }, at(0));
+        let properties: Properties = Arc::new([("k".into(), Property::Number(3.0))]);
+        let new = NewDynamic {
+            fields: fields(&[Field::TransportId]),
+            then: Limits { properties: Properties::clone(&properties), ..then.clone() },
+            ..NewDynamic::default()
+        };
+        queue.add_policy(new, at(0)).unwrap();
+        for number in 0..9 {
+            activate(&mut queue, message(number, "example.org"), &route("mx", &[]), at(0));
+        }
+        let picked: Vec<_> = std::iter::from_fn(|| pick(&mut queue, at(0))).collect();
+        assert_eq!(picked.len(), expected, "{then:?}");
+        let applied = queue.applied_policies(picked[0].id).unwrap();
+        assert_eq!(applied[0].limits.properties, properties);
+        assert_eq!(applied.len(), if then.stop { 1 } else { 2 });
+    }
 }
 
 #[test]
