@@ -296,3 +296,76 @@ async fn mail_exchangers_are_tried_in_their_order() {
     assert_eq!(sink.wait_for(1).await[0].to, ["<to@example.org>"]);
     daemon.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_notification_is_worded_signed_and_sent_as_the_script_says() {
+    let sink = SmtpSink::start().await;
+    let key = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g\n-----END PRIVATE KEY-----";
+    let setup = Setup {
+        next_hop: Some(sink.address),
+        dsn: true,
+        running: format!(
+            "pki:\n  private:\n    - id: dkim\n      privatekey:\n        data: |\n          {}\n",
+            key.replace('\n', "\n          ")
+        ),
+        ..Setup::default()
+    }
+    .hook(
+        "predelivery",
+        r#"if ($message["sender"] == "") {
+               // What was noted on the notification shows where it goes.
+               $notes = GetMetaData();
+               Try(["sender" => $message["jobid"] . "." . $notes["why"] . "@example.net"]);
+           }
+           $style = ["recipient" => "post@client.example", "jobid" => "dsn", "metadata" => ["why" => "gone"],
+               "from" => "mail@client.example",
+               "readable_mimepart" => "Content-Type: text/html\r\nX-Part: ours\r\n\r\n<p>Closed.</p>",
+               "dkim" => ["selector" => "s", "domain" => "client.example", "key" => "pki:dkim",
+                   "algorithm" => "ed25519-sha256", "additional_headers" => ["auto-submitted"]]];
+           if ($message["recipientaddress"]["localpart"] == "nokey") {
+               $style["dkim"]["key"] = "pki:absent";
+               try { Bounce(["dsn" => $style]); }
+               catch ($error) { $style["dkim"] = none; $style["subject_prepend"] = "$error "; }
+           }
+           Bounce(["dsn" => $style]);"#,
+    )
+    .hook(
+        "eod",
+        r#"$mail = $arguments["mail"];
+           if ($transaction["sender"] != "verify@client.example") {
+               foreach ($transaction["recipients"] as $r)
+                   $mail->queue($transaction["senderaddress"], $r["address"], $r["transportid"]);
+               Accept();
+           }
+           $dns = function ($host) {
+               if ($host != "s._domainkey.client.example") return ["error" => "permerror"];
+               return ["result" => "v=DKIM1; k=ed25519; p=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="];
+           };
+           $field = $mail->getHeader("DKIM-Signature", ["field" => true]);
+           $result = $mail->verifyDKIM($field, ["dns_function" => $dns]);
+           Reject($result["result"] . " " . $result["tags"]["h"]);"#,
+    );
+    let mut daemon = TestDaemon::start(setup).await;
+    send(&daemon, "a@client.example", "gone@example.org").await;
+    let notice = sink.wait_for(1).await.remove(0);
+    assert!(notice.from.starts_with("<dsn.gone@example.net>"), "{}", notice.from);
+    assert_eq!(notice.to, ["<post@client.example>"]);
+    let content = notice.content;
+    let part = "Content-Type: text/html\r\nX-Part: ours\r\n\r\n<p>Closed.</p>\r\n";
+    assert!(content.contains(part) && !content.contains("This is the mail system"), "{content}");
+    assert!(content.contains("\r\nAction: failed\r\n"), "{content}");
+    let (mut client, _) = SmtpClient::connect(daemon.address()).await;
+    client.command("EHLO client.example").await;
+    let reply = client.deliver("verify@client.example", &["x@example.org"], &content).await;
+    assert!(reply.contains(" pass ") && reply.contains("auto-submitted"), "{reply}");
+    let other = content.replace("Closed.", "Open.");
+    let reply = client.deliver("verify@client.example", &["x@example.org"], &other).await;
+    assert!(reply.contains(" permerror "), "{reply}");
+    drop(client);
+    // Without the key there is no notification in another's name, but an error of the script.
+    send(&daemon, "a@client.example", "nokey@example.org").await;
+    let unsigned = sink.wait_for(2).await.remove(1).content;
+    assert!(!unsigned.contains("DKIM-Signature"), "{unsigned}");
+    assert!(unsigned.contains("\r\nSubject: dsn: dkim has no usable private key "), "{unsigned}");
+    daemon.stop().await;
+}
