@@ -71,7 +71,8 @@ fn answer(session: &mut Session, event: &Event<'_>, count: u32) {
         }
         Event::Auth(_) if count.is_multiple_of(2) => {
             let reply = ReplyParts::default();
-            session.answer_auth(AuthAnswer::Challenge { challenge: b"more".to_vec(), reply });
+            let (challenge, disconnect) = (b"more".to_vec(), count.is_multiple_of(22));
+            session.answer_auth(AuthAnswer::Challenge { challenge, reply, disconnect });
         }
         Event::StartTls => {
             session.answer(verdict);

@@ -331,3 +331,98 @@ async fn a_kept_connection_is_used_for_the_client_that_it_was_told_of() {
     assert_eq!(connections, [1, 2, 1], "{:?}", sink.commands());
     daemon.stop().await;
 }
+
+/// Who logs in, as the script of `mailfrom` sees it; nothing when the connection is closed.
+async fn login(client: &mut SmtpClient) -> String {
+    let reply = client.command("MAIL FROM:<a@client.example>").await;
+    reply.strip_prefix("250 2.1.0 ").unwrap_or(&reply).to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_options_of_the_auth_hook_decide_who_logs_in() {
+    let setup = Setup::default()
+        .hook(
+            "helo",
+            r#"$extensions = array_filter(function ($one) { return $one[0:4] != "AUTH"; }, $arguments["extensions"]);
+               Accept(["extensions" => [...$extensions, "AUTH PLAIN X-STEPS"]]);"#,
+        )
+        .hook(
+            "auth",
+            r#"if ($arguments["mechanism"] == "X-STEPS") {
+                   if ($arguments["state"] == 0) Reply("who?");
+                   $said = $arguments["response"];
+                   if ($arguments["state"] == 1) {
+                       if ($said == "bye") Reply("so long", ["disconnect" => true]);
+                       Reply("$said?", ["reply_codes" => ["code" => 335]]);
+                   }
+                   if ($said == "no") Reject("$said", ["reply_codes" => ["code" => 534]]);
+                   Accept(["reason" => [$said, "it is"]]);
+               }
+               switch ($arguments["username"]) {
+                   case "known": Accept();
+                   case "named": Accept(["username" => "other", "reason" => "welcome",
+                       "reply_codes" => ["code" => 236, "enhanced" => [2, 7, 9]]]);
+                   case "wrong": Reject(["no", "such"], ["reply_codes" => ["code" => 550, "enhanced" => [5, 7, 9]]]);
+                   case "later": Defer("busy", ["reply_codes" => ["code" => 432, "enhanced" => [4, 7, 12]]]);
+                   case "gone": Reject("bye", ["disconnect" => true]);
+                   case "off": Defer("off", ["disconnect" => true]);
+                   case "broken": throw "error";
+               }"#,
+        )
+        .hook("mailfrom", r#"Accept(["reason" => isset($connection["auth"]) ? json_encode($connection["auth"]) : "none"]);"#);
+    let mut daemon = TestDaemon::start(setup).await;
+    for (response, reply, seen) in [
+        // known
+        (
+            "AGtub3duAHB3",
+            "235 2.7.0 Authentication successful",
+            r#"{"mechanism":"PLAIN","username":"known"}"#,
+        ),
+        // named
+        ("AG5hbWVkAHB3", "236 2.7.9 welcome", r#"{"mechanism":"PLAIN","username":"other"}"#),
+        // wrong
+        ("AHdyb25nAHB3", "550-5.7.9 no\n550 5.7.9 such", r#"none"#),
+        // later
+        ("AGxhdGVyAHB3", "432 4.7.12 busy", r#"none"#),
+        // nothing
+        ("AG5vdGhpbmcAcHc=", "535 5.7.8 Authentication failed", r#"none"#),
+        // broken
+        ("AGJyb2tlbgBwdw==", "454 4.7.0 Temporary authentication failure", r#"none"#),
+        // gone
+        ("AGdvbmUAcHc=", "535 5.7.8 bye", r#""#),
+        // off
+        ("AG9mZgBwdw==", "454 4.7.0 off", r#""#),
+    ] {
+        let (mut client, _) = SmtpClient::connect(daemon.address()).await;
+        client.command("EHLO client.example").await;
+        assert_eq!(client.command(&format!("AUTH PLAIN {response}")).await, reply);
+        match seen {
+            "" => assert_eq!(client.reply().await, "", "the connection is closed"),
+            seen => assert_eq!(login(&mut client).await, seen),
+        }
+    }
+    // Base64 of "yes", "no", "bye"; the challenges are those of the script.
+    for (first, answer, second, reply) in [
+        ("bWU=", "335 bWU/", "eWVz", "235-2.7.0 yes\n235 2.7.0 it is"),
+        ("bWU=", "335 bWU/", "bm8=", "534 5.7.8 no"),
+        ("Ynll", "334 c28gbG9uZw==", "", ""),
+    ] {
+        let (mut client, _) = SmtpClient::connect(daemon.address()).await;
+        client.command("EHLO client.example").await;
+        assert_eq!(client.command("AUTH X-STEPS").await, "334 d2hvPw==");
+        assert_eq!(client.command(first).await, answer);
+        if second.is_empty() {
+            assert_eq!(client.reply().await, "", "the connection is closed");
+            continue;
+        }
+        assert_eq!(client.command(second).await, reply);
+        let seen = if reply.starts_with("235") { r#"{"mechanism":"X-STEPS"}"# } else { "none" };
+        assert_eq!(login(&mut client).await, seen);
+    }
+    // What is not announced is not taken.
+    let (mut client, _) = SmtpClient::connect(daemon.address()).await;
+    client.command("EHLO client.example").await;
+    assert!(client.command("AUTH LOGIN").await.starts_with("504 "));
+    drop(client);
+    daemon.stop().await;
+}

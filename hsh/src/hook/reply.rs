@@ -92,6 +92,7 @@ pub(super) fn lines(
         Answer::Challenge(challenge) => session.answer_auth(AuthAnswer::Challenge {
             challenge: challenge.octets.clone(),
             reply: challenge.reply.clone(),
+            disconnect: challenge.disconnect,
         }),
         Answer::Proxy(ProxyAnswer::Pass { .. }) => return None,
         Answer::Proxy(answer) => session.answer_proxy(ProxyAnswer::clone(answer)),

@@ -47,11 +47,11 @@ pub(crate) async fn call(connection: &mut Connection, auth: &Auth) -> Answer {
             answer: AuthAnswer::Verdict(decided.verdict),
         },
         Err(exit) => match exit.downcast::<Challenge>() {
-            Ok(challenge) if challenge.disconnect => verdict(Verdict::defer().with_disconnect()),
             Ok(challenge) => Answer {
                 answer: AuthAnswer::Challenge {
                     challenge: challenge.octets,
                     reply: challenge.reply,
+                    disconnect: challenge.disconnect,
                 },
                 username: None,
             },

@@ -12,7 +12,7 @@ pub struct Challenge {
     pub octets: Vec<u8>,
     /// Wording of the code.
     pub reply: ReplyParts,
-    /// Whether the connection is closed instead.
+    /// Whether the connection is closed after it.
     pub disconnect: bool,
 }
 

@@ -280,9 +280,9 @@ impl Session {
         }
         self.pending = None;
         match answer {
-            AuthAnswer::Challenge { challenge, reply } => {
+            AuthAnswer::Challenge { challenge, reply, disconnect } => {
                 self.challenge(&challenge, &reply);
-                self.after_answer(false);
+                self.after_answer(disconnect);
             }
             AuthAnswer::Verdict(verdict) => {
                 self.dialogue = None;

@@ -131,5 +131,7 @@ pub enum AuthAnswer {
         challenge: Vec<u8>,
         /// Wording of the code.
         reply: ReplyParts,
+        /// Close the connection after it.
+        disconnect: bool,
     },
 }

@@ -152,7 +152,8 @@ impl Server {
                 self.tell(&format!("auth {mechanism} {state} {text:?}"));
                 let answer = if *state < 2 {
                     let challenge = format!("step{state}").into_bytes();
-                    AuthAnswer::Challenge { challenge, reply: ReplyParts::default() }
+                    let disconnect = text.as_deref() == Some("bye");
+                    AuthAnswer::Challenge { challenge, reply: ReplyParts::default(), disconnect }
                 } else {
                     AuthAnswer::Verdict(Verdict::accept())
                 };

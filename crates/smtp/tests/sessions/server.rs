@@ -241,6 +241,13 @@ fn hands_other_mechanisms_on_step_by_step() {
          C: NOOP
          S: 250 2.0.0 OK",
     );
+    let server = after_ehlo(
+        "C: AUTH X-STEPS Ynll
+         C: NOOP
+         S: 334 c3RlcDA=
+         E: auth X-STEPS 0 Some(\"bye\")",
+    );
+    assert_eq!(server.closed, Some(CloseReason::Verdict));
 }
 
 #[test]
