@@ -9,11 +9,11 @@ use bytes::{Bytes, BytesMut};
 use hsl_std::services::FileContent;
 use mta_types::MessageId;
 use parking_lot::Mutex;
-use ppp::v2;
 use smtp::client::{
     self, Answer, BodyType, Envelope, Event, Failure, More, Outcome, Purpose, Recipient, Session,
     State,
 };
+use smtp::proxy_header::{Addresses, ProxyHeader};
 use spool::BodyReader;
 use tls_policy::{Report, Stream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -537,14 +537,9 @@ async fn connect(
         false => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
     };
     let local = SocketAddr::new(source.unwrap_or_else(unspecified), here.port());
-    stream.write_all(&proxy_header(local, remote)?).await?;
+    let addresses = Addresses::Proxied { source: local, destination: remote };
+    stream.write_all(&ProxyHeader { addresses, tlv: Vec::new() }.to_v2()).await?;
     Ok(Connected { stream, local, proxy: Some(proxy) })
-}
-
-/// A PROXY header of version 2.
-fn proxy_header(local: SocketAddr, remote: SocketAddr) -> io::Result<Vec<u8>> {
-    let kind = v2::Version::Two | v2::Command::Proxy;
-    v2::Builder::with_addresses(kind, v2::Protocol::Stream, (local, remote)).build()
 }
 
 async fn connect_straight(

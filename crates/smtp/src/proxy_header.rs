@@ -9,8 +9,8 @@ use memchr::memchr;
 pub struct ProxyHeader {
     /// The two ends of the proxied connection.
     pub addresses: Addresses,
-    /// Type-length-value records of version 2, raw and in their order.
-    pub tlv: Vec<(u8, Vec<u8>)>,
+    /// The type-length-value section of version 2, as it came.
+    pub tlv: Vec<u8>,
 }
 
 /// Whom the header speaks of.
@@ -51,7 +51,24 @@ impl ProxyHeader {
         Err(ProxyHeaderError::Missing)
     }
 
-    /// The version 1 line, CRLF at its end. Records are left out.
+    /// How many octets more surely belong to the header of which `input` is the beginning.
+    ///
+    /// At least one, so that whoever reads as many until [`ProxyHeader::parse`] has a header never reads
+    /// past it: what follows may be the first octets of TLS.
+    #[must_use]
+    pub fn missing(input: &[u8]) -> usize {
+        let known = match input.first_chunk::<V2_FIXED>() {
+            Some([.., high, low]) if input.starts_with(V2_SIGNATURE) => {
+                V2_FIXED + usize::from(u16::from_be_bytes([*high, *low]))
+            }
+            _ if input.starts_with(V2_SIGNATURE) => V2_FIXED,
+            // No line of version 1 is shorter than the signature of version 2.
+            _ => V2_SIGNATURE.len(),
+        };
+        known.saturating_sub(input.len()).max(1)
+    }
+
+    /// The version 1 line, CRLF at its end. The records are left out.
     #[must_use]
     pub fn to_v1(&self) -> Vec<u8> {
         match self.addresses.same_family() {
@@ -65,7 +82,7 @@ impl ProxyHeader {
         }
     }
 
-    /// The version 2 block. Records that do not fit into 65,535 octets are left out.
+    /// The version 2 block. Records that make it longer than [`MAX_HEADER`] are left out.
     #[must_use]
     pub fn to_v2(&self) -> Vec<u8> {
         let mut body = Vec::with_capacity(36);
@@ -86,14 +103,8 @@ impl ProxyHeader {
                 (V2_PROXY, V2_TCP6)
             }
         };
-        for (kind, value) in &self.tlv {
-            let Ok(len) = u16::try_from(value.len()) else { continue };
-            if body.len() + 3 + value.len() > usize::from(u16::MAX) {
-                continue;
-            }
-            body.push(*kind);
-            body.extend(len.to_be_bytes());
-            body.extend_from_slice(value);
+        if V2_FIXED + body.len() + self.tlv.len() <= MAX_HEADER {
+            body.extend_from_slice(&self.tlv);
         }
         let mut block = Vec::with_capacity(V2_FIXED + body.len());
         block.extend_from_slice(V2_SIGNATURE);
@@ -165,37 +176,24 @@ fn parse_v2(input: &[u8]) -> Parsed {
         return Err(ProxyHeaderError::BadV2);
     }
     let Some(body) = rest.get(..len) else { return Ok(None) };
-    let (addresses, records) = match (version_command & 15, family) {
-        (V2_LOCAL, _) => (Addresses::Local, None),
+    let (addresses, tlv) = match (version_command & 15, family) {
+        (V2_LOCAL, _) => (Addresses::Local, &[][..]),
         (V2_PROXY, V2_TCP4) => {
-            let (ends, records) = split::<12>(body)?;
+            let (ends, tlv) = split::<12>(body)?;
             let [a, b, c, d, e, f, g, h, ports @ ..] = ends;
-            (proxied([a, b, c, d].into(), [e, f, g, h].into(), ports), Some(records))
+            (proxied([a, b, c, d].into(), [e, f, g, h].into(), ports), tlv)
         }
         (V2_PROXY, V2_TCP6) => {
             let (from, rest) = split::<16>(body)?;
             let (to, rest) = split::<16>(rest)?;
-            let (ports, records) = split::<4>(rest)?;
-            (proxied(from.into(), to.into(), ports), Some(records))
+            let (ports, tlv) = split::<4>(rest)?;
+            (proxied(from.into(), to.into(), ports), tlv)
         }
         // Other families and UDP: the receiver must accept and may ignore them.
-        (V2_PROXY, _) => (Addresses::Local, None),
+        (V2_PROXY, _) => (Addresses::Local, &[][..]),
         _ => return Err(ProxyHeaderError::BadV2),
     };
-    let tlv = records.map_or(Ok(Vec::new()), parse_records)?;
-    Ok(Some((ProxyHeader { addresses, tlv }, V2_FIXED + len)))
-}
-
-fn parse_records(mut body: &[u8]) -> Result<Vec<(u8, Vec<u8>)>, ProxyHeaderError> {
-    let mut records = Vec::new();
-    while !body.is_empty() {
-        let ([kind, high, low], rest) = split::<3>(body)?;
-        let len = usize::from(u16::from_be_bytes([high, low]));
-        let (value, rest) = rest.split_at_checked(len).ok_or(ProxyHeaderError::BadV2)?;
-        records.push((kind, value.to_vec()));
-        body = rest;
-    }
-    Ok(records)
+    Ok(Some((ProxyHeader { addresses, tlv: tlv.to_vec() }, V2_FIXED + len)))
 }
 
 fn proxied(from: IpAddr, to: IpAddr, [a, b, c, d]: [u8; 4]) -> Addresses {
@@ -231,8 +229,8 @@ pub enum ProxyHeaderError {
     BadV2,
 }
 
-/// Octets of a header that are read at most; TLS information of version 2 stays well below.
-pub const MAX_HEADER: usize = 4096;
+/// Octets of a header that are read at most: a certificate or two in its records, not more.
+pub const MAX_HEADER: usize = V2_FIXED + 16 * 1024;
 
 const V1_SIGNATURE: &[u8] = b"PROXY ";
 /// Octets of a version 1 line with CRLF, at most.
@@ -286,7 +284,6 @@ mod tests {
             b"\r\n\r\n\0\r\nQUIT\n\x22\x11\0\0",
             b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x04abcd",
             b"\r\n\r\n\0\r\nQUIT\n\x21\x11\xff\xff",
-            b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0eabcdefghijkl\x01\0",
         ] {
             assert!(ProxyHeader::parse(bad).is_err(), "{bad:?}");
         }
@@ -303,8 +300,7 @@ mod tests {
             .prop_map(|(a, b)| (SocketAddr::from(a), SocketAddr::from(b)));
         let v6 = (any::<([u8; 16], u16)>(), any::<([u8; 16], u16)>())
             .prop_map(|(a, b)| (SocketAddr::from(a), SocketAddr::from(b)));
-        let tlv =
-            prop::collection::vec((any::<u8>(), prop::collection::vec(any::<u8>(), 0..9)), 0..4);
+        let tlv = prop::collection::vec(any::<u8>(), 0..40);
         (prop_oneof![v4, v6], tlv).prop_map(|((source, destination), tlv)| ProxyHeader {
             addresses: Addresses::Proxied { source, destination },
             tlv,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mta_types::ServerId;
+use smtp::proxy_header::{Addresses, ProxyHeader};
 use socket2::{Domain, Protocol, Type};
 use tls_policy::Socket;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
@@ -196,9 +197,14 @@ async fn run_proxied(
     let ip = ends.remote.ip().to_canonical();
     let timed_out = || io::Error::new(io::ErrorKind::TimedOut, "no PROXY header came in time");
     match read.map_err(|_| timed_out()).and_then(|result| result) {
-        Ok(header) => {
-            let proxy = header.ends.map(|_| Box::new(Proxy { ip, tlv: header.tlv }));
-            let origin = Origin::Network(header.ends.unwrap_or(ends), proxy);
+        Ok(ProxyHeader { addresses, tlv }) => {
+            let (ends, proxy) = match addresses {
+                Addresses::Proxied { source: remote, destination: local } => {
+                    (Ends { remote, local }, Some(Box::new(Proxy { ip, tlv })))
+                }
+                Addresses::Local => (ends, None),
+            };
+            let origin = Origin::Network(ends, proxy);
             let connection = Connection::new(core, server, origin);
             Box::pin(run(connection, stream.into(), implicit_tls, level)).await;
         }
