@@ -32,6 +32,81 @@ pub(crate) fn ldap_answers(input: &[u8]) {
     }
 }
 
+/// A search filter becomes one element of BER whose parts are whole, or is refused; whatever is
+/// escaped as a value may stand in one, and is found there as it was.
+pub(crate) fn ldap_filter(input: &[u8]) {
+    if let Some(octets) = hsl_std::ldap_filter(input) {
+        let mut rest = octets.as_slice();
+        choice(&mut rest, 0);
+        assert!(rest.is_empty(), "octets behind the filter");
+    }
+    let escaped = hsl_std::ldap_filter_escape(input);
+    let octets = hsl_std::ldap_filter(&[b"(!(cn=", escaped.as_slice(), b"))"].concat());
+    let octets = octets.expect("an escaped value cannot break a filter");
+    let mut rest = octets.as_slice();
+    let (tag, mut not) = element(&mut rest);
+    let (kind, mut pair) = element(&mut not);
+    assert_eq!((tag, kind), (0xa2, 0xa3), "an escaped value changes what is asked");
+    let (name, value) = (element(&mut pair), element(&mut pair));
+    assert_eq!((name, value), ((0x04, &b"cn"[..]), (0x04, input)));
+}
+
+/// Takes a filter off, RFC 4511 §4.5.1.7.
+fn choice(rest: &mut &[u8], depth: usize) {
+    assert!(depth <= 65, "deeper than servers read");
+    let (tag, mut content) = element(rest);
+    let content = &mut content;
+    match tag {
+        0xa0 | 0xa1 => {
+            while !content.is_empty() {
+                choice(content, depth + 1);
+            }
+        }
+        0xa2 => choice(content, depth + 1),
+        0xa3 | 0xa5 | 0xa6 | 0xa8 => assert_eq!([element(content).0, element(content).0], [4, 4]),
+        0xa4 => {
+            assert_eq!(element(content).0, 4);
+            let (kind, mut parts) = element(content);
+            assert!(kind == 0x30 && !parts.is_empty(), "no substrings");
+            let mut last = 0x7f;
+            while !parts.is_empty() {
+                let (part, _) = element(&mut parts);
+                // The first and the last are there once each.
+                assert!(part > last || (part, last) == (0x81, 0x81), "{part:#x} after {last:#x}");
+                assert!(part <= 0x82, "{part:#x}");
+                last = part;
+            }
+        }
+        0x87 => {
+            assert!(!content.is_empty(), "an attribute without a name");
+            *content = &[];
+        }
+        0xa9 => {
+            let mut seen = Vec::new();
+            while !content.is_empty() {
+                seen.push(element(content).0);
+            }
+            assert!(seen.is_sorted() && seen.contains(&0x83), "{seen:x?}");
+            assert!(seen.contains(&0x81) || seen.contains(&0x82), "{seen:x?}");
+        }
+        other => panic!("{other:#x} is no filter"),
+    }
+    assert!(content.is_empty(), "octets behind a part");
+}
+
+/// Takes an element off: its tag and its content.
+fn element<'a>(rest: &mut &'a [u8]) -> (u8, &'a [u8]) {
+    let (tag, first) = (rest[0], usize::from(rest[1]));
+    let count = first.saturating_sub(0x80);
+    let length = match first {
+        0x80.. => rest[2..2 + count].iter().fold(0, |sum, octet| sum << 8 | usize::from(*octet)),
+        short => short,
+    };
+    let (content, after) = rest[2 + count..].split_at(length);
+    *rest = after;
+    (tag, content)
+}
+
 /// Few, so that answers reach it.
 const MEMORY: usize = 4096;
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use mta_types::Address;
 use smtp::client;
 use smtp::data::{Decoder, Encoder, Framing, Piece};
+use smtp::proxy_header::ProxyHeader;
 use smtp::server::{
     AuthAnswer, Config, Event, LineEndings, ProxyAnswer, ReplyParts, Security, Session, Verdict,
 };
@@ -225,4 +226,40 @@ fn decode(mut decoder: Decoder, input: &[u8], step: usize) -> Decoded {
         None => {}
     }
     out
+}
+
+/// A PROXY header is the same read at once and read as a socket gives it, of which nothing beyond the
+/// header is taken; it comes back when it is written.
+pub(crate) fn proxy_header(input: &[u8]) {
+    let mut end = 0;
+    let stepwise = loop {
+        match ProxyHeader::parse(&input[..end]) {
+            Ok(None) => {}
+            Ok(Some((header, used))) => {
+                assert_eq!(used, end, "octets behind the header are taken");
+                break Some(Ok(header));
+            }
+            Err(error) => break Some(Err(error)),
+        }
+        let missing = ProxyHeader::missing(&input[..end]);
+        assert!(missing > 0, "a reader that makes no progress");
+        end += missing;
+        if end > input.len() {
+            break None;
+        }
+    };
+    match (ProxyHeader::parse(input), stepwise) {
+        (Ok(Some((header, used))), Some(Ok(read))) => {
+            assert_eq!((&header, used), (&read, end));
+            let written = header.to_v2();
+            assert_eq!(ProxyHeader::parse(&written), Ok(Some((header.clone(), written.len()))));
+            let written = header.to_v1();
+            let bare = ProxyHeader { tlv: Vec::new(), ..header };
+            assert_eq!(ProxyHeader::parse(&written), Ok(Some((bare, written.len()))));
+        }
+        // More than a socket has given may already be known to be wrong.
+        (Ok(None) | Err(_), None) => {}
+        (Err(whole), Some(Err(read))) => assert_eq!(whole, read),
+        (whole, read) => panic!("at once {whole:?}, from a socket {read:?}"),
+    }
 }

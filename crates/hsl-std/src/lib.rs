@@ -54,6 +54,7 @@ pub use encoding::{value_from_json, value_to_json};
 pub use ffi::{descriptor_value, pointer_value};
 pub use file_http::{content_of_file, file_object, file_resource};
 pub use ldap::count_entries as count_ldap_entries;
+pub use ldap::{filter_octets as ldap_filter, filter_value as ldap_filter_escape};
 pub use mail::dmarc::Arrival;
 pub use mail::dmarc::register as register_dmarc;
 pub use rate::LocalRates;

@@ -29,3 +29,8 @@ fn what_peers_answer_keeps_its_promises_on_all_seeds() {
     seeds::run("ldap_answers", peers::ldap_answers);
     seeds::run("http_answers", peers::http_answers);
 }
+
+#[test]
+fn filters_of_searches_keep_their_promises_on_all_seeds() {
+    seeds::run("ldap_filter", peers::ldap_filter);
+}

@@ -71,9 +71,7 @@ fn item(text: &[u8]) -> Option<Vec<u8>> {
         (b':', name) => return extensible(name, value),
         _ => (0xa3, left),
     };
-    if name.is_empty()
-        || !name.iter().all(|octet| octet.is_ascii_alphanumeric() || b"-.;".contains(octet))
-    {
+    if !is_name(name) {
         return None;
     }
     if kind == 0xa3 && value == b"*" {
@@ -84,6 +82,12 @@ fn item(text: &[u8]) -> Option<Vec<u8>> {
     }
     let pair = [element(OCTETS, name), element(OCTETS, &unescape(value)?)].concat();
     Some(element(kind, &pair))
+}
+
+/// The name of an attribute with its options, or of a rule (RFC 4512 §2.5, §1.4).
+fn is_name(name: &[u8]) -> bool {
+    !name.is_empty()
+        && name.iter().all(|octet| octet.is_ascii_alphanumeric() || b"-.;".contains(octet))
 }
 
 fn substrings(name: &[u8], value: &[u8]) -> Option<Vec<u8>> {
@@ -108,11 +112,14 @@ fn substrings(name: &[u8], value: &[u8]) -> Option<Vec<u8>> {
 fn extensible(left: &[u8], value: &[u8]) -> Option<Vec<u8>> {
     let mut parts = left.split(|octet| *octet == b':');
     let name = parts.next()?;
+    if !name.is_empty() && !is_name(name) {
+        return None;
+    }
     let (mut rule, mut with_dn) = (None, false);
     for part in parts {
         if part.eq_ignore_ascii_case(b"dn") && rule.is_none() {
             with_dn = true;
-        } else if rule.is_none() && !part.is_empty() {
+        } else if rule.is_none() && is_name(part) {
             rule = Some(part);
         } else {
             return None;
@@ -167,7 +174,18 @@ mod tests {
             assert_eq!(parse(text.as_bytes()).as_deref(), Some(expected), "{text}");
         }
         let deep = "(!".repeat(100) + "(a=b)" + &")".repeat(100);
-        for wrong in ["", "(a=b", "(a=b))", "(=b)", "(a b=c)", "(a=\\zz)", "(:=x)", &deep] {
+        for wrong in [
+            "",
+            "(a=b",
+            "(a=b))",
+            "(=b)",
+            "(a b=c)",
+            "(a=\\zz)",
+            "(:=x)",
+            "(a b:=c)",
+            "(a:b c:=d)",
+            &deep,
+        ] {
             assert_eq!(parse(wrong.as_bytes()), None, "{wrong}");
         }
         assert_eq!(escape(b"a*(b)\\\0"), b"a\\2a\\28b\\29\\5c\\00");

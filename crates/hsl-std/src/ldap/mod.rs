@@ -50,6 +50,18 @@ pub async fn count_entries(stream: Box<dyn Io>, memory: usize) -> Result<usize, 
     found.map(|entries| entries.len()).map_err(|failure| failure.code)
 }
 
+/// A filter as `LDAP->search` takes it, in the octets of a search; `None` when it is none.
+#[must_use]
+pub fn filter_octets(text: &[u8]) -> Option<Vec<u8>> {
+    filter::parse(text)
+}
+
+/// A value as it may stand in a filter: `LDAP::filter_escape`.
+#[must_use]
+pub fn filter_value(value: &[u8]) -> Vec<u8> {
+    filter::escape(value)
+}
+
 struct LdapState {
     connector: Arc<Connector>,
     servers: Vec<Server>,

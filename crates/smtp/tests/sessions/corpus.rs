@@ -19,3 +19,8 @@ fn the_client_keeps_its_promises_on_all_seeds() {
 fn content_is_the_same_however_it_is_cut_on_all_seeds() {
     seeds::run("smtp_data", targets::data);
 }
+
+#[test]
+fn a_proxy_header_is_the_same_however_it_is_read_on_all_seeds() {
+    seeds::run("proxy_header", targets::proxy_header);
+}
