@@ -253,6 +253,48 @@ fn plugins_come_from_the_option_the_configuration_and_the_autoload_folder() {
     assert_eq!(run(&[]), (Some(0), "ABC\n".to_owned()));
 }
 
+/// Checking the syntax starts no plugin, and one that was not started cannot stop.
+#[test]
+fn only_plugins_that_were_started_clean_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    let source = r#"
+        #include <HalonMTA.h>
+        #include <stdio.h>
+
+        HALON_EXPORT int Halon_version(void) { return HALONMTA_PLUGIN_VERSION; }
+        HALON_EXPORT bool Halon_init(HalonInitContext *context) { (void)context; puts("init"); return true; }
+        HALON_EXPORT bool Halon_hsl_register(HalonHSLRegisterContext *context) { (void)context; return true; }
+        HALON_EXPORT void Halon_early_cleanup(void) { puts("early"); }
+        HALON_EXPORT void Halon_cleanup(void) { puts("late"); fflush(stdout); }
+    "#;
+    std::fs::write(path.join("told.c"), source).unwrap();
+    let made = Command::new("gcc")
+        .args(["-std=gnu11", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared", "-I"])
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("../include"))
+        .arg("-o")
+        .arg(path.join("told.so"))
+        .arg(path.join("told.c"))
+        .status();
+    assert!(made.unwrap().success());
+    let configuration =
+        format!("version: \"5.6\"\nservers: []\nenvironment:\n  pluginspath: {}\n", path.display());
+    std::fs::write(path.join("hsh.yaml"), configuration).unwrap();
+    let run = |script: &str, options: &[&str]| {
+        std::fs::write(path.join("t.hsl"), script).unwrap();
+        let output = Command::new(env!("CARGO_BIN_EXE_hsh"))
+            .current_dir(path)
+            .args(["-c", "hsh.yaml", "-p", "told", "t.hsl"])
+            .args(options)
+            .output()
+            .unwrap();
+        (output.status.code(), text(&output.stdout))
+    };
+    assert_eq!(run("$a = 1;", &[]), (Some(0), "init\nearly\nlate\n".to_owned()));
+    assert_eq!(run("$a = 1;", &["-s"]), (Some(0), String::new()));
+    assert_eq!(run("$a = ;", &["-s"]), (Some(1), String::new()));
+}
+
 /// Plugins add rules when they start, in every program, and some take the id for granted.
 #[test]
 fn rules_that_a_plugin_adds_get_their_ids_and_have_no_effect() {

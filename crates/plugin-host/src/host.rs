@@ -10,6 +10,7 @@ use std::ffi::c_char;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use config::node::Node;
 use hsl::Value;
@@ -193,7 +194,11 @@ impl PluginHost {
     ///
     /// [`LoadError::Refused`] for the first plugin that returns false.
     pub fn init(&self) -> Result<(), LoadError> {
-        self.each_init("Halon_init", |plugin| plugin.entries.init)
+        self.each_init("Halon_init", |plugin| {
+            // Without the entry point it has nothing to do, and cleans up all the same.
+            plugin.is_initialised.store(plugin.entries.init.is_none(), Ordering::Relaxed);
+            plugin.entries.init
+        })
     }
 
     fn each_init(
@@ -208,6 +213,7 @@ impl PluginHost {
             if !calling::named(&plugin.id, entry, || unsafe { init(context.as_ptr()) }) {
                 return Err(LoadError::Refused { id: Arc::clone(&plugin.id), entry });
             }
+            plugin.is_initialised.store(entry == "Halon_init", Ordering::Relaxed);
         }
         Ok(())
     }
@@ -307,21 +313,26 @@ impl PluginHost {
         if is_done { Ok(text) } else { Err(CommandError::Failed(text)) }
     }
 
-    /// Calls `Halon_early_cleanup` of all plugins: they stop taking new work. Results of injections
+    /// Calls `Halon_early_cleanup` of the plugins that [`Self::init`] initialised: they stop taking new work. Results of injections
     /// must keep arriving meanwhile.
     pub fn early_cleanup(&self) {
         for plugin in self.plugins.iter().rev() {
-            if let Some(cleanup) = plugin.entries.early_cleanup {
+            if let Some(cleanup) = plugin.entries.early_cleanup
+                && plugin.is_initialised.load(Ordering::Relaxed)
+            {
                 // SAFETY: the entry point has this type.
                 calling::named(&plugin.id, "Halon_early_cleanup", || unsafe { cleanup() });
             }
         }
     }
 
-    /// Calls `Halon_cleanup` of all plugins, the last thing they hear. The libraries stay loaded.
+    /// Calls `Halon_cleanup` of the plugins that [`Self::init`] initialised, the last thing they hear:
+    /// others have no threads to join, and may throw. The libraries stay loaded.
     pub fn cleanup(&self) {
         for plugin in self.plugins.iter().rev() {
-            if let Some(cleanup) = plugin.entries.cleanup {
+            if let Some(cleanup) = plugin.entries.cleanup
+                && plugin.is_initialised.load(Ordering::Relaxed)
+            {
                 // SAFETY: the entry point has this type.
                 calling::named(&plugin.id, "Halon_cleanup", || unsafe { cleanup() });
             }

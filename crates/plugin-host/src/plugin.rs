@@ -6,6 +6,7 @@ use std::fmt;
 use std::mem::ManuallyDrop;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use config::node::Node;
 use hsl::value::Class;
@@ -26,6 +27,8 @@ pub(crate) struct Plugin {
     pub(crate) id: Arc<str>,
     pub(crate) entries: EntryPoints,
     library: ManuallyDrop<Library>,
+    /// Whether it was initialised, so that it is to clean up.
+    pub(crate) is_initialised: AtomicBool,
     /// The startup block.
     pub(crate) startup: ConfigTree,
     /// The running block, as last handed out.
@@ -110,6 +113,7 @@ impl Plugin {
         Ok(Self {
             entries: EntryPoints::look_up(&library),
             library,
+            is_initialised: AtomicBool::new(false),
             startup: ConfigTree::new(startup),
             running: Mutex::new(ConfigTree::new(running)),
             classes: Mutex::default(),
