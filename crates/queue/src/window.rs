@@ -87,7 +87,9 @@ pub enum Algorithm {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Window {
     algorithm: Algorithm,
-    /// Tokens left at `at`.
+    /// How many the rate allowed when `tokens` was right.
+    count: u32,
+    /// Tokens left at `at`; below none in a fixed window whose rate was lowered.
     tokens: f64,
     /// When `tokens` was right (bucket), or when the window began (fixed window).
     at: Timestamp,
@@ -97,13 +99,13 @@ impl Window {
     /// A window in which nothing has happened.
     #[must_use]
     pub fn new(algorithm: Algorithm, rate: Rate, now: Timestamp) -> Self {
-        Self { algorithm, tokens: f64::from(rate.count), at: now }
+        Self { algorithm, count: rate.count, tokens: f64::from(rate.count), at: now }
     }
 
     /// When the next message may go: `now` or a later time.
     ///
-    /// A clock that went backwards stands still until it has caught up; a rate that changed counts
-    /// from here on.
+    /// A clock that went backwards stands still until it has caught up. A rate that changed counts from
+    /// here on in a bucket; in a fixed window what went since its beginning counts against the new one.
     pub fn ready_at(&mut self, rate: Rate, now: Timestamp) -> Timestamp {
         self.advance(rate, now);
         if self.tokens >= 1.0 - EPSILON {
@@ -129,6 +131,7 @@ impl Window {
 
     /// Gives back `tokens`, or everything, as the rate refill command does.
     pub fn refill(&mut self, rate: Rate, tokens: Option<f64>) {
+        self.follow(rate);
         let full = f64::from(rate.count);
         self.tokens = match tokens {
             Some(tokens) if tokens.is_finite() => (self.tokens + tokens.max(0.0)).min(full),
@@ -139,6 +142,7 @@ impl Window {
     /// Gives back what a message took at `taken` that did not go after all. An interval that has begun
     /// since then did not count it.
     pub fn give_back(&mut self, rate: Rate, taken: Timestamp) {
+        self.follow(rate);
         if self.algorithm == Algorithm::TokenBucket || self.at <= taken {
             self.tokens = (self.tokens + 1.0).min(f64::from(rate.count));
         }
@@ -160,7 +164,16 @@ impl Window {
         now.max(self.at).saturating_add(Duration::from_micros(wait.ceil().max(1.0) as u64))
     }
 
+    /// Takes over a rate that may have changed.
+    fn follow(&mut self, rate: Rate) {
+        if self.algorithm == Algorithm::FixedWindow {
+            self.tokens += f64::from(rate.count) - f64::from(self.count);
+        }
+        self.count = rate.count;
+    }
+
     fn advance(&mut self, rate: Rate, now: Timestamp) {
+        self.follow(rate);
         let full = f64::from(rate.count);
         if now <= self.at {
             self.tokens = self.tokens.min(full);
@@ -231,6 +244,29 @@ mod tests {
         window.take(rate, at(800_000));
         assert_eq!(window.ready_at(rate, at(900_000)), at(1_700_000));
         assert_eq!(window.ready_at(rate, at(1_700_000)), at(1_700_000));
+    }
+
+    #[test]
+    fn a_fixed_window_counts_what_went_when_its_rate_changes() {
+        let (low, high): (Rate, Rate) = ("2/10".parse().unwrap(), "4/10".parse().unwrap());
+        let mut window = Window::new(Algorithm::FixedWindow, low, at(0));
+        window.take(low, at(0));
+        window.take(low, at(1));
+        assert_eq!(window.ready_at(low, at(2)), at(10_000_000));
+        for taken in 3..5 {
+            assert_eq!(window.ready_at(high, at(taken)), at(taken), "raised");
+            window.take(high, at(taken));
+        }
+        assert_eq!(window.ready_at(high, at(5)), at(10_000_000));
+        let mut window = Window::new(Algorithm::FixedWindow, high, at(0));
+        window.take(high, at(0));
+        window.take(high, at(1));
+        assert_eq!(window.ready_at(low, at(2)), at(10_000_000), "lowered to what went");
+        window.refill(high, None);
+        assert_eq!(window.idle_at(high, at(3)), at(3), "filled, not more");
+        let mut untouched = Window::new(Algorithm::FixedWindow, low, at(0));
+        untouched.take(high, at(5_000_000));
+        assert_eq!(untouched.idle_at(high, at(5_000_000)), at(15_000_000), "begins with its first");
     }
 
     #[test]
