@@ -40,7 +40,7 @@ pub(crate) async fn call(
     let Some(hook) = &generation.predelivery else { return (Decision::Try, Value::None) };
     let mut arguments = Array::new();
     put(&mut arguments, "retry", f64::from(row.retrycount));
-    if let Some(returned) = core.queue.given_back.returned(row.id) {
+    if let Some(returned) = core.queue.given_back.take_returned(row.id) {
         put(&mut arguments, "queue", shared::plugin_return(returned));
     }
     let run = Run {

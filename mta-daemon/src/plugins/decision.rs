@@ -30,27 +30,28 @@ pub(crate) struct GivenBack(Mutex<HashMap<MessageId, Refusals>>);
 struct Refusals {
     /// How often in a row.
     count: u32,
-    /// What the plugin returned the last time, until a script has seen it.
-    returned: Value,
+    /// What the plugin returned the last time, until a script has seen it: a script that queues the row
+    /// for later shall not meet it again then.
+    returned: Option<Value>,
 }
 
 impl GivenBack {
     /// Notes a refusal; tells how long the row waits.
     fn note(&self, id: MessageId, returned: Value) -> Duration {
         let mut rows = self.0.lock();
-        let refusals = rows.entry(id).or_insert(Refusals { count: 0, returned: Value::None });
+        let refusals = rows.entry(id).or_insert(Refusals { count: 0, returned: None });
         let wait = match refusals.count {
             0 => Duration::ZERO,
             count => FIRST_WAIT.saturating_mul(1 << (count - 1).min(16)).min(LONGEST_WAIT),
         };
         refusals.count += 1;
-        refusals.returned = returned;
+        refusals.returned = Some(returned);
         wait
     }
 
-    /// What the plugin returned when it gave the row back the last time.
-    pub(crate) fn returned(&self, id: MessageId) -> Option<Value> {
-        self.0.lock().get(&id).map(|refusals| refusals.returned.clone())
+    /// Takes what the plugin returned when it gave the row back, for the script that runs now.
+    pub(crate) fn take_returned(&self, id: MessageId) -> Option<Value> {
+        self.0.lock().get_mut(&id)?.returned.take()
     }
 
     /// The row is attempted, or leaves the queue.
@@ -159,9 +160,19 @@ mod tests {
         let id = MessageId { transaction: TransactionId([1; 16]), queue: QueueId(1) };
         let waits: Vec<_> = (0..9).map(|_| given_back.note(id, Value::None).as_millis()).collect();
         assert_eq!(waits, [0, 500, 1000, 2000, 4000, 8000, 16_000, 30_000, 30_000]);
-        assert!(given_back.returned(id).is_some());
         given_back.sweep(|_| false);
-        assert!(given_back.returned(id).is_none());
+        assert!(given_back.take_returned(id).is_none());
         assert_eq!(given_back.note(id, Value::None), Duration::ZERO);
+    }
+
+    #[test]
+    fn one_script_sees_what_the_plugin_returned() {
+        let given_back = GivenBack::default();
+        let id = MessageId { transaction: TransactionId([1; 16]), queue: QueueId(1) };
+        given_back.note(id, Value::Number(1.0));
+        assert_eq!(given_back.take_returned(id), Some(Value::Number(1.0)));
+        assert_eq!(given_back.take_returned(id), None);
+        assert_eq!(given_back.note(id, Value::None), FIRST_WAIT, "the refusals still count");
+        assert_eq!(given_back.take_returned(id), Some(Value::None));
     }
 }
