@@ -62,6 +62,7 @@ pub use regex::pattern_of_object;
 pub use regex_engine::{Pattern, RegexError};
 pub use services::Services;
 pub use socket::socket_resource;
+pub use x509::object as certificate_object;
 
 /// Registers the whole library.
 pub fn register(registry: &mut Registry, services: &Services) {

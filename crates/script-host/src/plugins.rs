@@ -7,6 +7,7 @@ use config::Node;
 use config::startup::Plugin;
 use hsl::Value;
 use hsl::host::Registry;
+use hsl_std::keys::Certificate;
 use plugin_host::{FileContent, LoadError, PluginHost, Program, Services, ValueServices, specs};
 
 use crate::plugin_schema::{self, Block};
@@ -72,6 +73,10 @@ impl ValueServices for ScriptValues {
         let (content, _) = hsl_std::content_of_file(value)?;
         Some(Arc::new(ScriptFile(content)))
     }
+
+    fn x509_value(&self, certificate: Certificate) -> Value {
+        hsl_std::certificate_object(certificate)
+    }
 }
 
 /// A file of the standard library, as the C door reads it.
@@ -88,5 +93,20 @@ impl FileContent for ScriptFile {
 
     fn path(&self) -> Option<&Path> {
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_of_a_plugin_is_an_object_with_methods_and_goes_back_as_one() {
+        let text = include_bytes!("../../hsl-std/tests/keys/rsa.crt");
+        let certificate = hsl_std::keys::certificates_from_pem(text).unwrap().remove(0);
+        let value = ScriptValues.x509_value(certificate.clone());
+        let object = value.as_object().expect("scripts call its methods");
+        assert!(object.class().method(b"subject").is_some());
+        assert_eq!(ScriptValues.x509(&value), Some(certificate));
     }
 }

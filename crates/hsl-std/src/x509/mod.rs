@@ -25,7 +25,7 @@ pub(crate) fn register(registry: &mut Registry) {
 }
 
 /// An `X509` object.
-pub(crate) fn object(certificate: Certificate) -> Value {
+pub fn object(certificate: Certificate) -> Value {
     Value::Object(Object::new(certificate::class(), certificate))
 }
 
