@@ -19,12 +19,12 @@ pub(super) fn class() -> &'static Class {
         let mut class = Class::builder("X509", "a certificate");
         class
             .constructor(
-                "X509(X509Resource x509) -> X509",
-                "a certificate of a resource",
+                "X509(X509Resource or X509 x509) -> X509",
+                "the certificate of a resource or an object",
                 |ctx, args| {
                     let certificate = args.first().and_then(keys::certificate_of);
                     let certificate =
-                        certificate.ok_or_else(|| Thrown::new("X509() needs an X509Resource"))?;
+                        certificate.ok_or_else(|| Thrown::new("X509() needs a certificate"))?;
                     ctx.new_object(X509::clone(&certificate))
                 },
             )
