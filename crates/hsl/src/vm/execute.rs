@@ -1,4 +1,5 @@
-//! The loop around the quick instructions: enters and leaves functions, and has the rest done in full.
+//! The loop around the quick instructions: keeps the frames, takes returns to frames and to native
+//! functions, and has the rest done in full.
 
 use std::sync::Arc;
 
@@ -59,7 +60,7 @@ impl Vm {
                 machine.room = depth.min(NESTED as usize) as u32;
                 let Some(stack) = self.stack.get_mut(machine.base..) else { break Exit::Ended };
                 let exit = start(machine.pc, stack, &mut machine);
-                if !matches!(exit, Exit::Number | Exit::None | Exit::Value) {
+                if !matches!(exit, Exit::Number | Exit::Plain | Exit::Value) {
                     break exit;
                 }
                 let a = machine.returned as Register;
@@ -75,20 +76,25 @@ impl Vm {
                         self.stack.swap(lender, machine.base);
                     }
                     let end = machine.base + machine.function.registers as usize;
-                    clear(self.stack.get_mut(machine.base..end).unwrap_or_default());
+                    let used = self.stack.get_mut(machine.base..end).unwrap_or_default();
+                    if exit == Exit::Plain
+                        && let Some(returned) = used.get_mut(a as usize)
+                    {
+                        machine.value = returned.take();
+                    }
+                    clear(used);
                     (machine.function, machine.base, machine.pc) =
                         (below, caller.base as usize, caller.pc as usize);
                     self.frames.pop();
                     if let Some(place) = self.stack.get_mut(place) {
                         match exit {
                             Exit::Number => place.put_number(machine.number),
-                            Exit::None => place.put_none(),
                             _ => place.put(std::mem::take(&mut machine.value)),
                         }
                     }
                     continue;
                 }
-                // All others get it in full, so it goes back to its register.
+                // All others get it from its register.
                 let Some(regs) = stack.first_chunk_mut::<WINDOW>() else { break Exit::Ended };
                 if exit == Exit::Value {
                     regs[a as usize].put(std::mem::take(&mut machine.value));

@@ -16,10 +16,7 @@ handlers! {
         leave(Exit::Full, code, machine)
     }
     call_method(word, code, stack, regs, machine) {
-        if let Value::Object(object) = &regs[word.second()]
-            && let Some(number) =
-                object.method(machine.unit, machine.function.scope, word.wide() as u16)
-            && let Some(callee) = machine.program.functions.get(number as usize)
+        if let Some(callee) = method(&regs[word.second()], word, machine)
             && may_call(callee, word, stack, machine)
         {
             return call::<false>(callee, word, code, stack, machine);
@@ -28,10 +25,7 @@ handlers! {
     }
     /// The object moves to `$this` and comes back at the end: no counts.
     call_lent(word, code, stack, regs, machine) {
-        if let Value::Object(object) = &regs[word.fourth()]
-            && let Some(number) =
-                object.method(machine.unit, machine.function.scope, word.wide() as u16)
-            && let Some(callee) = machine.program.functions.get(number as usize)
+        if let Some(callee) = method(&regs[word.fourth()], word, machine)
             && callee.keeps_this
             && may_call(callee, word, stack, machine)
             && move_object(word.fourth(), word.second(), stack)
@@ -40,16 +34,16 @@ handlers! {
         }
         leave(Exit::Full, code, machine)
     }
-    /// Most functions return a number or nothing.
+    /// Most functions return a number, a boolean or nothing.
     give_back(word, code, stack, regs, machine) {
         if let &Value::Number(number) = &regs[word.first()] {
             machine.number = number;
             machine.returned = word.first();
             return Exit::Number;
         }
-        if matches!(regs[word.first()], Value::None) {
+        if matches!(regs[word.first()], Value::None | Value::Bool(_)) {
             machine.returned = word.first();
-            return Exit::None;
+            return Exit::Plain;
         }
         give_back_any(word, code, stack, machine)
     }
@@ -61,6 +55,14 @@ handlers! {
         machine.value = if word.first() == 0 { place.clone() } else { std::mem::take(place) };
         Exit::Value
     }
+}
+
+/// The function of the method that the wide operand names.
+#[inline(always)]
+fn method<'m>(value: &Value, word: Word, machine: &Machine<'m>) -> Option<&'m FunctionCode> {
+    let Value::Object(object) = value else { return None };
+    let number = object.method(machine.unit, machine.function.scope, word.wide() as u16)?;
+    machine.program.functions.get(number as usize)
 }
 
 /// Moves an object from one register to another, if that is free.
@@ -101,21 +103,26 @@ fn call<'m, const LENT: bool>(
     machine.function = caller;
     machine.base -= word.second();
     machine.room += 1;
-    if matches!(exit, Exit::Number | Exit::None) {
+    if matches!(exit, Exit::Number | Exit::Plain) {
         if LENT {
             move_object(word.second(), word.fourth(), stack);
         }
         let end = word.second() + usize::from(callee.registers);
         let used = stack.get(word.second()..end).unwrap_or_default();
-        if !used.iter().any(Value::needs_drop)
-            && let Some(place) = stack.get_mut(word.first())
-            && (if exit == Exit::Number {
-                place.set_number(machine.number)
-            } else {
-                place.set_none()
-            })
-        {
-            return next(code, stack, machine);
+        if !used.iter().any(Value::needs_drop) {
+            let truth = match used.get(machine.returned) {
+                Some(&Value::Bool(truth)) => Some(truth),
+                _ => None,
+            };
+            if let Some(place) = stack.get_mut(word.first())
+                && match (exit, truth) {
+                    (Exit::Number, _) => place.set_number(machine.number),
+                    (_, Some(truth)) => place.set_bool(truth),
+                    (_, None) => place.set_none(),
+                }
+            {
+                return next(code, stack, machine);
+            }
         }
     }
     machine.left = Some((exit, callee));
@@ -147,7 +154,9 @@ fn finish<const LENT: bool>(
     let Some((exit, callee)) = machine.left.take() else { return Some(Exit::Ended) };
     let value = match exit {
         Exit::Number => Value::Number(machine.number),
-        Exit::None => Value::None,
+        Exit::Plain => {
+            stack.get_mut(word.second() + machine.returned).map(Value::take).unwrap_or_default()
+        }
         Exit::Value => {
             if LENT {
                 move_object(word.second(), word.fourth(), stack);

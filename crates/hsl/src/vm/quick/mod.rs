@@ -54,7 +54,7 @@ pub(super) struct Machine<'m> {
     pub(super) base: usize,
     /// The next instruction of the innermost function while it is left, then of those around it.
     pub(super) pc: usize,
-    /// What [`Exit::Number`] and [`Exit::Value`] return, and from which register.
+    /// What [`Exit::Number`] and [`Exit::Value`] return, and from which register of the function.
     pub(super) number: f64,
     pub(super) value: Value,
     pub(super) returned: usize,
@@ -69,7 +69,7 @@ pub(super) struct Machine<'m> {
 impl Machine<'_> {
     #[inline(always)]
     pub(super) fn has_fuel(&self) -> bool {
-        // Neither is negative: one look at the signs of both.
+        // Whether neither is below 0, with one look at both signs.
         (self.fuel - 1) | self.environment.budget.left() >= 0
     }
 }
@@ -83,8 +83,9 @@ pub(super) enum Exit {
     Next,
     /// The function has returned the machine's `number`; its registers are as they were.
     Number,
-    /// The function has returned none; its registers are as they were.
-    None,
+    /// The function has returned none or a boolean, which is in the register `returned`; its registers are
+    /// as they were.
+    Plain,
     /// The function has returned the machine's `value`.
     Value,
     /// The native function called before `pc` has not ended.
