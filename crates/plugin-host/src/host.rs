@@ -185,7 +185,10 @@ impl PluginHost {
     ///
     /// [`LoadError::Refused`] for the first plugin that returns false.
     pub fn early_init(&self) -> Result<(), LoadError> {
-        self.each_init("Halon_early_init", |plugin| plugin.entries.early_init)
+        for plugin in &self.plugins {
+            initialise(plugin, "Halon_early_init", plugin.entries.early_init)?;
+        }
+        Ok(())
     }
 
     /// Calls `Halon_init` of all plugins.
@@ -194,26 +197,9 @@ impl PluginHost {
     ///
     /// [`LoadError::Refused`] for the first plugin that returns false.
     pub fn init(&self) -> Result<(), LoadError> {
-        self.each_init("Halon_init", |plugin| {
-            // Without the entry point it has nothing to do, and cleans up all the same.
-            plugin.is_initialised.store(plugin.entries.init.is_none(), Ordering::Relaxed);
-            plugin.entries.init
-        })
-    }
-
-    fn each_init(
-        &self,
-        entry: &'static str,
-        pick: impl Fn(&Plugin) -> Option<plugin_abi::signatures::Halon_init>,
-    ) -> Result<(), LoadError> {
         for plugin in &self.plugins {
-            let Some(init) = pick(plugin) else { continue };
-            let context = InitContext::new(plugin);
-            // SAFETY: the context lives through the call; the entry point has this type.
-            if !calling::named(&plugin.id, entry, || unsafe { init(context.as_ptr()) }) {
-                return Err(LoadError::Refused { id: Arc::clone(&plugin.id), entry });
-            }
-            plugin.is_initialised.store(entry == "Halon_init", Ordering::Relaxed);
+            initialise(plugin, "Halon_init", plugin.entries.init)?;
+            plugin.is_initialised.store(true, Ordering::Relaxed);
         }
         Ok(())
     }
@@ -313,8 +299,8 @@ impl PluginHost {
         if is_done { Ok(text) } else { Err(CommandError::Failed(text)) }
     }
 
-    /// Calls `Halon_early_cleanup` of the plugins that [`Self::init`] initialised: they stop taking new work. Results of injections
-    /// must keep arriving meanwhile.
+    /// Calls `Halon_early_cleanup` of the plugins that [`Self::init`] initialised: they stop taking new
+    /// work. Results of injections must keep arriving meanwhile.
     pub fn early_cleanup(&self) {
         for plugin in self.plugins.iter().rev() {
             if let Some(cleanup) = plugin.entries.early_cleanup
@@ -508,6 +494,21 @@ pub enum CommandError {
     /// The plugin says no; its text, which may be empty.
     #[error("the command failed: {}", String::from_utf8_lossy(.0))]
     Failed(Vec<u8>),
+}
+
+/// Calls an entry point for the start of a plugin, if it has it.
+fn initialise(
+    plugin: &Plugin,
+    entry: &'static str,
+    init: Option<plugin_abi::signatures::Halon_init>,
+) -> Result<(), LoadError> {
+    let Some(init) = init else { return Ok(()) };
+    let context = InitContext::new(plugin);
+    // SAFETY: the context lives through the call; the entry point has this type.
+    if calling::named(&plugin.id, entry, || unsafe { init(context.as_ptr()) }) {
+        return Ok(());
+    }
+    Err(LoadError::Refused { id: Arc::clone(&plugin.id), entry })
 }
 
 #[cfg(test)]
