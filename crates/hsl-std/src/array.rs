@@ -204,7 +204,7 @@ fn unique(array: &Array) -> Value {
             // Minus zero is zero.
             Value::Number(number) => seen_number.insert((number + 0.0).to_bits()),
             Value::Bool(flag) => !std::mem::replace(&mut seen_flags[usize::from(*flag)], true),
-            other => seen_other.insert(Key::Other(other.clone()), Value::None).is_none(),
+            other => seen_other.insert(Key::Other(Box::new(other.clone())), Value::None).is_none(),
         };
         if is_new {
             out.insert(key, value.clone());

@@ -121,7 +121,10 @@ pub(crate) fn measure<'a>(roots: impl Iterator<Item = &'a Value>) -> usize {
     let mut total = 0_usize;
     let mut visit = |value: &Value, work: &mut Vec<Value>| {
         let address = match value {
-            Value::String(text) => text.address(),
+            Value::String(text) => match text.address() {
+                Some(address) => address,
+                None => return,
+            },
             Value::Array(array) => array.address(),
             Value::Function(function) => function.allocation(),
             Value::Object(object) => object.address(),

@@ -15,6 +15,7 @@ use std::sync::{LazyLock, OnceLock};
 use hashbrown::HashTable;
 use triomphe::Arc;
 
+use super::string::Short;
 use super::{Str, Value, number, release};
 use crate::ops::strict_equal;
 
@@ -29,7 +30,7 @@ pub enum Key {
     /// Any other string.
     Str(Str),
     /// Any other value, as it is. Never a boolean, number, string.
-    Other(Value),
+    Other(Box<Value>),
 }
 
 impl Key {
@@ -43,7 +44,7 @@ impl Key {
                 None => Self::Str(text.clone()),
             },
             Value::Bool(value) => Self::Int(i32::from(*value)),
-            other => Self::Other(other.clone()),
+            other => Self::Other(Box::new(other.clone())),
         }
     }
 
@@ -53,7 +54,7 @@ impl Key {
         match self {
             Self::Int(number) => Value::Number(f64::from(*number)),
             Self::Str(text) => Value::String(text.clone()),
-            Self::Other(value) => value.clone(),
+            Self::Other(value) => (**value).clone(),
         }
     }
 
@@ -68,7 +69,7 @@ impl Key {
     fn hash(&self) -> u32 {
         match self {
             Self::Int(number) => hash_int(*number),
-            Self::Str(text) => hash_bytes(text),
+            Self::Str(text) => hash_str(text),
             Self::Other(value) => strict_hash(value) as u32,
         }
     }
@@ -149,7 +150,7 @@ impl Probe<'_> {
         match self {
             Self::Int(number) => hash_int(number),
             Self::Bytes(text) => hash_bytes(text),
-            Self::Name(text) => hash_bytes(text),
+            Self::Name(text) => hash_str(text),
             Self::Key(key) => key.hash(),
         }
     }
@@ -483,7 +484,7 @@ impl Array {
             Value::Number(number) => self.get_int(number::to_i32(*number)),
             Value::String(text) => self.get_text(text),
             Value::Bool(value) => self.get_int(i32::from(*value)),
-            other => self.probe(Probe::Key(&Key::Other(other.clone()))),
+            other => self.probe(Probe::Key(&Key::Other(Box::new(other.clone())))),
         }
     }
 
@@ -726,7 +727,7 @@ impl ArrayData {
                     if let Key::Other(value) = key
                         && value.is_container()
                     {
-                        work.push(std::mem::take(value));
+                        work.push(std::mem::take(&mut **value));
                     }
                     if value.is_container() {
                         work.push(std::mem::take(value));
@@ -856,7 +857,24 @@ fn hash_int(number: i32) -> u32 {
 }
 
 fn hash_bytes(text: &[u8]) -> u32 {
-    SEED.hash_one(text) as u32
+    match Short::new(text) {
+        Some(short) => hash_short(short),
+        None => SEED.hash_one(text) as u32,
+    }
+}
+
+#[inline]
+fn hash_str(text: &Str) -> u32 {
+    match text.as_short() {
+        Some(short) => hash_short(short),
+        None => SEED.hash_one(text.as_bytes()) as u32,
+    }
+}
+
+/// Most keys are short: hashed as one number.
+#[inline]
+fn hash_short(short: Short) -> u32 {
+    SEED.hash_one(short.packed()) as u32
 }
 
 /// Makes the index of a map.
@@ -916,7 +934,7 @@ mod tests {
         assert_eq!(key(Value::from("-0")), Key::Str("-0".into()));
         assert_eq!(key(Value::Number(1.9)), Key::Int(1));
         assert_eq!(key(Value::Bool(true)), Key::Int(1));
-        assert_eq!(key(Value::None), Key::Other(Value::None));
+        assert_eq!(key(Value::None), Key::Other(Box::new(Value::None)));
         assert_eq!(key(Value::from("2147483648")), Key::Str("2147483648".into()));
     }
 

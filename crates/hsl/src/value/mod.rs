@@ -45,8 +45,6 @@ pub enum Value {
     #[doc(hidden)]
     Unset,
     // Variants from here on own memory; a comparison of the tag tells.
-    /// A byte string.
-    String(Str),
     /// An ordered map, or list.
     Array(Array),
     /// A function of the script or of the host.
@@ -58,6 +56,10 @@ pub enum Value {
     /// A variable that is shared with a closure. Lives in registers only, like `Unset`.
     #[doc(hidden)]
     Cell(SharedCell),
+    // The tags of a string are those of its representations, which come in front of all others; being
+    // the last here keeps the translation of one into the other out of comparisons.
+    /// A byte string.
+    String(Str),
 }
 
 /// Wraps a shared variable, so that its type stays private to the crate.
@@ -269,7 +271,9 @@ impl Value {
     /// Returns whether dropping the value does anything.
     #[inline(always)]
     pub(crate) const fn needs_drop(&self) -> bool {
-        !matches!(self, Self::None | Self::Bool(_) | Self::Number(_) | Self::Unset)
+        let is_plain = matches!(self, Self::None | Self::Bool(_) | Self::Number(_) | Self::Unset);
+        let is_short = matches!(self, Self::String(text) if text.is_short());
+        !(is_plain | is_short)
     }
 
     /// Puts `new` into this place. What was there is dropped out of line, if it needs to be at all:

@@ -1,89 +1,217 @@
 //! Byte strings: shared, copied when written to, appended in place when unshared.
 //!
-//! Up to [`INLINE`] octets live beside the reference count, so that short strings cost one
-//! allocation.
+//! Up to [`INLINE`] octets lie in the value itself: most keys, words, codes and numbers cost no
+//! allocation, and their copies no count. Longer ones have one allocation, with their count and length
+//! in front; only what is appended to has a second one, so that it may grow.
 
 use std::borrow::Borrow;
 use std::hash::{Hash, Hasher};
 use std::ops::Deref;
-use triomphe::Arc;
 
-use smallvec::SmallVec;
+use triomphe::{Arc, ThinArc};
 
-/// Octets that need no second allocation: the length of most header names, codes and words.
-pub(crate) const INLINE: usize = 24;
+/// Octets that lie in the value itself: what sixteen octets leave beside two tags.
+pub(crate) const INLINE: usize = 14;
+
+/// Octets from which on a string made of a vector keeps it: copying costs more than a second
+/// allocation.
+const KEPT: usize = 1024;
 
 /// An immutable byte string with cheap clones. Octets are arbitrary; nothing assumes UTF-8.
-#[derive(Clone, Default)]
-pub struct Str(Arc<SmallVec<[u8; INLINE]>>);
+#[derive(Clone)]
+pub struct Str(Repr);
+
+/// The order lets [`Value`](super::Value) tell with one comparison what owns memory: its own tags
+/// follow those here.
+#[derive(Clone)]
+enum Repr {
+    /// Count, length and octets in one allocation.
+    Whole(ThinArc<(), u8>),
+    /// What was appended to, and what came as a long vector.
+    Growing(Arc<Vec<u8>>),
+    Short(Short),
+}
+
+/// Octets without allocation; those behind the length are 0, so that equal texts are equal as a whole.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Short {
+    used: u8,
+    octets: [u8; INLINE],
+}
+
+impl Short {
+    /// Copies `bytes`, if there are few enough.
+    #[inline]
+    pub(super) fn new(bytes: &[u8]) -> Option<Self> {
+        let used = bytes.len();
+        if used > INLINE {
+            return None;
+        }
+        // Two loads that overlap are quicker than a copy of unknown length.
+        let packed = if let (Some(first), Some(last)) =
+            (bytes.first_chunk::<8>(), bytes.last_chunk::<8>())
+        {
+            u128::from(u64::from_le_bytes(*first))
+                | u128::from(u64::from_le_bytes(*last)) << (8 * (used - 8))
+        } else if let (Some(first), Some(last)) =
+            (bytes.first_chunk::<4>(), bytes.last_chunk::<4>())
+        {
+            let (first, last) = (u32::from_le_bytes(*first), u32::from_le_bytes(*last));
+            u128::from(u64::from(first) | u64::from(last) << (8 * (used - 4)))
+        } else {
+            let octet = |at: usize| bytes.get(at).map_or(0, |octet| u128::from(*octet) << (8 * at));
+            octet(0) | octet(1) | octet(2)
+        };
+        Some(Self::unpack(packed, used))
+    }
+
+    /// Takes the first `used` octets of a number; the others are 0.
+    #[inline]
+    fn unpack(packed: u128, used: usize) -> Self {
+        let bytes = packed.to_le_bytes();
+        let octets = *bytes.first_chunk().unwrap_or(&[0; INLINE]);
+        Self { used: used as u8, octets }
+    }
+
+    /// Returns octets and length as one number, for hashing.
+    #[inline]
+    pub(super) fn packed(self) -> u128 {
+        let mut bytes = [0; 16];
+        if let Some((first, rest)) = bytes.split_first_chunk_mut() {
+            *first = self.octets;
+            if let Some(last) = rest.last_mut() {
+                *last = self.used;
+            }
+        }
+        u128::from_le_bytes(bytes)
+    }
+
+    #[inline]
+    fn as_bytes(&self) -> &[u8] {
+        // The length is never above INLINE; the bound spares the look.
+        self.octets.get(..usize::from(self.used).min(INLINE)).unwrap_or_default()
+    }
+}
+
+impl Default for Str {
+    #[inline]
+    fn default() -> Self {
+        Self(Repr::Short(Short { used: 0, octets: [0; INLINE] }))
+    }
+}
 
 impl Str {
     /// Makes a string of a copy of `bytes`.
     #[inline]
     pub fn new(bytes: &[u8]) -> Self {
-        Self(Arc::new(SmallVec::from_slice(bytes)))
+        match Short::new(bytes) {
+            Some(short) => Self(Repr::Short(short)),
+            None => Self::whole(bytes),
+        }
     }
 
-    /// Makes an empty string with room for `octets` octets.
-    pub fn with_capacity(octets: usize) -> Self {
-        Self(Arc::new(SmallVec::with_capacity(octets)))
+    #[inline(never)]
+    fn whole(bytes: &[u8]) -> Self {
+        Self(Repr::Whole(ThinArc::from_header_and_slice((), bytes)))
     }
 
     /// Makes a string of `a` followed by `b`.
     #[inline]
     pub fn concat(a: &[u8], b: &[u8]) -> Self {
-        let mut data = SmallVec::with_capacity(a.len() + b.len());
-        data.extend_from_slice(a);
-        data.extend_from_slice(b);
-        Self(Arc::new(data))
+        let mut text = StrBuilder::new(a.len() + b.len());
+        text.push(a);
+        text.push(b);
+        text.finish()
     }
 
     /// Returns the octets.
     #[inline]
     pub fn as_bytes(&self) -> &[u8] {
-        &self.0
+        match &self.0 {
+            Repr::Short(short) => short.as_bytes(),
+            Repr::Whole(whole) => &whole.slice,
+            Repr::Growing(growing) => growing,
+        }
     }
 
     /// Returns the text if the octets are valid UTF-8.
     pub fn as_text(&self) -> Option<&str> {
-        std::str::from_utf8(&self.0).ok()
+        std::str::from_utf8(self.as_bytes()).ok()
     }
 
     /// Appends octets: in place and in amortised constant time per octet when no other reference
     /// to the string exists, else on a copy.
     #[inline]
     pub fn push_bytes(&mut self, bytes: &[u8]) {
-        match Arc::get_mut(&mut self.0) {
-            Some(data) => data.extend_from_slice(bytes),
-            None => {
-                // Room for more of the same: whoever appends once does so again.
-                let mut data =
-                    SmallVec::with_capacity((self.0.len() + bytes.len()).next_power_of_two());
-                data.extend_from_slice(&self.0);
-                data.extend_from_slice(bytes);
-                self.0 = Arc::new(data);
-            }
+        if let Repr::Growing(growing) = &mut self.0
+            && let Some(octets) = Arc::get_mut(growing)
+        {
+            octets.extend_from_slice(bytes);
+            return;
+        }
+        self.push_to_copy(bytes);
+    }
+
+    #[inline(never)]
+    fn push_to_copy(&mut self, bytes: &[u8]) {
+        let octets = self.as_bytes();
+        let wanted = octets.len() + bytes.len();
+        if wanted <= INLINE {
+            *self = Self::concat(octets, bytes);
+            return;
+        }
+        // Room for more of the same: whoever appends once does so again.
+        let mut grown = Vec::with_capacity(wanted.next_power_of_two());
+        grown.extend_from_slice(octets);
+        grown.extend_from_slice(bytes);
+        self.0 = Repr::Growing(Arc::new(grown));
+    }
+
+    /// Returns whether both are the same allocation, or short and equal. True implies equal, not the
+    /// reverse.
+    #[inline]
+    pub fn ptr_eq(&self, other: &Self) -> bool {
+        match (&self.0, &other.0) {
+            (Repr::Short(a), Repr::Short(b)) => a == b,
+            (Repr::Whole(a), Repr::Whole(b)) => ThinArc::as_ptr(a) == ThinArc::as_ptr(b),
+            (Repr::Growing(a), Repr::Growing(b)) => Arc::ptr_eq(a, b),
+            _ => false,
         }
     }
 
-    /// Returns whether both are the same allocation. True implies equal, not the reverse.
-    #[inline]
-    pub fn ptr_eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
+    /// Returns an address that identifies the allocation while it lives; none where there is no
+    /// allocation.
+    pub(crate) fn address(&self) -> Option<usize> {
+        match &self.0 {
+            Repr::Short(_) => None,
+            Repr::Whole(whole) => Some(ThinArc::as_ptr(whole) as usize),
+            Repr::Growing(growing) => Some(Arc::as_ptr(growing) as usize),
+        }
     }
 
-    /// Returns an address that identifies the allocation while it lives.
-    pub(crate) fn address(&self) -> usize {
-        Arc::as_ptr(&self.0) as usize
+    /// Returns whether the octets lie in the value itself, so that there is nothing to drop.
+    #[inline(always)]
+    pub(super) const fn is_short(&self) -> bool {
+        matches!(self.0, Repr::Short(_))
+    }
+
+    /// Returns the octets if they lie in the value itself.
+    #[inline]
+    pub(super) const fn as_short(&self) -> Option<Short> {
+        match &self.0 {
+            Repr::Short(short) => Some(*short),
+            _ => None,
+        }
     }
 }
 
 /// Octets of a string under way; what is short stays on the stack.
 pub(crate) struct StrBuilder {
+    /// 0 behind `used`.
     short: [u8; SHORT],
     /// Octets in `short`, as long as `long` is empty.
     used: usize,
-    long: SmallVec<[u8; INLINE]>,
+    long: Vec<u8>,
 }
 
 /// Octets of most texts that are put together: names, addresses, keys and lines.
@@ -93,7 +221,7 @@ impl StrBuilder {
     /// Starts a string of about `octets` octets.
     #[inline]
     pub(crate) fn new(octets: usize) -> Self {
-        let long = if octets > SHORT { SmallVec::with_capacity(octets) } else { SmallVec::new() };
+        let long = if octets > SHORT { Vec::with_capacity(octets) } else { Vec::new() };
         Self { short: [0; SHORT], used: 0, long }
     }
 
@@ -119,10 +247,15 @@ impl StrBuilder {
 
     #[inline]
     pub(crate) fn finish(self) -> Str {
-        if self.long.is_empty() {
-            return Str::new(self.short.get(..self.used).unwrap_or_default());
+        if !self.long.is_empty() {
+            return Str(Repr::Growing(Arc::new(self.long)));
         }
-        Str(Arc::new(self.long))
+        match self.short.first_chunk() {
+            Some(octets) if self.used <= INLINE => {
+                Str(Repr::Short(Short { used: self.used as u8, octets: *octets }))
+            }
+            _ => Str::whole(self.short.get(..self.used).unwrap_or_default()),
+        }
     }
 }
 
@@ -131,28 +264,28 @@ impl Deref for Str {
 
     #[inline]
     fn deref(&self) -> &[u8] {
-        &self.0
+        self.as_bytes()
     }
 }
 
 impl AsRef<[u8]> for Str {
     fn as_ref(&self) -> &[u8] {
-        &self.0
+        self.as_bytes()
     }
 }
 
 impl Borrow<[u8]> for Str {
     fn borrow(&self) -> &[u8] {
-        &self.0
+        self.as_bytes()
     }
 }
 
 impl From<Vec<u8>> for Str {
     fn from(bytes: Vec<u8>) -> Self {
-        if bytes.len() <= INLINE {
+        if bytes.len() < KEPT {
             Self::new(&bytes)
         } else {
-            Self(Arc::new(SmallVec::from_vec(bytes)))
+            Self(Repr::Growing(Arc::new(bytes)))
         }
     }
 }
@@ -178,7 +311,10 @@ impl From<String> for Str {
 impl PartialEq for Str {
     #[inline]
     fn eq(&self, other: &Self) -> bool {
-        self.ptr_eq(other) || self.as_bytes() == other.as_bytes()
+        match (&self.0, &other.0) {
+            (Repr::Short(a), Repr::Short(b)) => a == b,
+            _ => self.ptr_eq(other) || self.as_bytes() == other.as_bytes(),
+        }
     }
 }
 
@@ -211,6 +347,40 @@ impl std::fmt::Debug for Str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    use proptest::prelude::*;
+
+    /// One string in each of the ways in which it can be made.
+    fn ways(bytes: &[u8]) -> Vec<Str> {
+        let (front, back) = bytes.split_at(bytes.len() / 2);
+        let mut appended = Str::new(front);
+        appended.push_bytes(back);
+        let mut kept = Vec::with_capacity(2 * bytes.len());
+        kept.extend_from_slice(bytes);
+        vec![Str::new(bytes), Str::concat(front, back), appended, Str::from(kept)]
+    }
+
+    proptest! {
+        #[test]
+        fn strings_are_their_octets_however_they_were_made(
+            a in prop::collection::vec(any::<u8>(), 0..40),
+            b in prop::collection::vec(0_u8..2, 0..20),
+            long in 0_usize..3000,
+        ) {
+            for bytes in [a.clone(), b.clone(), a.repeat(1 + long / (a.len() + 1))] {
+                for one in ways(&bytes) {
+                    prop_assert_eq!(one.as_bytes(), &*bytes);
+                    for other in ways(&bytes) {
+                        prop_assert!(one == other);
+                    }
+                    for other in ways(&b) {
+                        prop_assert_eq!(one == other, bytes == b);
+                        prop_assert_eq!(one.cmp(&other), bytes.cmp(&b));
+                    }
+                }
+            }
+        }
+    }
 
     #[test]
     fn appending_leaves_other_references_alone() {
