@@ -3,39 +3,53 @@
 //! Counts and types are checked against the signature before a function is called, so the readers
 //! here give a neutral value where a type cannot be wrong. Options are checked by [`Options`].
 
+use std::borrow::Borrow;
+use std::sync::LazyLock;
+
 use hsl::host::{CallContext, Thrown};
 use hsl::value::{Array, Str, Type, Value};
 
+/// An argument, owned or lent.
+fn at_place<V: Borrow<Value>>(args: &[V], at: usize) -> Option<&Value> {
+    args.get(at).map(Borrow::borrow)
+}
+
 /// The octets of a string argument; empty when it is missing.
-pub(crate) fn bytes(args: &[Value], at: usize) -> &[u8] {
-    args.get(at).and_then(Value::as_bytes).unwrap_or_default()
+pub(crate) fn bytes<V: Borrow<Value>>(args: &[V], at: usize) -> &[u8] {
+    at_place(args, at).and_then(Value::as_bytes).unwrap_or_default()
 }
 
 /// The octets of a string argument that may be missing.
-pub(crate) fn bytes_opt(args: &[Value], at: usize) -> Option<&[u8]> {
-    args.get(at).and_then(Value::as_bytes)
+pub(crate) fn bytes_opt<V: Borrow<Value>>(args: &[V], at: usize) -> Option<&[u8]> {
+    at_place(args, at).and_then(Value::as_bytes)
 }
 
 /// A string argument, shared; empty when it is missing.
-pub(crate) fn text(args: &[Value], at: usize) -> Str {
-    match args.get(at) {
+pub(crate) fn text<V: Borrow<Value>>(args: &[V], at: usize) -> Str {
+    match at_place(args, at) {
         Some(Value::String(text)) => text.clone(),
         _ => Str::default(),
     }
 }
 
+/// An array argument; empty when it is missing.
+pub(crate) fn array<V: Borrow<Value>>(args: &[V], at: usize) -> &Array {
+    static EMPTY: LazyLock<Array> = LazyLock::new(Array::new);
+    at_place(args, at).and_then(Value::as_array).unwrap_or_else(|| &EMPTY)
+}
+
 /// A number argument; 0 when it is missing.
-pub(crate) fn number(args: &[Value], at: usize) -> f64 {
+pub(crate) fn number<V: Borrow<Value>>(args: &[V], at: usize) -> f64 {
     number_opt(args, at).unwrap_or_default()
 }
 
 /// A number argument that may be missing.
-pub(crate) fn number_opt(args: &[Value], at: usize) -> Option<f64> {
-    args.get(at).and_then(Value::as_number)
+pub(crate) fn number_opt<V: Borrow<Value>>(args: &[V], at: usize) -> Option<f64> {
+    at_place(args, at).and_then(Value::as_number)
 }
 
 /// A number argument as a whole number, cut off at the ends of the range; NaN is 0.
-pub(crate) fn integer(args: &[Value], at: usize) -> i64 {
+pub(crate) fn integer<V: Borrow<Value>>(args: &[V], at: usize) -> i64 {
     number(args, at) as i64
 }
 
@@ -97,8 +111,8 @@ pub(crate) struct Options<'a> {
 
 impl<'a> Options<'a> {
     /// The options in argument `at`.
-    pub(crate) fn new(args: &'a [Value], at: usize) -> Self {
-        Self { array: args.get(at).and_then(Value::as_array) }
+    pub(crate) fn new<V: Borrow<Value>>(args: &'a [V], at: usize) -> Self {
+        Self { array: at_place(args, at).and_then(Value::as_array) }
     }
 
     /// The options in an array.

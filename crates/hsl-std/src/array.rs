@@ -48,11 +48,11 @@ pub(crate) fn register(registry: &mut Registry) {
             "the values as text, with the separator between them",
             |ctx, args| {
                 let separator = args::text(args, 1);
-                join(ctx, &args::take_array(args, 0), &separator)
+                join(ctx, args::array(args, 0), &separator)
             },
         )
         .pure_function("array_keys(array array) -> array", "the keys", |_, args| {
-            let array = args::take_array(args, 0);
+            let array = args::array(args, 0);
             Value::list(array.keys().map(|key| key.to_value()))
         })
         .function(
@@ -63,7 +63,7 @@ pub(crate) fn register(registry: &mut Registry) {
         .function(
             "array_random(array array) -> array or none",
             "a random key and value, or none for an empty array",
-            |_, args| pick(&args::take_array(args, 0)),
+            |_, args| pick(args::array(args, 0)),
         )
         .pure_function(
             "array_range(number start, number stop, number step = 1) -> array",
@@ -81,14 +81,14 @@ pub(crate) fn register(registry: &mut Registry) {
             "array_reverse(array array) -> array",
             "the values from last to first; numeric keys are numbered anew",
             |_, args| {
-                let entries: Vec<_> = entries(&args::take_array(args, 0));
+                let entries: Vec<_> = entries(args::array(args, 0));
                 renumber(entries.into_iter().rev())
             },
         )
         .function(
             "array_shuffle(array array) -> array",
             "the values in random order; numeric keys are numbered anew",
-            |_, args| shuffle(&args::take_array(args, 0)),
+            |_, args| shuffle(args::array(args, 0)),
         )
         .function(
             "array_sort(function callback, array array [, array options]) -> array",
@@ -96,13 +96,13 @@ pub(crate) fn register(registry: &mut Registry) {
             |_, args| {
                 let by_key = Options::new(args, 2).boolean("keys", false)?;
                 let callback = args::take(args, 0);
-                Ok::<_, Thrown>(sort::start(callback, &args::take_array(args, 1), by_key))
+                Ok::<_, Thrown>(sort::start(callback, args::array(args, 1), by_key))
             },
         )
         .pure_function(
             "array_unique(array array) -> array",
             "the first of each value, with its key",
-            |_, args| unique(&args::take_array(args, 0)),
+            |_, args| unique(args::array(args, 0)),
         );
 }
 
@@ -157,16 +157,15 @@ pub(crate) fn includes(_: &mut CallContext<'_>, args: &mut [Value]) -> NativeSte
         return each(args, Any);
     }
     let needle = args::take(args, 0);
-    contains(&args::take_array(args, 1), &needle).into()
+    contains(args::array(args, 1), &needle).into()
 }
 
-fn combine(_: &mut CallContext<'_>, args: &mut [Value]) -> Value {
-    let default = args::take(args, 2);
-    let (keys, values) = (args::take_array(args, 0), args::take_array(args, 1));
-    let mut values = values.values();
+fn combine(_: &mut CallContext<'_>, args: &[&Value]) -> Value {
+    let default = args.get(2).copied().unwrap_or(&Value::None);
+    let mut values = args::array(args, 1).values();
     let mut out = Array::new();
-    for key in keys.values() {
-        out.insert(Key::from_value(key), values.next().unwrap_or(&default).clone());
+    for key in args::array(args, 0).values() {
+        out.insert(Key::from_value(key), values.next().unwrap_or(default).clone());
     }
     out.into()
 }

@@ -96,7 +96,7 @@ pub(crate) fn random_number(first: Option<f64>, last: Option<f64>) -> Result<Val
 
 fn digest(
     ctx: &mut CallContext<'_>,
-    args: &[Value],
+    args: &[&Value],
     algorithm: MessageDigest,
     options: usize,
 ) -> Result<Value, Thrown> {
@@ -108,7 +108,7 @@ fn digest(
 
 fn hmac(
     ctx: &mut CallContext<'_>,
-    args: &[Value],
+    args: &[&Value],
     algorithm: MessageDigest,
     options: usize,
 ) -> Result<Value, Thrown> {
@@ -126,7 +126,7 @@ fn finish(octets: &[u8], options: Options<'_>) -> Result<Value, Thrown> {
     Ok(if is_binary { Value::from(octets) } else { Value::from(hex_encode(octets)) })
 }
 
-fn sha2(name: &str, args: &[Value], at: usize) -> Result<MessageDigest, Thrown> {
+fn sha2(name: &str, args: &[&Value], at: usize) -> Result<MessageDigest, Thrown> {
     match args::integer(args, at) {
         256 => Ok(MessageDigest::sha256()),
         512 => Ok(MessageDigest::sha512()),

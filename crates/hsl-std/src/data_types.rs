@@ -9,7 +9,6 @@ pub(crate) use containers::{map_object, set_object};
 use hsl::host::Registry;
 use hsl::value::{Type, Value};
 
-use crate::args;
 use crate::old_names::Renamed;
 
 /// Registers the chapter.
@@ -26,15 +25,15 @@ pub(crate) fn register(registry: &mut Registry) {
             },
         )
         .pure_function("boolean(any value) -> boolean", "whether the value is true", |_, args| {
-            args.first().is_some_and(Value::is_truthy)
+            args.first().is_some_and(|value| value.is_truthy())
         })
         .pure_function("number(any value) -> number", "the value as a number", |_, args| {
-            hsl::ops::to_number(&args::take(args, 0))
+            args.first().map_or(0.0, |value| hsl::ops::to_number(value))
         })
         .pure_function("string(any value) -> string", "the value as text", |_, args| {
-            match args::take(args, 0) {
-                text @ Value::String(_) => text,
-                other => hsl::ops::to_text(&other).into(),
+            match args.first() {
+                Some(Value::String(text)) => Value::String(text.clone()),
+                other => hsl::ops::to_text(other.unwrap_or(&&Value::None)).into(),
             }
         });
     for (kind, signature) in [

@@ -26,7 +26,7 @@ pub(crate) fn register(registry: &mut Registry, services: &Services) {
             "old name of array_join, arguments swapped",
             |ctx, args| {
                 let glue = args::text(args, 0);
-                array::join(ctx, &args::take_array(args, 1), &glue)
+                array::join(ctx, args::array(args, 1), &glue)
             },
         )
         .pure_function(
@@ -71,14 +71,14 @@ pub(crate) trait Renamed {
     /// Registers a pure function under the name in its signature and under its old names.
     fn renamed<F, R>(&mut self, old: &[&str], signature: &str, doc: &str, body: F) -> &mut Self
     where
-        F: Fn(&mut CallContext<'_>, &mut [Value]) -> R + Send + Sync + Copy + 'static,
+        F: Fn(&mut CallContext<'_>, &[&Value]) -> R + Send + Sync + Copy + 'static,
         R: Into<NativeStep>;
 }
 
 impl Renamed for Registry {
     fn renamed<F, R>(&mut self, old: &[&str], signature: &str, doc: &str, body: F) -> &mut Self
     where
-        F: Fn(&mut CallContext<'_>, &mut [Value]) -> R + Send + Sync + Copy + 'static,
+        F: Fn(&mut CallContext<'_>, &[&Value]) -> R + Send + Sync + Copy + 'static,
         R: Into<NativeStep>,
     {
         let (new, parameters) = signature.split_once('(').unwrap_or((signature, ")"));

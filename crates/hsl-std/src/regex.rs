@@ -54,7 +54,7 @@ pub(crate) fn register(registry: &mut Registry) {
         "__regex_match(string subject, Regex or string pattern) -> boolean",
         "the operator =~",
         move |ctx, args| {
-            let pattern = pattern_of(&patterns, args.get(1))?;
+            let pattern = pattern_of(&patterns, args.get(1).copied())?;
             charge(ctx, args::bytes(args, 0));
             pattern.is_match(args::bytes(args, 0)).map_err(thrown)
         },
@@ -64,7 +64,7 @@ pub(crate) fn register(registry: &mut Registry) {
         "pcre_match(Regex or string pattern, string subject) -> array",
         "the first match and its groups, by number and name; empty if there is none",
         move |ctx, args| {
-            let pattern = pattern_of(&patterns, args.first())?;
+            let pattern = pattern_of(&patterns, args.first().copied())?;
             let subject = args::bytes(args, 1);
             charge(ctx, subject);
             let spans = pattern.spans_from(subject, 0).map_err(thrown)?;
@@ -85,7 +85,7 @@ pub(crate) fn register(registry: &mut Registry) {
         "pcre_match_all(Regex or string pattern, string subject) -> array",
         "all matches by group; empty if there is none",
         move |ctx, args| {
-            let pattern = pattern_of(&patterns, args.first())?;
+            let pattern = pattern_of(&patterns, args.first().copied())?;
             match_all(ctx, &pattern, args::bytes(args, 1))
         },
     );

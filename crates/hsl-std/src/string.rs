@@ -168,15 +168,15 @@ pub(crate) fn slice(text: &[u8], offset: f64, length: Option<f64>) -> &[u8] {
     text.get(start as usize..end.max(start) as usize).unwrap_or_default()
 }
 
-fn replace(ctx: &mut CallContext<'_>, args: &mut [Value]) -> Result<Value, Thrown> {
+fn replace(ctx: &mut CallContext<'_>, args: &[&Value]) -> Result<Value, Thrown> {
     let (search, replace) = (args::bytes(args, 0), args::bytes(args, 1));
     let subject = args::bytes(args, 2);
     if search.is_empty() {
-        return Ok(args::take(args, 2));
+        return Ok(args::text(args, 2).into());
     }
     let finder = memmem::Finder::new(search);
     if finder.find(subject).is_none() {
-        return Ok(args::take(args, 2));
+        return Ok(args::text(args, 2).into());
     }
     if replace.len() > search.len() {
         let matches = finder.find_iter(subject).count();
@@ -194,7 +194,7 @@ fn replace(ctx: &mut CallContext<'_>, args: &mut [Value]) -> Result<Value, Throw
     Ok(out.into())
 }
 
-fn find(args: &[Value]) -> f64 {
+fn find(args: &[&Value]) -> f64 {
     let (text, part) = (args::bytes(args, 0), args::bytes(args, 1));
     let offset = args::integer(args, 2);
     let start = if offset < 0 { (text.len() as i64).saturating_add(offset).max(0) } else { offset };
@@ -204,7 +204,7 @@ fn find(args: &[Value]) -> f64 {
 }
 
 /// Compat: the offset of `str_rfind` counts from the end: that many octets are not looked at.
-fn rfind(args: &[Value]) -> f64 {
+fn rfind(args: &[&Value]) -> f64 {
     let (text, part) = (args::bytes(args, 0), args::bytes(args, 1));
     let skipped = usize::try_from(args::integer(args, 2).unsigned_abs()).unwrap_or(usize::MAX);
     let found = text.len().checked_sub(skipped).and_then(|end| {
@@ -221,7 +221,7 @@ enum Ends {
     Both,
 }
 
-fn strip(args: &[Value], ends: Ends) -> Value {
+fn strip(args: &[&Value], ends: Ends) -> Value {
     let mut text = args::bytes(args, 0);
     let characters = args::bytes_opt(args, 1).unwrap_or(b" \t\r\n");
     if ends != Ends::Right {
@@ -244,7 +244,7 @@ fn strip(args: &[Value], ends: Ends) -> Value {
     Value::from(text)
 }
 
-fn chunk(ctx: &mut CallContext<'_>, args: &mut [Value]) -> Result<Value, Thrown> {
+fn chunk(ctx: &mut CallContext<'_>, args: &[&Value]) -> Result<Value, Thrown> {
     let text = args::bytes(args, 0);
     let length = args::integer(args, 1);
     let first = args::number_opt(args, 2).map_or(length, |first| first as i64);

@@ -55,6 +55,7 @@
 //! | `Path p base v` | changes a nested place; see [`Path`] |
 //! | `Call… d base n …` | d = call with n arguments from base on |
 //! | `CallLent d base n a m` | the same as copying a to base and `CallMethod d base n m` |
+//! | `CallReading d n t` | d = call of native n with the parts of text t, which are lent to it; see [`MAX_LENT`] |
 //! | `CallSpread d base` | d = call of base with the array base+1 as arguments |
 //! | `Cache d base n` | the same through a cache; base holds the options, base+1 the function |
 //! | `Return *a` | ends the function |
@@ -474,6 +475,12 @@ pub(crate) enum Op {
         argc: u8,
         native: u16,
     },
+    /// The arguments are the parts of a text, which are lent.
+    CallReading {
+        d: Register,
+        native: u16,
+        text: u16,
+    },
     CallMethod {
         d: Register,
         base: Register,
@@ -565,7 +572,10 @@ pub(crate) struct Path {
     pub(crate) wants_result: bool,
 }
 
-/// One part of a text that is put together.
+/// Arguments that may be lent to one call of a native function, missing ones included.
+pub(crate) const MAX_LENT: usize = 8;
+
+/// One part of a text that is put together, or one argument that is lent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TextPart {
     /// A register that becomes none.

@@ -22,7 +22,7 @@ pub(super) fn register(registry: &mut Registry) {
 }
 
 /// `None` when key, initialisation vector or message do not fit.
-fn aes(ctx: &mut CallContext<'_>, args: &[Value], mode: Mode) -> Result<Value, Thrown> {
+fn aes(ctx: &mut CallContext<'_>, args: &[&Value], mode: Mode) -> Result<Value, Thrown> {
     let (message, key) = (args::bytes(args, 0), args::bytes(args, 1));
     let options = Options::new(args, 3);
     let iv = options.bytes("iv")?;

@@ -45,7 +45,7 @@ pub(super) fn register(registry: &mut Registry, services: &Services) {
         );
         let doc = format!("true if the value is an {kind} private key");
         registry.pure_function(test, &doc, move |_, args| {
-            let key = args.first().and_then(keys::private_key_of);
+            let key = args.first().and_then(|value| keys::private_key_of(value));
             key.is_some_and(|key| key.id() == id)
         });
     }

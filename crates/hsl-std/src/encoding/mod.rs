@@ -59,7 +59,7 @@ pub(crate) fn register(registry: &mut Registry) {
             "one record; option delimiter",
             |_, args| {
                 let delimiter = Options::new(args, 1).bytes("delimiter")?.unwrap_or(b",").to_vec();
-                csv::encode(&args::take_array(args, 0), &delimiter)
+                csv::encode(args::array(args, 0), &delimiter)
             },
         )
         .pure_function(
@@ -155,7 +155,7 @@ impl Continuation for TaggedDecoding {
     }
 }
 
-fn csv_decode(ctx: &mut CallContext<'_>, args: &mut [Value]) -> Result<Value, Thrown> {
+fn csv_decode(ctx: &mut CallContext<'_>, args: &[&Value]) -> Result<Value, Thrown> {
     let format = csv::Format::new(Options::new(args, 1))?;
     let text = args::bytes(args, 0);
     args::charge_decoding(ctx, text, [format.last_of_delimiter(), b'\n', b'\n'])?;

@@ -8,7 +8,7 @@ use hsl::value::Value;
 use super::base::{hex_encode, hex_value};
 
 /// Packs `values` as `format` says. `None` when the format is none, or does not fit the values.
-pub(crate) fn pack(format: &[u8], values: &[Value]) -> Option<Vec<u8>> {
+pub(crate) fn pack(format: &[u8], values: &[&Value]) -> Option<Vec<u8>> {
     let mut out = Vec::new();
     let mut values = values.iter();
     for code in Codes(format) {
@@ -268,7 +268,8 @@ mod tests {
             ("x*", vec![], None),
         ];
         for (format, values, expected) in table {
-            assert_eq!(pack(format.as_bytes(), &values).as_deref(), expected, "{format}");
+            let lent: Vec<_> = values.iter().collect();
+            assert_eq!(pack(format.as_bytes(), &lent).as_deref(), expected, "{format}");
         }
         assert_eq!(pack(b"x99999999999", &[]), None);
         assert_eq!(pack(b"x1", &[]), Some(vec![0]));
@@ -299,7 +300,7 @@ mod tests {
         fn unpacking_undoes_packing(text in "[a-z]{0,9}", n: u16, v: u32, e: f64) {
             prop_assume!(!e.is_nan());
             let values = [text.as_str().into(), f64::from(n).into(), f64::from(v).into(), e.into()];
-            let packed = pack(b"Z*nVE", &values).unwrap();
+            let packed = pack(b"Z*nVE", &values.iter().collect::<Vec<_>>()).unwrap();
             prop_assert_eq!(unpack(b"Z*nVE", &packed, 0).unwrap(), values);
         }
 

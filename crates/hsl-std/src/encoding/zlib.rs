@@ -50,13 +50,13 @@ impl Wrap {
     }
 }
 
-fn wrap(args: &[Value], at: usize) -> Result<Wrap, Thrown> {
+fn wrap(args: &[&Value], at: usize) -> Result<Wrap, Thrown> {
     let bits = args::number_opt(args, at).unwrap_or(15.0);
     let wrong = || Thrown::new(format!("zlib does not know the window bits {bits}"));
     Wrap::parse(bits as i64).ok_or_else(wrong)
 }
 
-fn compress(ctx: &mut CallContext<'_>, args: &mut [Value]) -> Result<Value, Thrown> {
+fn compress(ctx: &mut CallContext<'_>, args: &[&Value]) -> Result<Value, Thrown> {
     let data = args::bytes(args, 0);
     let level = match args::number_opt(args, 1).unwrap_or(-1.0) {
         -1.0 => Compression::default(),
@@ -86,7 +86,7 @@ fn compress(ctx: &mut CallContext<'_>, args: &mut [Value]) -> Result<Value, Thro
     }
 }
 
-fn uncompress(ctx: &mut CallContext<'_>, args: &mut [Value]) -> Result<Value, Thrown> {
+fn uncompress(ctx: &mut CallContext<'_>, args: &[&Value]) -> Result<Value, Thrown> {
     let data = args::bytes(args, 0);
     let is_gzip = data.starts_with(b"\x1f\x8b");
     let mut decoder = match wrap(args, 1)? {

@@ -50,7 +50,7 @@ pub(crate) fn register(registry: &mut Registry, services: &Services) {
         .pure_function(
             "header_addresslist_compile(array addresses) -> string",
             "a header value out of names and addresses",
-            |_, args| compile(&args::take_array(args, 0)),
+            |_, args| compile(args::array(args, 0)),
         )
         .pure_function(
             "header_dkim_decode(string value [, array options]) -> array or none",

@@ -1,13 +1,15 @@
 //! Calls, and what names stand for.
 
+use std::sync::Arc;
+
 use super::builder::Builder;
 use super::function::{Compiled, error};
 use super::scope::{Callee, Namespace, StaticKind};
 use super::variables::assigns;
 use crate::ast::{Argument, Cache, Expr, ExprKind, Ident, Suffix, SuffixKind};
-use crate::bytecode::{Op, Register, Variable};
+use crate::bytecode::{MAX_LENT, Op, Register, TextPart, Variable};
 use crate::debug;
-use crate::host::count_message;
+use crate::host::{NativeFunction, count_message};
 use crate::source::Span;
 use crate::symbol::Symbol;
 use crate::value::{Function, Value};
@@ -186,6 +188,12 @@ impl<'a> Builder<'a> {
             return Ok(());
         }
         self.check_count(callee, arguments.len(), span)?;
+        if let Callee::Native(function) = callee
+            && self.call_reading(function, arguments, d, span)?
+        {
+            self.f().next = mark;
+            return self.probe(debug::RESUMED, span);
+        }
         let base = self.f().next as Register; // below the limit of registers
         for argument in arguments {
             if let Argument::Value(expr) = argument {
@@ -217,6 +225,44 @@ impl<'a> Builder<'a> {
         self.f().emit(span, op);
         self.f().next = mark;
         self.probe(debug::RESUMED, span)
+    }
+
+    /// Calls a function that only looks at its arguments. False if it is none, or has too many.
+    fn call_reading(
+        &mut self,
+        function: &Arc<NativeFunction>,
+        arguments: &'a [Argument],
+        d: Register,
+        span: Span,
+    ) -> Compiled<bool> {
+        if !function.only_reads() || function.fixed().max(arguments.len()) > MAX_LENT {
+            return Ok(false);
+        }
+        let mut parts = Vec::with_capacity(arguments.len());
+        for (at, argument) in arguments.iter().enumerate() {
+            let Argument::Value(expr) = argument else { return Ok(false) };
+            let is_stable = !arguments
+                .iter()
+                .skip(at + 1)
+                .any(|later| matches!(later, Argument::Value(expr) if assigns(expr)));
+            parts.push(self.part(expr, is_stable)?);
+        }
+        self.emit_reading(function, parts, d, span)?;
+        Ok(true)
+    }
+
+    /// Emits the call of a function to which `parts` are lent.
+    pub(super) fn emit_reading(
+        &mut self,
+        function: &Arc<NativeFunction>,
+        parts: Vec<TextPart>,
+        d: Register,
+        span: Span,
+    ) -> Compiled<()> {
+        let native = self.native(function, None, span)?;
+        let text = self.add_text(parts, span)?;
+        self.f().emit(span, Op::CallReading { d, native, text });
+        Ok(())
     }
 
     fn check_count(&self, callee: &Callee, given: usize, span: Span) -> Compiled<()> {

@@ -1,5 +1,7 @@
 //! Expressions.
 
+use std::sync::Arc;
+
 use super::builder::Builder;
 use super::constant;
 use super::function::{Compiled, Patch, error};
@@ -9,6 +11,7 @@ use crate::ast::{
     UnaryOp,
 };
 use crate::bytecode::{Op, Register, TextPart, Variable};
+use crate::host::NativeFunction;
 use crate::source::Span;
 use crate::symbol::Symbol;
 use crate::value::{Str, Value};
@@ -395,20 +398,7 @@ impl<'a> Builder<'a> {
         }
         let mut parts = Vec::with_capacity(steps.len() + 1);
         for operand in operands() {
-            let part = match &operand.kind {
-                ExprKind::String(text) => {
-                    TextPart::Constant(self.f().constant(operand.span, Value::string(text))?)
-                }
-                _ => {
-                    let register = self.operand(operand)?;
-                    if self.f().is_local(register) {
-                        TextPart::Variable(register)
-                    } else {
-                        TextPart::Temporary(register)
-                    }
-                }
-            };
-            parts.push(part);
+            parts.push(self.part(operand, true)?);
         }
         let span = steps.last().map_or(first.span, |step| first.span.to(step.operand.span));
         self.emit_text(parts, d, span)?;
@@ -416,13 +406,38 @@ impl<'a> Builder<'a> {
     }
 
     fn emit_text(&mut self, parts: Vec<TextPart>, d: Register, span: Span) -> Compiled<()> {
+        let text = self.add_text(parts, span)?;
+        self.f().emit(span, Op::Text { d, text });
+        Ok(())
+    }
+
+    /// Computes a part of a text, or an argument that is lent. A variable that is not stable, as what
+    /// follows may change it, is copied.
+    pub(super) fn part(&mut self, expr: &'a Expr, is_stable: bool) -> Compiled<TextPart> {
+        let constant = match &expr.kind {
+            ExprKind::String(text) => Some(Value::string(text)),
+            ExprKind::Number(number) => Some(Value::Number(*number)),
+            ExprKind::Regex(regex) => self.regex_value(regex, expr.span)?,
+            _ => None,
+        };
+        if let Some(value) = constant {
+            return Ok(TextPart::Constant(self.f().constant(expr.span, value)?));
+        }
+        let register = if is_stable { self.operand(expr)? } else { self.temporary(expr)? };
+        Ok(if self.f().is_local(register) {
+            TextPart::Variable(register)
+        } else {
+            TextPart::Temporary(register)
+        })
+    }
+
+    pub(super) fn add_text(&mut self, parts: Vec<TextPart>, span: Span) -> Compiled<u16> {
         let texts = &mut self.f().code.texts;
         let Ok(text) = u16::try_from(texts.len()) else {
             return error(span, "this function is too long");
         };
         texts.push(parts.into());
-        self.f().emit(span, Op::Text { d, text });
-        Ok(())
+        Ok(text)
     }
 
     fn regex_operator(
@@ -436,11 +451,17 @@ impl<'a> Builder<'a> {
         let Some(function) = self.host.function(REGEX_MATCH).cloned() else {
             return error(span, "regular expressions are not available here");
         };
-        let native = self.native(&function, None, span)?;
-        let base = self.f().temporary(span)?;
-        self.f().emit(span, Op::Move { d: base, a });
-        self.temporary(right)?;
-        self.f().emit(span, Op::CallNative { d, base, argc: 2, native });
+        if function.only_reads() {
+            // Whoever asked for the left side still has it.
+            let parts = vec![TextPart::Variable(a), self.part(right, true)?];
+            self.emit_reading(&function, parts, d, span)?;
+        } else {
+            let native = self.native(&function, None, span)?;
+            let base = self.f().temporary(span)?;
+            self.f().emit(span, Op::Move { d: base, a });
+            self.temporary(right)?;
+            self.f().emit(span, Op::CallNative { d, base, argc: 2, native });
+        }
         if op == BinaryOp::RegexNoMatch {
             self.f().emit(span, Op::Not { d, a: d });
         }
@@ -448,6 +469,35 @@ impl<'a> Builder<'a> {
     }
 
     fn regex(&mut self, regex: &'a crate::ast::Regex, d: Register, span: Span) -> Compiled<()> {
+        if let Some(value) = self.regex_value(regex, span)? {
+            return self.f().load(span, d, value);
+        }
+        let (function, text) = self.regex_source(regex, span)?;
+        let native = self.native(&function, None, span)?;
+        let base = self.f().temporary(span)?;
+        self.f().load(span, base, Value::from(text))?;
+        self.f().emit(span, Op::CallNative { d, base, argc: 1, native });
+        Ok(())
+    }
+
+    /// The pattern of a literal, if the host can make it now.
+    fn regex_value(&self, regex: &crate::ast::Regex, span: Span) -> Compiled<Option<Value>> {
+        let (function, text) = self.regex_source(regex, span)?;
+        if !function.is_pure() {
+            return Ok(None);
+        }
+        match crate::vm::call_pure(self.host, &function, vec![Value::from(text)]) {
+            Ok(value) => Ok(Some(value)),
+            Err(thrown) => error(span, thrown.message()),
+        }
+    }
+
+    /// The function that compiles patterns, and the pattern of a literal as it wants it.
+    fn regex_source(
+        &self,
+        regex: &crate::ast::Regex,
+        span: Span,
+    ) -> Compiled<(Arc<NativeFunction>, Vec<u8>)> {
         let Some(function) = self.host.function("pcre_compile").cloned() else {
             return error(span, "regular expressions are not available here");
         };
@@ -460,18 +510,7 @@ impl<'a> Builder<'a> {
         }
         text.push(b'/');
         text.extend_from_slice(regex.modifiers.as_bytes());
-        if function.is_pure() {
-            let value = crate::vm::call_pure(self.host, &function, vec![Value::from(text)]);
-            return match value {
-                Ok(value) => self.f().load(span, d, value),
-                Err(thrown) => error(span, thrown.message()),
-            };
-        }
-        let native = self.native(&function, None, span)?;
-        let base = self.f().temporary(span)?;
-        self.f().load(span, base, Value::from(text))?;
-        self.f().emit(span, Op::CallNative { d, base, argc: 1, native });
-        Ok(())
+        Ok((function, text))
     }
 
     /// Puts the parts together, a round of them at a time; each round starts with the text so far.

@@ -4,8 +4,10 @@ use std::any::Any;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::step::NativeFn;
-use super::{CallContext, NativeStep, Signature, SignatureError, Thrown};
+use smallvec::SmallVec;
+
+use super::step::{NativeFn, ReadingFn};
+use super::{CallContext, NativeStep, Signature, SignatureError, Thrown, TypeSet};
 use crate::value::{Class, ClassKind, HostIterator, NativeClass, Object, Str, Value};
 
 /// A function of the host with its signature.
@@ -16,7 +18,16 @@ pub struct NativeFunction {
     min: usize,
     max: usize,
     fixed: usize,
-    call: Box<NativeFn>,
+    /// What the parameters take, by position, none where it may be left out; the last one stands for all
+    /// that follow.
+    accepts: Box<[TypeSet]>,
+    call: Call,
+}
+
+/// How a native function wants its arguments.
+enum Call {
+    Owning(Box<NativeFn>),
+    Reading(Box<ReadingFn>),
 }
 
 impl NativeFunction {
@@ -26,15 +37,38 @@ impl NativeFunction {
         F: Fn(&mut CallContext<'_>, &mut [Value]) -> R + Send + Sync + 'static,
         R: Into<NativeStep>,
     {
+        let call = Box::new(move |context: &mut CallContext<'_>, arguments: &mut [Value]| {
+            body(context, arguments).into()
+        });
+        Self::with_call(signature, doc, Call::Owning(call))
+    }
+
+    /// Makes a function that only looks at its arguments; they are lent.
+    pub fn reading<F, R>(signature: Signature, doc: &str, body: F) -> Self
+    where
+        F: Fn(&mut CallContext<'_>, &[&Value]) -> R + Send + Sync + 'static,
+        R: Into<NativeStep>,
+    {
+        let call = Box::new(move |context: &mut CallContext<'_>, arguments: &[&Value]| {
+            body(context, arguments).into()
+        });
+        Self::with_call(signature, doc, Call::Reading(call))
+    }
+
+    fn with_call(signature: Signature, doc: &str, call: Call) -> Self {
         let fixed = signature.parameters.iter().filter(|parameter| !parameter.is_rest).count();
+        let accepts = signature.parameters.iter().map(|parameter| {
+            if parameter.is_optional { parameter.types.or(TypeSet::NONE) } else { parameter.types }
+        });
         Self {
             min: signature.min_arguments(),
             max: signature.max_arguments().unwrap_or(usize::MAX),
             fixed,
+            accepts: accepts.collect(),
             signature,
             doc: doc.to_owned(),
             is_pure: false,
-            call: Box::new(move |context, arguments| body(context, arguments).into()),
+            call,
         }
     }
 
@@ -74,34 +108,59 @@ impl NativeFunction {
 
     /// Checks the number and types of arguments. Optional ones may be none.
     #[inline]
-    pub(crate) fn check(&self, arguments: &[Value]) -> Result<(), Thrown> {
+    pub(crate) fn check<'a>(
+        &self,
+        arguments: impl ExactSizeIterator<Item = &'a Value> + Clone,
+    ) -> Result<(), Thrown> {
+        let given = arguments.len();
+        let fits = |(argument, types): (&Value, &TypeSet)| types.contains(argument.type_of());
+        if given >= self.min
+            && given <= self.max
+            && given <= self.accepts.len()
+            && arguments.clone().zip(&*self.accepts).all(fits)
+        {
+            return Ok(());
+        }
+        self.check_each(arguments)
+    }
+
+    /// The same for more arguments than parameters, and with the words for what is wrong.
+    #[inline(never)]
+    fn check_each<'a>(
+        &self,
+        arguments: impl ExactSizeIterator<Item = &'a Value>,
+    ) -> Result<(), Thrown> {
         self.check_count(arguments.len())?;
-        let mut parameters = self.signature.parameters.iter();
-        let mut current = parameters.next();
-        for (at, argument) in arguments.iter().enumerate() {
-            let Some(parameter) = current else { break };
-            let kind = argument.type_of();
-            let is_missing = parameter.is_optional && argument.is_none();
-            if !is_missing && !parameter.types.contains(kind) {
+        let last = self.accepts.len().wrapping_sub(1);
+        for (at, argument) in arguments.enumerate() {
+            let place = at.min(last);
+            let (Some(types), Some(parameter)) =
+                (self.accepts.get(place), self.signature.parameters.get(place))
+            else {
+                break;
+            };
+            if !types.contains(argument.type_of()) {
                 return Err(Thrown::new(format!(
                     "{}() expects parameter {} ({}) to be {}, {} given",
                     self.name(),
                     at + 1,
                     parameter.name,
                     parameter.type_text,
-                    kind.name()
+                    argument.type_of().name()
                 )));
-            }
-            if !parameter.is_rest {
-                current = parameters.next();
             }
         }
         Ok(())
     }
 
     /// Returns the value of parameter `at` when it is not given.
-    pub(crate) fn default(&self, at: usize) -> Value {
-        self.signature.parameters.get(at).map_or(Value::None, |p| p.default.clone())
+    pub(crate) fn default(&self, at: usize) -> &Value {
+        self.signature.parameters.get(at).map_or(&Value::None, |parameter| &parameter.default)
+    }
+
+    /// Returns whether the function only looks at its arguments, so that they can be lent to it.
+    pub(crate) const fn only_reads(&self) -> bool {
+        matches!(self.call, Call::Reading(_))
     }
 
     /// Runs the function; the caller has checked and completed the arguments.
@@ -111,7 +170,26 @@ impl NativeFunction {
         context: &mut CallContext<'_>,
         arguments: &mut [Value],
     ) -> NativeStep {
-        (self.call)(context, arguments)
+        match &self.call {
+            Call::Owning(call) => call(context, arguments),
+            Call::Reading(call) => {
+                let lent: SmallVec<[&Value; 8]> = arguments.iter().collect();
+                call(context, &lent)
+            }
+        }
+    }
+
+    /// Runs a function that only looks at its arguments; the caller has checked and completed them.
+    #[inline]
+    pub(crate) fn read(&self, context: &mut CallContext<'_>, arguments: &[&Value]) -> NativeStep {
+        match &self.call {
+            Call::Reading(call) => call(context, arguments),
+            Call::Owning(call) => {
+                let mut owned: SmallVec<[Value; 8]> =
+                    arguments.iter().map(|argument| (*argument).clone()).collect();
+                call(context, &mut owned)
+            }
+        }
     }
 }
 
@@ -177,17 +255,18 @@ impl Registry {
         self.add_function(NativeFunction::new(read(signature), doc, body))
     }
 
-    /// Registers a function whose value depends on its arguments alone. The compiler may call it.
+    /// Registers a function whose value depends on its arguments alone. The compiler may call it. The
+    /// arguments are lent where they are, so a call costs neither copies nor counts.
     ///
     /// # Panics
     ///
     /// As [`Self::function`].
     pub fn pure_function<F, R>(&mut self, signature: &str, doc: &str, body: F) -> &mut Self
     where
-        F: Fn(&mut CallContext<'_>, &mut [Value]) -> R + Send + Sync + 'static,
+        F: Fn(&mut CallContext<'_>, &[&Value]) -> R + Send + Sync + 'static,
         R: Into<NativeStep>,
     {
-        let mut function = NativeFunction::new(read(signature), doc, body);
+        let mut function = NativeFunction::reading(read(signature), doc, body);
         function.is_pure = true;
         self.add_function(function)
     }

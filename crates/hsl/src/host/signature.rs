@@ -16,6 +16,8 @@ impl TypeSet {
     pub const ANY: Self = Self(0xff);
     /// No type.
     pub const EMPTY: Self = Self(0);
+    /// The type of none.
+    pub const NONE: Self = Self::of(Type::None);
 
     /// Returns the set of one type.
     pub const fn of(kind: Type) -> Self {

@@ -17,6 +17,9 @@ use crate::value::{Str, Value};
 /// function may take values out of the slice.
 pub type NativeFn = dyn Fn(&mut CallContext<'_>, &mut [Value]) -> NativeStep + Send + Sync;
 
+/// A function of the host that only looks at its arguments.
+pub(super) type ReadingFn = dyn Fn(&mut CallContext<'_>, &[&Value]) -> NativeStep + Send + Sync;
+
 /// A wait of a native function. Whoever drives the machine polls it.
 pub type HostFuture = Pin<Box<dyn Future<Output = Result<Value, Thrown>> + Send>>;
 

@@ -431,7 +431,7 @@ impl Array {
     /// Returns the element of a list with this key.
     #[inline(always)]
     pub(crate) fn list_item(&self, key: f64) -> Option<&Value> {
-        let at = key as u32;
+        let at = position(key);
         match &*self.0 {
             ArrayData::List(items) if f64::from(at) == key => items.get(at as usize),
             _ => None,
@@ -441,7 +441,7 @@ impl Array {
     /// Returns the place of an element of a list that nobody else holds.
     #[inline(always)]
     pub(crate) fn list_place(&mut self, key: f64) -> Option<&mut Value> {
-        let at = key as u32;
+        let at = position(key);
         match Arc::get_mut(&mut self.0)? {
             ArrayData::List(items) if f64::from(at) == key => items.get_mut(at as usize),
             _ => None,
@@ -719,18 +719,23 @@ impl Array {
 impl ArrayData {
     fn unlink(&mut self, work: &mut Vec<Value>) {
         match self {
+            // One walk takes it all apart: what is not a container ends here.
             Self::List(items) => {
-                work.extend(items.iter_mut().filter(|v| v.is_container()).map(std::mem::take));
+                for value in std::mem::take(items) {
+                    if value.is_container() {
+                        work.push(value);
+                    }
+                }
             }
             Self::Map(map) => {
-                for (key, value) in map.entries.iter_mut().flatten() {
-                    if let Key::Other(value) = key
-                        && value.is_container()
+                for (key, value) in std::mem::take(&mut map.entries).into_iter().flatten() {
+                    if let Key::Other(key) = key
+                        && key.is_container()
                     {
-                        work.push(std::mem::take(&mut **value));
+                        work.push(*key);
                     }
                     if value.is_container() {
-                        work.push(std::mem::take(value));
+                        work.push(value);
                     }
                 }
             }
@@ -824,6 +829,13 @@ impl Extend<(Key, Value)> for Array {
             self.insert(key, value);
         }
     }
+}
+
+/// Returns the position that `key` is, if it is one; whoever asks compares. A number this far up has its
+/// whole part in the lower bits, which is quicker than a conversion that knows every number.
+#[inline(always)]
+fn position(key: f64) -> u32 {
+    (key + 4_503_599_627_370_496.0).to_bits() as u32
 }
 
 /// Returns the integer that `text` is the canonical decimal form of.

@@ -282,11 +282,7 @@ impl Borrow<[u8]> for Str {
 
 impl From<Vec<u8>> for Str {
     fn from(bytes: Vec<u8>) -> Self {
-        if bytes.len() < KEPT {
-            Self::new(&bytes)
-        } else {
-            Self(Repr::Growing(Arc::new(bytes)))
-        }
+        if bytes.len() < KEPT { Self::new(&bytes) } else { Self(Repr::Growing(Arc::new(bytes))) }
     }
 }
 

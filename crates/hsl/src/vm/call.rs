@@ -29,9 +29,9 @@ pub(super) fn complete(
     let Some((start, missing)) = arguments.split_at_mut_checked(given) else {
         return Err(Thrown::new("arguments are missing"));
     };
-    function.check(start)?;
+    function.check(start.iter())?;
     for (at, place) in missing.iter_mut().enumerate() {
-        *place = function.default(given + at);
+        *place = function.default(given + at).clone();
     }
     Ok(())
 }

@@ -102,7 +102,7 @@ impl Vm {
                 return Ok(None);
             }
             // The quick instruction does it all, but for the end of fuel.
-            Op::CallNative { .. } => {
+            Op::CallNative { .. } | Op::CallReading { .. } => {
                 tick!();
                 if let Some(frame) = self.frames.last_mut() {
                     frame.pc = pc - 1;

@@ -132,7 +132,11 @@ impl Vm {
             let op = match (exit, op, step) {
                 (Exit::Value, ..) => Op::Return { a: returned },
                 (Exit::Full, Some(op), _) => op,
-                (Exit::Native, Some(Op::CallNative { d, native, .. }), Some(step)) => {
+                (
+                    Exit::Native,
+                    Some(Op::CallNative { d, native, .. } | Op::CallReading { d, native, .. }),
+                    Some(step),
+                ) => {
                     let target = Target::Stack(frame.base as usize + d as usize);
                     let class = program.natives.get(native as usize);
                     let class = class.and_then(|it| it.class.clone());

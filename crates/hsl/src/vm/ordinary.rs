@@ -164,6 +164,7 @@ pub(super) fn ordinary(
         | Op::Loop { .. }
         | Op::CallFunction { .. }
         | Op::CallNative { .. }
+        | Op::CallReading { .. }
         | Op::CallMethod { .. }
         | Op::CallLent { .. }
         | Op::CallValue { .. }
@@ -697,7 +698,11 @@ fn push_number(number: f64, text: &mut StrBuilder) {
 }
 
 #[inline(always)]
-fn part_value<'a>(regs: &'a [Value; WINDOW], constants: &'a [Value], part: TextPart) -> &'a Value {
+pub(super) fn part_value<'a>(
+    regs: &'a [Value; WINDOW],
+    constants: &'a [Value],
+    part: TextPart,
+) -> &'a Value {
     match part {
         TextPart::Temporary(register) | TextPart::Variable(register) => &regs[register as usize],
         TextPart::Constant(k) => constants.get(k as usize).unwrap_or(&Value::None),

@@ -129,6 +129,10 @@ fn instruction(at: usize, op: &Op, constants: &[Value]) -> Instruction {
         Op::CallNative { d, base, argc, native } => {
             (call_native, Word::registers(d, base, argc, u32::from(native)))
         }
+        Op::CallReading { d, native, text } => {
+            let [low, high] = native.to_le_bytes();
+            (call_reading, Word::new([d, 0, low, high], u32::from(text)))
+        }
         Op::CallMethod { d, base, argc, name } => {
             (call_method, Word::registers(d, base, argc, u32::from(name)))
         }

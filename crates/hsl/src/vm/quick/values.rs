@@ -1,12 +1,14 @@
 //! Handlers for everything but numbers: registers, texts, elements, properties, calls.
 
 use super::super::call;
-use super::super::ordinary::{clear, join};
+use super::super::ordinary::{clear, join, part_value};
 use super::{
     Exit, Instruction, Machine, Registers, WINDOW, Word, again, in_full, jump, leave, next,
 };
-use crate::host::{CallContext, NativeStep, Thrown};
+use crate::bytecode::{MAX_LENT, TextPart};
+use crate::host::{CallContext, Environment, NativeStep, Thrown};
 use crate::ops;
+use crate::program::NativeCall;
 use crate::value::Value;
 
 handlers! {
@@ -223,6 +225,16 @@ handlers! {
         }
         leave(Exit::Full, code, machine)
     }
+    call_reading(word, code, stack, regs, machine) {
+        if machine.has_fuel() {
+            return match invoke_reading(word, code.len(), regs, machine) {
+                Invoked::Returned => next(code, stack, machine),
+                Invoked::Threw => leave(Exit::Threw, code, machine),
+                Invoked::Waits => leave(Exit::Native, code, machine),
+            };
+        }
+        leave(Exit::Full, code, machine)
+    }
     /// For instructions without a quick way.
     ordinary(_word, code, stack, _regs, machine) {
         in_full(code, stack, machine)
@@ -247,11 +259,40 @@ enum Invoked {
 #[inline(never)]
 fn invoke(word: Word, behind: usize, regs: &mut Registers, machine: &mut Machine<'_>) -> Invoked {
     let outcome = call_host(word, behind, regs, machine);
+    returned(outcome, &mut regs[word.first()], machine)
+}
+
+/// Calls a native function with parts of a text as its arguments: octets 2 and 3 name the function, the
+/// wide operand the text; the value goes to the first.
+#[inline(never)]
+fn invoke_reading(
+    word: Word,
+    behind: usize,
+    regs: &mut Registers,
+    machine: &mut Machine<'_>,
+) -> Invoked {
+    let parts = machine.function.texts.get(word.wide()).map(|parts| &**parts).unwrap_or_default();
+    let outcome = lend(word, behind, regs, parts, machine);
+    for &part in parts {
+        if let TextPart::Temporary(register) = part {
+            regs[usize::from(register)].put_none();
+        }
+    }
+    returned(outcome, &mut regs[word.first()], machine)
+}
+
+/// Puts the value of a native function into its place.
+#[inline(always)]
+fn returned(
+    outcome: Result<NativeStep, Thrown>,
+    place: &mut Value,
+    machine: &mut Machine<'_>,
+) -> Invoked {
     machine.fuel = machine.environment.fuel;
     match outcome {
         Ok(NativeStep::Return(value)) => {
             machine.environment.budget.charge_value(&value);
-            regs[word.first()].put(value);
+            place.put(value);
             Invoked::Returned
         }
         Ok(NativeStep::Throw(thrown)) | Err(thrown) => {
@@ -266,19 +307,64 @@ fn invoke(word: Word, behind: usize, regs: &mut Registers, machine: &mut Machine
 }
 
 #[inline(always)]
+fn lend(
+    word: Word,
+    behind: usize,
+    regs: &Registers,
+    parts: &[TextPart],
+    machine: &mut Machine<'_>,
+) -> Result<NativeStep, Thrown> {
+    let constants = &*machine.function.constants;
+    let (environment, target) = prepare(word.index(), behind, machine)?;
+    let function = &*target.function;
+    let mut lent = [&Value::None; MAX_LENT];
+    for (at, place) in lent.iter_mut().enumerate() {
+        match parts.get(at) {
+            Some(part) => *place = part_value(regs, constants, *part),
+            None if at < function.fixed() => *place = function.default(at),
+            None => break,
+        }
+    }
+    let given = parts.len();
+    let Some(arguments) = lent.get(..given.max(function.fixed())) else {
+        return Err(Thrown::new("this is too complex for one expression"));
+    };
+    function.check(arguments.iter().take(given).copied())?;
+    let mut context = CallContext {
+        environment,
+        function: Some(function),
+        this: None,
+        class: target.class.as_ref(),
+        given,
+    };
+    Ok(function.read(&mut context, arguments))
+}
+
+/// Notes that a native function is called, and where.
+#[inline(always)]
+fn prepare<'e, 'm>(
+    native: usize,
+    behind: usize,
+    machine: &'e mut Machine<'m>,
+) -> Result<(&'e mut Environment, &'m NativeCall), Thrown> {
+    let environment = &mut *machine.environment;
+    environment.fuel = machine.fuel - 1;
+    let at = machine.function.quick.len().wrapping_sub(behind + 1);
+    environment.at = (machine.unit_number, machine.function.number, at as u32);
+    match machine.program.natives.get(native) {
+        Some(target) => Ok((environment, target)),
+        None => Err(Thrown::new("a function of the host is missing")),
+    }
+}
+
+#[inline(always)]
 fn call_host(
     word: Word,
     behind: usize,
     regs: &mut Registers,
     machine: &mut Machine<'_>,
 ) -> Result<NativeStep, Thrown> {
-    let environment = &mut *machine.environment;
-    environment.fuel = machine.fuel - 1;
-    let at = machine.function.quick.len().wrapping_sub(behind + 1);
-    environment.at = (machine.unit_number, machine.function.number, at as u32);
-    let Some(target) = machine.program.natives.get(word.wide()) else {
-        return Err(Thrown::new("a function of the host is missing"));
-    };
+    let (environment, target) = prepare(word.wide(), behind, machine)?;
     let (first, given) = (word.second(), word.third());
     let count = given.max(target.function.fixed());
     let Some(arguments) = regs.get_mut(first..first + count) else {
