@@ -650,7 +650,7 @@ pub(crate) struct FunctionCode {
     /// Empty for anonymous functions.
     pub(crate) name: std::sync::Arc<str>,
     pub(crate) code: Vec<Op>,
-    /// The code as it is run; made by [`Self::seal`].
+    /// The code as it is run; made by [`link`].
     pub(crate) quick: Box<[crate::vm::quick::Instruction]>,
     pub(crate) constants: Vec<crate::value::Value>,
     /// Registers in use.
@@ -707,7 +707,7 @@ impl FunctionCode {
         self.names.get(usize::from(register)).map_or("", |name| name)
     }
 
-    /// Translates the code and finds out whether calls are plain; called once, when it is complete.
+    /// Finds out whether calls are plain; called once, when the code is complete.
     pub(crate) fn seal(&mut self, number: u16) {
         self.number = u32::from(number);
         self.is_plain = !self.is_generator
@@ -715,13 +715,21 @@ impl FunctionCode {
             && self.cells.is_empty()
             && self.unset.is_empty()
             && self.captures.is_empty();
-        self.quick = crate::vm::quick::translate(&self.code, &self.constants);
         self.plain_arguments = if self.is_plain { self.fixed } else { u16::MAX };
     }
 
     /// Returns the most arguments.
     pub(crate) fn max(&self) -> usize {
         if self.has_rest { usize::MAX } else { usize::from(self.fixed) }
+    }
+}
+
+/// Translates the code of all functions of a program. Calls between them are looked at now rather than
+/// each time.
+pub(crate) fn link(functions: &mut [FunctionCode]) {
+    let plain: Vec<u16> = functions.iter().map(|function| function.plain_arguments).collect();
+    for function in functions {
+        function.quick = crate::vm::quick::translate(&function.code, &function.constants, &plain);
     }
 }
 

@@ -117,7 +117,8 @@ impl<'a> Builder<'a> {
         for class in 0..self.classes.len() {
             self.lay_out(class, number);
         }
-        let functions = self.functions.into_iter().flatten().collect();
+        let mut functions: Vec<FunctionCode> = self.functions.into_iter().flatten().collect();
+        crate::bytecode::link(&mut functions);
         Ok(Program {
             number,
             names: self.names,

@@ -114,11 +114,18 @@ impl Vm {
             let (pc, returned) = (machine.pc as u32, machine.returned as Register);
             let (step, thrown) = (machine.step.take(), machine.thrown.take());
             let unwound = std::mem::take(&mut machine.unwound);
+            let machine_base = machine.base as u32;
             self.environment.fuel = machine.fuel;
             if let Some(frame) = self.frames.last_mut() {
                 frame.pc = pc;
             }
-            self.frames.extend(unwound.into_iter().rev());
+            // Calls know the places of their registers from those of their caller.
+            let mut base = machine_base;
+            for frame in unwound.into_iter().rev() {
+                let (start, result) = (base + frame.base, base + frame.result);
+                base = start;
+                self.frames.push(Frame { base: start, result, ..frame });
+            }
             if let Some(thrown) = thrown {
                 return Err(thrown);
             }

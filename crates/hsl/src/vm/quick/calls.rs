@@ -6,18 +6,25 @@ use super::{Exit, Instruction, Machine, WINDOW, Word, leave, next, start};
 use crate::bytecode::{FunctionCode, Register};
 use crate::value::Value;
 
-handlers! {
-    call_script(word, code, stack, _regs, machine) {
-        if let Some(callee) = machine.program.functions.get(word.wide())
-            && may_call(callee, word, stack, machine)
-        {
-            return call::<false>(callee, word, code, stack, machine);
-        }
-        leave(Exit::Full, code, machine)
+/// Calls a function of the program that takes as many arguments as are given, without preparation.
+pub(super) fn call_script<'m>(
+    word: Word,
+    code: &'m [Instruction],
+    stack: &mut [Value],
+    machine: &mut Machine<'m>,
+) -> Exit {
+    if may_call(word, stack, machine)
+        && let Some(callee) = machine.program.functions.get(word.wide())
+    {
+        return call::<false>(callee, word, code, stack, machine);
     }
+    leave(Exit::Full, code, machine)
+}
+
+handlers! {
     call_method(word, code, stack, regs, machine) {
         if let Some(callee) = method(&regs[word.second()], word, machine)
-            && may_call(callee, word, stack, machine)
+            && may_call(word, stack, machine)
         {
             return call::<false>(callee, word, code, stack, machine);
         }
@@ -27,7 +34,7 @@ handlers! {
     call_lent(word, code, stack, regs, machine) {
         if let Some(callee) = method(&regs[word.fourth()], word, machine)
             && callee.keeps_this
-            && may_call(callee, word, stack, machine)
+            && may_call(word, stack, machine)
             && move_object(word.fourth(), word.second(), stack)
         {
             return call::<true>(callee, word, code, stack, machine);
@@ -57,12 +64,14 @@ handlers! {
     }
 }
 
-/// The function of the method that the wide operand names.
+/// The function of the method that the wide operand names, if it takes as many arguments as are given,
+/// without preparation.
 #[inline(always)]
 fn method<'m>(value: &Value, word: Word, machine: &Machine<'m>) -> Option<&'m FunctionCode> {
     let Value::Object(object) = value else { return None };
     let number = object.method(machine.unit, machine.function.scope, word.wide() as u16)?;
-    machine.program.functions.get(number as usize)
+    let callee = machine.program.functions.get(number as usize)?;
+    (usize::from(callee.plain_arguments) == word.third()).then_some(callee)
 }
 
 /// Moves an object from one register to another, if that is free.
@@ -73,14 +82,10 @@ fn move_object(from: usize, to: usize, stack: &mut [Value]) -> bool {
     })
 }
 
-/// Whether the function takes as many arguments as are given, without preparation, and there are fuel,
-/// calls and stack for it.
+/// Whether there are fuel, calls and stack for one more.
 #[inline(always)]
-fn may_call(callee: &FunctionCode, word: Word, stack: &[Value], machine: &Machine<'_>) -> bool {
-    usize::from(callee.plain_arguments) == word.third()
-        && machine.room > 0
-        && machine.has_fuel()
-        && stack.len() >= word.second() + WINDOW
+fn may_call(word: Word, stack: &[Value], machine: &Machine<'_>) -> bool {
+    machine.room > 0 && machine.has_fuel() && stack.len() >= word.second() + WINDOW
 }
 
 /// Calls `callee`, whose registers start at the second operand, and goes on behind the call; the value
@@ -97,11 +102,9 @@ fn call<'m, const LENT: bool>(
     let Some(above) = stack.get_mut(word.second()..) else { return Exit::Ended };
     machine.fuel -= 1;
     machine.room -= 1;
-    machine.base += word.second();
     machine.function = callee;
     let exit = start(0, above, machine);
     machine.function = caller;
-    machine.base -= word.second();
     machine.room += 1;
     if matches!(exit, Exit::Number | Exit::Plain) {
         if LENT {
@@ -168,8 +171,8 @@ fn finish<const LENT: bool>(
                 unit: machine.unit_number,
                 function: callee.number,
                 pc: machine.pc as u32,
-                base: (machine.base + word.second()) as u32,
-                result: (machine.base + word.first()) as u32,
+                base: word.second() as u32,
+                result: word.first() as u32,
                 back: Back::Caller,
                 lent: if LENT { word.fourth() as Register } else { NOT_LENT },
             });

@@ -44,13 +44,15 @@ pub(super) struct Machine<'m> {
     pub(super) fuel: i64,
     /// Calls that may be made from here: those of [`NESTED`] and of the recursion limit.
     pub(super) room: u32,
-    /// The calls under way when handlers came back, innermost first.
+    /// The calls under way when handlers came back, innermost first. Their registers are counted from
+    /// those of their caller.
     pub(super) unwound: Vec<Frame>,
     pub(super) unit: &'m Arc<Globals>,
     pub(super) unit_number: u32,
     pub(super) program: &'m Program,
-    /// The function that runs, and the place of its registers on the stack.
+    /// The function that runs.
     pub(super) function: &'m FunctionCode,
+    /// The place of the registers of the outermost function on the stack.
     pub(super) base: usize,
     /// The next instruction of the innermost function while it is left, then of those around it.
     pub(super) pc: usize,

@@ -7,13 +7,14 @@ use super::{Handler, Instruction, Word};
 use crate::bytecode::{Op, Register};
 use crate::value::Value;
 
-/// Translates the code of a function.
-pub(crate) fn translate(code: &[Op], constants: &[Value]) -> Box<[Instruction]> {
-    code.iter().enumerate().map(|(at, op)| instruction(at, op, constants)).collect()
+/// Translates the code of a function. `plain` has the number of arguments of plain calls of each function of
+/// the program.
+pub(crate) fn translate(code: &[Op], constants: &[Value], plain: &[u16]) -> Box<[Instruction]> {
+    code.iter().enumerate().map(|(at, op)| instruction(at, op, constants, plain)).collect()
 }
 
 /// The handler and operands of the instruction at `at`.
-fn instruction(at: usize, op: &Op, constants: &[Value]) -> Instruction {
+fn instruction(at: usize, op: &Op, constants: &[Value], plain: &[u16]) -> Instruction {
     // Rounds of loops name the place they go to; all other jumps know the distance.
     let place = |to: i32| (at as u32 + 1).wrapping_add_signed(to).cast_signed();
     let arithmetic = |d, a, k: u16, constant: Handler, number: Handler| match whole(constants, k) {
@@ -123,7 +124,9 @@ fn instruction(at: usize, op: &Op, constants: &[Value]) -> Instruction {
         Op::IterNext { base, value, key: Register::MAX, to: _ } => {
             (next_item, three(base, value, 0))
         }
-        Op::CallFunction { d, base, argc, function } => {
+        Op::CallFunction { d, base, argc, function }
+            if plain.get(usize::from(function)) == Some(&u16::from(argc)) =>
+        {
             (call_script, Word::registers(d, base, argc, u32::from(function)))
         }
         Op::CallNative { d, base, argc, native } => {
@@ -140,7 +143,8 @@ fn instruction(at: usize, op: &Op, constants: &[Value]) -> Instruction {
             (call_lent, Word::new([d, base, argc, a], u32::from(name)))
         }
         Op::Return { a } => (give_back, three(a, 0, 0)),
-        Op::CallValue { .. }
+        Op::CallFunction { .. }
+        | Op::CallValue { .. }
         | Op::CallSpread { .. }
         | Op::Cache { .. }
         | Op::Yield { .. }
