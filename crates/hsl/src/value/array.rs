@@ -164,7 +164,7 @@ pub struct Array(Arc<ArrayData>);
 enum ArrayData {
     /// Keys 0..n in order.
     List(Vec<Value>),
-    Map(Box<Map>),
+    Map(Map),
 }
 
 impl Default for ArrayData {
@@ -173,17 +173,21 @@ impl Default for ArrayData {
     }
 }
 
+/// Small, as every array has room for one.
 #[derive(Clone, Default)]
 struct Map {
     /// In insertion order; `None` where an entry was removed.
     entries: Vec<Option<(Key, Value)>>,
     /// Made when a key is looked for first: what is sorted or filtered is often walked only.
-    index: OnceLock<MapIndex>,
-    /// Entries that are there.
-    live: usize,
-    /// The highest numeric key plus one, at least 0; `None` if it must be looked for.
-    next: Option<i64>,
+    index: OnceLock<Box<MapIndex>>,
+    /// Entries that are there; four billion do not fit into memory.
+    live: u32,
+    /// The highest numeric key plus one, at least 0; [`UNKNOWN`] if it must be looked for.
+    next: i64,
 }
+
+/// A next key that must be looked for.
+const UNKNOWN: i64 = -1;
 
 /// Positions by hash of their key; not used while there are at most [`UNINDEXED`] entries.
 type MapIndex = HashTable<Position>;
@@ -233,7 +237,7 @@ impl Map {
     fn find_hashed(&self, probe: Probe<'_>, hash: u32) -> Option<usize> {
         let entries = &self.entries;
         self.index
-            .get_or_init(|| index_of(entries))
+            .get_or_init(|| Box::new(index_of(entries)))
             .find(spread(hash), |position| {
                 position.hash == hash
                     && entries
@@ -267,12 +271,14 @@ impl Map {
 
     /// Adds an entry whose key is not there yet; the hash matters if there is an index.
     fn append_hashed(&mut self, key: Key, value: Value, hash: u32) -> usize {
-        if self.entries.len() > UNINDEXED && self.live * 2 < self.entries.len() {
+        if self.entries.len() > UNINDEXED && (self.live as usize) * 2 < self.entries.len() {
             self.squeeze();
         }
         let at = self.entries.len();
-        if let (Key::Int(number), Some(next)) = (&key, self.next) {
-            self.next = Some(next.max(i64::from(*number) + 1));
+        if let Key::Int(number) = &key
+            && self.next != UNKNOWN
+        {
+            self.next = self.next.max(i64::from(*number) + 1);
         }
         self.entries.push(Some((key, value)));
         self.live += 1;
@@ -300,10 +306,10 @@ impl Map {
         }
         let (key, value) = self.entries.get_mut(at)?.take()?;
         self.live -= 1;
-        if let (Key::Int(number), Some(next)) = (&key, self.next)
-            && i64::from(*number) + 1 == next
+        if let Key::Int(number) = &key
+            && i64::from(*number) + 1 == self.next
         {
-            self.next = None;
+            self.next = UNKNOWN;
         }
         // Gaps at the end cost nothing to give up.
         while self.entries.len() > UNINDEXED + 1 && matches!(self.entries.last(), Some(None)) {
@@ -321,16 +327,14 @@ impl Map {
     }
 
     fn next_index(&mut self) -> i64 {
-        *self.next.get_or_insert_with(|| {
-            self.entries
-                .iter()
-                .flatten()
-                .filter_map(|(key, _)| match key {
-                    Key::Int(number) => Some(i64::from(*number) + 1),
-                    _ => None,
-                })
-                .fold(0, i64::max)
-        })
+        if self.next == UNKNOWN {
+            let keys = self.entries.iter().flatten().filter_map(|(key, _)| match key {
+                Key::Int(number) => Some(i64::from(*number) + 1),
+                _ => None,
+            });
+            self.next = keys.fold(0, i64::max);
+        }
+        self.next
     }
 }
 
@@ -339,12 +343,12 @@ impl ArrayData {
     fn map_mut(&mut self) -> &mut Map {
         if let Self::List(items) = self {
             let items = std::mem::take(items);
-            let mut map = Map { next: Some(0), ..Map::default() };
+            let mut map = Map::default();
             map.entries.reserve(items.len() + 1);
             for (key, value) in (0_i32..).zip(items) {
                 map.append(Key::Int(key), value);
             }
-            *self = Self::Map(Box::new(map));
+            *self = Self::Map(map);
         }
         match self {
             Self::Map(map) => map,
@@ -383,9 +387,9 @@ impl Array {
                 }),
             "two entries have one key"
         );
-        let live = entries.len();
-        let map = Map { entries, index: OnceLock::new(), live, next: None };
-        Self(Arc::new(ArrayData::Map(Box::new(map))))
+        let live = entries.len() as u32;
+        let map = Map { entries, index: OnceLock::new(), live, next: UNKNOWN };
+        Self(Arc::new(ArrayData::Map(map)))
     }
 
     /// Returns the number of elements.
@@ -393,7 +397,7 @@ impl Array {
     pub fn len(&self) -> usize {
         match &*self.0 {
             ArrayData::List(items) => items.len(),
-            ArrayData::Map(map) => map.live,
+            ArrayData::Map(map) => map.live as usize,
         }
     }
 
