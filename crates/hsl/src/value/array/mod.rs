@@ -5,156 +5,22 @@
 //! are squeezed out when they outnumber what is left, so every operation is amortised O(1).
 //! Small maps have no index at all: comparing eight keys is cheaper than hashing one.
 //!
-//! The file is long because both shapes share invariants (order, gaps, index) that nothing outside
-//! may see; its iterators are the part that could move out.
+//! [`key`] knows keys, [`map`] the map shape, [`set`] sets of values.
+
+mod key;
+mod map;
+mod set;
 
 use std::borrow::Cow;
-use std::hash::{BuildHasher, Hash, Hasher};
-use std::sync::{LazyLock, OnceLock};
 
-use hashbrown::HashTable;
 use triomphe::Arc;
 
-use super::string::Short;
+pub use key::Key;
+pub(crate) use set::ValueSet;
+
+use self::key::{Probe, integer_text};
+use self::map::Map;
 use super::{Str, Value, number, release};
-use crate::ops::strict_equal;
-
-/// Entries that are searched one by one rather than through the hash index.
-const UNINDEXED: usize = 8;
-
-/// A key of an array.
-#[derive(Clone, Debug)]
-pub enum Key {
-    /// A number, truncated to 32 bits; also booleans and strings that hold an integer.
-    Int(i32),
-    /// Any other string.
-    Str(Str),
-    /// Any other value, as it is. Never a boolean, number, string.
-    Other(Box<Value>),
-}
-
-impl Key {
-    /// Turns a value into the key it stands for.
-    #[inline]
-    pub fn from_value(value: &Value) -> Self {
-        match value {
-            Value::Number(number) => Self::Int(number::to_i32(*number)),
-            Value::String(text) => match integer_text(text) {
-                Some(number) => Self::Int(number),
-                None => Self::Str(text.clone()),
-            },
-            Value::Bool(value) => Self::Int(i32::from(*value)),
-            other => Self::Other(Box::new(other.clone())),
-        }
-    }
-
-    /// Turns the key into a value.
-    #[inline]
-    pub fn to_value(&self) -> Value {
-        match self {
-            Self::Int(number) => Value::Number(f64::from(*number)),
-            Self::Str(text) => Value::String(text.clone()),
-            Self::Other(value) => (**value).clone(),
-        }
-    }
-
-    /// Returns the bytes of a string key.
-    pub fn as_bytes(&self) -> Option<&[u8]> {
-        match self {
-            Self::Str(text) => Some(text.as_bytes()),
-            _ => None,
-        }
-    }
-
-    fn hash(&self) -> u32 {
-        match self {
-            Self::Int(number) => hash_int(*number),
-            Self::Str(text) => hash_str(text),
-            Self::Other(value) => strict_hash(value) as u32,
-        }
-    }
-}
-
-impl PartialEq for Key {
-    #[inline]
-    fn eq(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Int(a), Self::Int(b)) => a == b,
-            (Self::Str(a), Self::Str(b)) => a == b,
-            (Self::Other(a), Self::Other(b)) => a == b,
-            _ => false,
-        }
-    }
-}
-
-impl Eq for Key {}
-
-impl From<i32> for Key {
-    fn from(value: i32) -> Self {
-        Self::Int(value)
-    }
-}
-
-impl From<&str> for Key {
-    fn from(text: &str) -> Self {
-        Self::from(text.as_bytes())
-    }
-}
-
-impl From<String> for Key {
-    fn from(text: String) -> Self {
-        Self::from(text.as_bytes())
-    }
-}
-
-impl From<&[u8]> for Key {
-    fn from(text: &[u8]) -> Self {
-        integer_text(text).map_or_else(|| Self::Str(Str::new(text)), Self::Int)
-    }
-}
-
-impl From<Str> for Key {
-    fn from(text: Str) -> Self {
-        integer_text(&text).map_or_else(|| Self::Str(text), Self::Int)
-    }
-}
-
-impl From<&Value> for Key {
-    fn from(value: &Value) -> Self {
-        Self::from_value(value)
-    }
-}
-
-/// A key looked up without making one.
-#[derive(Clone, Copy)]
-enum Probe<'a> {
-    Int(i32),
-    Bytes(&'a [u8]),
-    Name(&'a Str),
-    Key(&'a Key),
-}
-
-impl Probe<'_> {
-    #[inline]
-    fn matches(self, key: &Key) -> bool {
-        match (self, key) {
-            (Self::Int(a), Key::Int(b)) => a == *b,
-            (Self::Bytes(a), Key::Str(b)) => a == b.as_bytes(),
-            (Self::Name(a), Key::Str(b)) => a == b,
-            (Self::Key(a), b) => a == b,
-            _ => false,
-        }
-    }
-
-    fn hash(self) -> u32 {
-        match self {
-            Self::Int(number) => hash_int(number),
-            Self::Bytes(text) => hash_bytes(text),
-            Self::Name(text) => hash_str(text),
-            Self::Key(key) => key.hash(),
-        }
-    }
-}
 
 /// An ordered map with cheap clones; copied when written to while shared.
 #[derive(Clone, Default)]
@@ -170,171 +36,6 @@ enum ArrayData {
 impl Default for ArrayData {
     fn default() -> Self {
         Self::List(Vec::new())
-    }
-}
-
-/// Small, as every array has room for one.
-#[derive(Clone, Default)]
-struct Map {
-    /// In insertion order; `None` where an entry was removed.
-    entries: Vec<Option<(Key, Value)>>,
-    /// Made when a key is looked for first: what is sorted or filtered is often walked only.
-    index: OnceLock<Box<MapIndex>>,
-    /// Entries that are there; four billion do not fit into memory.
-    live: u32,
-    /// The highest numeric key plus one, at least 0; [`UNKNOWN`] if it must be looked for.
-    next: i64,
-}
-
-/// A next key that must be looked for.
-const UNKNOWN: i64 = -1;
-
-/// Positions by hash of their key; not used while there are at most [`UNINDEXED`] entries.
-type MapIndex = HashTable<Position>;
-
-/// Where an entry is. The hash of its key saves most looks at entries, and all of them when the table
-/// grows.
-#[derive(Clone, Copy)]
-struct Position {
-    at: u32,
-    hash: u32,
-}
-
-impl Position {
-    /// Returns what the table takes for the hash: it looks at the upper and the lower bits.
-    #[inline]
-    fn spread(self) -> u64 {
-        spread(self.hash)
-    }
-}
-
-#[inline]
-fn spread(hash: u32) -> u64 {
-    u64::from(hash) << 32 | u64::from(hash)
-}
-
-impl Map {
-    #[inline]
-    fn find(&self, probe: Probe<'_>) -> Option<usize> {
-        if self.entries.len() <= UNINDEXED {
-            if let Probe::Name(name) = probe {
-                // Names of one program are one allocation each: addresses nearly always decide.
-                let same = self.entries.iter().position(
-                    |entry| matches!(entry, Some((Key::Str(key), _)) if key.ptr_eq(name)),
-                );
-                if same.is_some() {
-                    return same;
-                }
-            }
-            return self
-                .entries
-                .iter()
-                .position(|entry| entry.as_ref().is_some_and(|(key, _)| probe.matches(key)));
-        }
-        self.find_hashed(probe, probe.hash())
-    }
-
-    fn find_hashed(&self, probe: Probe<'_>, hash: u32) -> Option<usize> {
-        let entries = &self.entries;
-        self.index
-            .get_or_init(|| Box::new(index_of(entries)))
-            .find(spread(hash), |position| {
-                position.hash == hash
-                    && entries
-                        .get(position.at as usize)
-                        .and_then(Option::as_ref)
-                        .is_some_and(|(key, _)| probe.matches(key))
-            })
-            .map(|position| position.at as usize)
-    }
-
-    /// Returns the position of the entry with this key; a missing one is made and holds none.
-    fn find_or_append(&mut self, probe: Probe<'_>, key: impl FnOnce() -> Key) -> usize {
-        if self.entries.len() <= UNINDEXED {
-            return match self.find(probe) {
-                Some(at) => at,
-                None => self.append(key(), Value::None),
-            };
-        }
-        let hash = probe.hash();
-        match self.find_hashed(probe, hash) {
-            Some(at) => at,
-            None => self.append_hashed(key(), Value::None, hash),
-        }
-    }
-
-    /// Adds an entry whose key is not there yet.
-    fn append(&mut self, key: Key, value: Value) -> usize {
-        let hash = if self.index.get().is_some() { key.hash() } else { 0 };
-        self.append_hashed(key, value, hash)
-    }
-
-    /// Adds an entry whose key is not there yet; the hash matters if there is an index.
-    fn append_hashed(&mut self, key: Key, value: Value, hash: u32) -> usize {
-        if self.entries.len() > UNINDEXED && (self.live as usize) * 2 < self.entries.len() {
-            self.squeeze();
-        }
-        let at = self.entries.len();
-        if let Key::Int(number) = &key
-            && self.next != UNKNOWN
-        {
-            self.next = self.next.max(i64::from(*number) + 1);
-        }
-        self.entries.push(Some((key, value)));
-        self.live += 1;
-        if let Some(index) = self.index.get_mut() {
-            // Four billion entries do not fit into memory.
-            let position = Position { at: at as u32, hash };
-            index.insert_unique(position.spread(), position, |position| position.spread());
-        }
-        at
-    }
-
-    /// Removes the gaps.
-    fn squeeze(&mut self) {
-        self.entries.retain(Option::is_some);
-        self.index = OnceLock::new();
-    }
-
-    fn remove(&mut self, probe: Probe<'_>) -> Option<Value> {
-        let at = self.find(probe)?;
-        if let Some(index) = self.index.get_mut() {
-            let hash = spread(probe.hash());
-            if let Ok(slot) = index.find_entry(hash, |position| position.at as usize == at) {
-                slot.remove();
-            }
-        }
-        let (key, value) = self.entries.get_mut(at)?.take()?;
-        self.live -= 1;
-        if let Key::Int(number) = &key
-            && i64::from(*number) + 1 == self.next
-        {
-            self.next = UNKNOWN;
-        }
-        // Gaps at the end cost nothing to give up.
-        while self.entries.len() > UNINDEXED + 1 && matches!(self.entries.last(), Some(None)) {
-            self.entries.pop();
-        }
-        Some(value)
-    }
-
-    /// Returns the place at a position where an entry is.
-    fn place(&mut self, at: usize) -> &mut Value {
-        match self.entries.get_mut(at) {
-            Some(Some((_, value))) => value,
-            _ => unreachable!("the entry was found or appended"),
-        }
-    }
-
-    fn next_index(&mut self) -> i64 {
-        if self.next == UNKNOWN {
-            let keys = self.entries.iter().flatten().filter_map(|(key, _)| match key {
-                Key::Int(number) => Some(i64::from(*number) + 1),
-                _ => None,
-            });
-            self.next = keys.fold(0, i64::max);
-        }
-        self.next
     }
 }
 
@@ -387,9 +88,7 @@ impl Array {
                 }),
             "two entries have one key"
         );
-        let live = entries.len() as u32;
-        let map = Map { entries, index: OnceLock::new(), live, next: UNKNOWN };
-        Self(Arc::new(ArrayData::Map(map)))
+        Self(Arc::new(ArrayData::Map(Map::of_distinct(entries))))
     }
 
     /// Returns the number of elements.
@@ -757,37 +456,6 @@ impl Drop for ArrayData {
     }
 }
 
-/// A set of values by `===`, for searching many in many.
-pub(crate) struct ValueSet<'a>(HashTable<&'a Value>);
-
-impl<'a> ValueSet<'a> {
-    /// Makes the set of the values of `array`.
-    pub(crate) fn new(array: &'a Array) -> Self {
-        let mut table: HashTable<&'a Value> = HashTable::with_capacity(array.len());
-        for value in array.values() {
-            table
-                .entry(
-                    strict_hash(value),
-                    |known| strict_equal(known, value),
-                    |known| strict_hash(known),
-                )
-                .or_insert(value);
-        }
-        Self(table)
-    }
-
-    /// Returns whether an equal value is in the set.
-    pub(crate) fn contains(&self, value: &Value) -> bool {
-        self.0.find(strict_hash(value), |known| strict_equal(known, value)).is_some()
-    }
-}
-
-fn strict_hash(value: &Value) -> u64 {
-    let mut hasher = SEED.build_hasher();
-    hash_value(value, &mut hasher, 0);
-    hasher.finish()
-}
-
 /// The elements of an array in order.
 pub struct ArrayIter<'a> {
     array: &'a Array,
@@ -840,98 +508,6 @@ impl Extend<(Key, Value)> for Array {
 #[inline(always)]
 fn position(key: f64) -> u32 {
     (key + 4_503_599_627_370_496.0).to_bits() as u32
-}
-
-/// Returns the integer that `text` is the canonical decimal form of.
-#[inline]
-fn integer_text(text: &[u8]) -> Option<i32> {
-    let digits = match text {
-        [b'-', rest @ ..] => rest,
-        _ => text,
-    };
-    // Most keys are words: one look at the first octet settles it.
-    let first = *digits.first()?;
-    if !first.is_ascii_digit() || digits.len() > 10 || (first == b'0' && text.len() > 1) {
-        return None;
-    }
-    let mut sum: i64 = 0;
-    for byte in digits {
-        if !byte.is_ascii_digit() {
-            return None;
-        }
-        sum = sum * 10 + i64::from(byte - b'0');
-    }
-    i32::try_from(if digits.len() < text.len() { -sum } else { sum }).ok()
-}
-
-/// Keys come from peers (header names, addresses), so the hash is seeded per process.
-static SEED: LazyLock<hashbrown::DefaultHashBuilder> =
-    LazyLock::new(hashbrown::DefaultHashBuilder::default);
-
-fn hash_int(number: i32) -> u32 {
-    SEED.hash_one(number) as u32
-}
-
-fn hash_bytes(text: &[u8]) -> u32 {
-    match Short::new(text) {
-        Some(short) => hash_short(short),
-        None => SEED.hash_one(text) as u32,
-    }
-}
-
-#[inline]
-fn hash_str(text: &Str) -> u32 {
-    match text.as_short() {
-        Some(short) => hash_short(short),
-        None => SEED.hash_one(text.as_bytes()) as u32,
-    }
-}
-
-/// Most keys are short: hashed as one number.
-#[inline]
-fn hash_short(short: Short) -> u32 {
-    SEED.hash_one(short.packed()) as u32
-}
-
-/// Makes the index of a map.
-fn index_of(entries: &[Option<(Key, Value)>]) -> MapIndex {
-    let mut index = MapIndex::with_capacity(entries.len() + 1);
-    for (at, entry) in (0..).zip(entries) {
-        if let Some((key, _)) = entry {
-            let position = Position { at, hash: key.hash() };
-            index.insert_unique(position.spread(), position, |position| position.spread());
-        }
-    }
-    index
-}
-
-/// Hashes by what `===` compares. Deep levels are left out: equal values still hash alike.
-fn hash_value(value: &Value, hasher: &mut impl Hasher, depth: u32) {
-    value.type_of().hash(hasher);
-    match value {
-        Value::Bool(value) => value.hash(hasher),
-        Value::Number(value) => (value + 0.0).to_bits().hash(hasher), // -0 equals 0
-        Value::String(value) => value.hash(hasher),
-        Value::Array(array) => {
-            array.len().hash(hasher);
-            if depth < 4 {
-                // Equality does not look at the order, so neither does the sum.
-                let sum = array.iter().fold(0_u64, |sum, (key, value)| {
-                    let mut inner = SEED.build_hasher();
-                    if !matches!(key, Key::Other(_)) {
-                        key.hash().hash(&mut inner);
-                    }
-                    hash_value(value, &mut inner, depth + 1);
-                    sum.wrapping_add(inner.finish())
-                });
-                sum.hash(hasher);
-            }
-        }
-        Value::Function(function) => function.address().hash(hasher),
-        Value::Object(object) => object.address().hash(hasher),
-        Value::Resource(resource) => resource.address().hash(hasher),
-        Value::None | Value::Unset | Value::Cell(_) => {}
-    }
 }
 
 #[cfg(test)]
