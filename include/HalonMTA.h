@@ -300,7 +300,8 @@ bool HalonMTA_deliver_setinfo(HalonDeliverContext *context, int type, const void
 bool HalonMTA_deliver_trace(HalonDeliverContext *context, int reserved, const char *text,
                             size_t len);
 
-/* Ends the attempt, once; also directly inside Halon_deliver. Since 5.7. */
+/* Ends the attempt, once; also directly inside Halon_deliver. From then on the context finds nothing.
+ * Since 5.7. */
 void HalonMTA_deliver_done(HalonDeliverContext *context);
 
 #define HALONMTA_MESSAGE_TRANSACTIONID 1   /* const char **, length in outlen. Since 5.8 */

@@ -11,17 +11,18 @@ use parking_lot::RwLock;
 
 use crate::call::Call;
 use crate::delivery::Attempt;
-use crate::inject::Injection;
-use crate::pool::Pool;
+use crate::inject;
+use crate::outstanding::Outstanding;
 use crate::services::Services;
-use crate::table::Table;
+use crate::table::{Records, Table};
 
 /// The state behind the exports.
 pub(crate) struct Door {
     services: RwLock<Services>,
     pub(crate) calls: Table<Call>,
-    pub(crate) attempts: Pool<Attempt>,
-    pub(crate) injections: Pool<Injection>,
+    pub(crate) attempts: Records<Attempt>,
+    pub(crate) injections: Records<inject::Slot>,
+    pub(crate) outstanding: Outstanding,
     blocked: AtomicUsize,
 }
 
@@ -31,8 +32,9 @@ pub(crate) fn door() -> &'static Door {
     DOOR.get_or_init(|| Door {
         services: RwLock::new(Services::none()),
         calls: Table::new(),
-        attempts: Pool::new(),
-        injections: Pool::new(),
+        attempts: Records::new(),
+        injections: Records::new(),
+        outstanding: Outstanding::default(),
         blocked: AtomicUsize::new(0),
     })
 }

@@ -11,6 +11,7 @@ use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use config::node::Node;
 use hsl::Value;
@@ -310,6 +311,17 @@ impl PluginHost {
                 calling::named(&plugin.id, "Halon_early_cleanup", || unsafe { cleanup() });
             }
         }
+    }
+
+    /// Waits, after [`Self::early_cleanup`], until plugins have given back what nobody waits for any
+    /// more: calls whose scripts are gone, deliveries that were given up. At most `grace`, for a plugin
+    /// may have lost a context. Returns how many it still has; their memory stays.
+    pub fn settle(&self, grace: Duration) -> usize {
+        let left = door().outstanding.wait(Instant::now() + grace);
+        if left > 0 {
+            tracing::warn!(calls = left, "plugin.calls_left_behind");
+        }
+        left
     }
 
     /// Calls `Halon_cleanup` of the plugins that [`Self::init`] initialised, the last thing they hear:

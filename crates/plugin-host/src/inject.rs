@@ -1,18 +1,36 @@
 //! Messages that plugins inject.
+//!
+//! Their handles are like those of calls and deliveries ([`crate::table`]): a context past its commit
+//! or abort finds nothing.
 
 use std::sync::Arc;
 
 use hsl::Value;
 use parking_lot::Mutex;
-use plugin_abi::HalonInjectResultContext;
 use plugin_abi::signatures::InjectCallback;
+use plugin_abi::{HalonInjectContext, HalonInjectResultContext};
 
 use crate::calling::{self, ranges};
 use crate::door::door;
 use crate::plugin::PluginPointer;
 use crate::services::{InjectAddress, InjectEnvelope, InjectMessage, InjectRecipient};
+use crate::table::{Handle, Kind};
 use crate::text::CText;
 use crate::value::{Cell, Tree};
+
+/// The record of one injection after the other. It is never freed.
+pub(crate) struct Slot {
+    /// Its place among the records.
+    index: u32,
+    content: Mutex<Content>,
+}
+
+#[derive(Default)]
+struct Content {
+    /// How often the record was used, in the numbers of its kind.
+    number: u32,
+    injection: Option<Arc<Injection>>,
+}
 
 /// A message that a plugin is putting together.
 pub(crate) struct Injection {
@@ -22,7 +40,8 @@ pub(crate) struct Injection {
 }
 
 struct State {
-    message: Box<dyn InjectMessage>,
+    /// `None` once it is handed in, and while it is being handed in.
+    message: Option<Box<dyn InjectMessage>>,
     sender: Option<InjectAddress>,
     recipients: Vec<InjectRecipient>,
     callback: Option<(InjectCallback, PluginPointer)>,
@@ -60,35 +79,88 @@ enum Stage {
     Called,
 }
 
+impl Slot {
+    fn new(index: u32) -> Self {
+        Self { index, content: Mutex::default() }
+    }
+
+    /// Gives the handle for a new injection.
+    fn fill(&self, injection: Injection) -> *mut HalonInjectContext {
+        let mut content = self.content.lock();
+        content.number = (content.number + 1) % Kind::Injection.numbers();
+        content.injection = Some(Arc::new(injection));
+        Handle { index: self.index, number: content.number }.as_ptr(Kind::Injection)
+    }
+}
+
+/// Starts a message at a server. NULL if there is none of that id, or there are too many messages.
+pub(crate) fn begin(serverid: &str) -> *mut HalonInjectContext {
+    let Some(message) = door().services().inject.and_then(|inject| inject.begin(serverid)) else {
+        return std::ptr::null_mut();
+    };
+    let state =
+        State { message: Some(message), sender: None, recipients: Vec::new(), callback: None };
+    let tree = Tree::new(None, vec![Value::None]);
+    match door().injections.take(Slot::new) {
+        Some(slot) => slot.fill(Injection { state: Mutex::new(state), tree }),
+        None => std::ptr::null_mut(),
+    }
+}
+
+/// Ends a context, the first time: it finds nothing from now on.
+pub(crate) fn end(context: *const HalonInjectContext) {
+    let Some((slot, handle)) = slot(context) else { return };
+    let ended = {
+        let mut content = slot.content.lock();
+        if content.number == handle.number { content.injection.take() } else { None }
+    };
+    // Without the lock: callbacks of the plugin may run here.
+    if ended.is_some() {
+        door().injections.put(slot);
+    }
+}
+
+fn slot(context: *const HalonInjectContext) -> Option<(&'static Slot, Handle)> {
+    let handle = Handle::from_ptr(context, Kind::Injection)?;
+    Some((door().injections.find(handle.index)?, handle))
+}
+
 impl Injection {
-    /// Starts a message at a server; `None` if there is none of that id.
-    pub(crate) fn begin(serverid: &str) -> Option<Arc<Self>> {
-        let message = door().services().inject?.begin(serverid)?;
-        Some(Arc::new(Self {
-            state: Mutex::new(State {
-                message,
-                sender: None,
-                recipients: Vec::new(),
-                callback: None,
-            }),
-            tree: Tree::new(None, vec![Value::None]),
-        }))
+    /// Finds the injection that C means; `None` for NULL and contexts past their end.
+    pub(crate) fn find(context: *const HalonInjectContext) -> Option<Arc<Self>> {
+        let (slot, handle) = slot(context)?;
+        let content = slot.content.lock();
+        content.injection.clone().filter(|_| content.number == handle.number)
     }
 
-    pub(crate) fn set_callback(&self, callback: Option<InjectCallback>, user: PluginPointer) {
-        self.state.lock().callback = callback.map(|callback| (callback, user));
+    /// Changes the envelope; false once the message is handed in.
+    fn change(&self, change: impl FnOnce(&mut State)) -> bool {
+        let mut state = self.state.lock();
+        if state.message.is_none() {
+            return false;
+        }
+        change(&mut state);
+        true
     }
 
-    pub(crate) fn set_sender(&self, sender: InjectAddress) {
-        self.state.lock().sender = Some(sender);
+    pub(crate) fn set_callback(
+        &self,
+        callback: Option<InjectCallback>,
+        user: PluginPointer,
+    ) -> bool {
+        self.change(|state| state.callback = callback.map(|callback| (callback, user)))
     }
 
-    pub(crate) fn add_recipient(&self, recipient: InjectRecipient) {
-        self.state.lock().recipients.push(recipient);
+    pub(crate) fn set_sender(&self, sender: InjectAddress) -> bool {
+        self.change(|state| state.sender = Some(sender))
+    }
+
+    pub(crate) fn add_recipient(&self, recipient: InjectRecipient) -> bool {
+        self.change(|state| state.recipients.push(recipient))
     }
 
     pub(crate) fn append(&self, data: &[u8]) -> bool {
-        self.state.lock().message.append(data)
+        self.state.lock().message.as_mut().is_some_and(|message| message.append(data))
     }
 
     pub(crate) fn metadata(&self) -> Option<Cell<'_>> {
@@ -97,20 +169,26 @@ impl Injection {
 
     /// Hands the message in. On false nothing happened, and nobody is called back.
     pub(crate) fn commit(&self) -> bool {
-        let mut state = self.state.lock();
-        let envelope = InjectEnvelope {
-            sender: state.sender.clone(),
-            recipients: state.recipients.clone(),
-            metadata: self.tree.value(0),
+        // The service works without the lock: the plugin may be called back before it has answered.
+        let (mut message, envelope, callback) = {
+            let mut state = self.state.lock();
+            let Some(message) = state.message.take() else { return false };
+            let envelope = InjectEnvelope {
+                sender: state.sender.clone(),
+                recipients: state.recipients.clone(),
+                metadata: self.tree.value(0),
+            };
+            (message, envelope, state.callback)
         };
-        let report =
-            Arc::new(Report { callback: state.callback, stage: Mutex::new(Stage::Committing) });
-        let answer = state.message.commit(envelope, InjectDone(Arc::clone(&report)));
+        let report = Arc::new(Report { callback, stage: Mutex::new(Stage::Committing) });
+        let answer = message.commit(envelope, InjectDone(Arc::clone(&report)));
         report.answered(answer.is_ok());
         match answer {
             Ok(()) => true,
             Err(error) => {
                 tracing::warn!(%error, "plugin.inject_refused");
+                // It may be handed in again.
+                self.state.lock().message = Some(message);
                 false
             }
         }

@@ -47,8 +47,8 @@ impl Message {
         (message.tag == TAG).then_some(message)
     }
 
-    pub(crate) fn info(&self) -> &dyn MessageInfo {
-        &*self.info
+    pub(crate) fn info(&self) -> &Arc<dyn MessageInfo> {
+        &self.info
     }
 
     /// What `HALONMTA_MESSAGE_*` selects; `None` for a selector that is not of messages.

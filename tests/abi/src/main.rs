@@ -76,6 +76,9 @@ fn run() -> Result<(), String> {
         .map_err(|error| error.to_string())?;
     let result = runtime.block_on(run_copies(&program, copies, limit));
     host.early_cleanup();
+    if let left @ 1.. = host.settle(GRACE) {
+        println!("left behind {left}");
+    }
     // What is dropped elsewhere is dropped before the end.
     drop(runtime);
     host.cleanup();
@@ -126,6 +129,9 @@ async fn drive(program: &Arc<Program>) -> Result<(), String> {
         }
     }
 }
+
+/// What plugins get to give back what scripts have left.
+const GRACE: Duration = Duration::from_millis(200);
 
 fn spec(text: &str) -> Result<PluginSpec, String> {
     let (id, rest) = text.split_once('=').ok_or("--plugin needs ID=LIBRARY")?;

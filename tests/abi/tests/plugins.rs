@@ -208,6 +208,39 @@ fn what_a_script_left_behind_is_freed_outside_of_the_call_that_gives_it_back() {
 }
 
 #[test]
+fn contexts_of_deliveries_and_injections_past_their_end_find_nothing_however_often_records_are_used()
+ {
+    let mut options = with("late", &c_plugin("late"));
+    options.extend(["--copies", "8"].map(str::to_owned));
+    let lines = lines(&options, include_str!("../plugins/late.hsl"));
+    let right = lines.iter().filter(|line| *line == "right 605").count();
+    assert_eq!(right, 8, "{lines:#?}");
+    assert_eq!((number(&lines, "taken"), number(&lines, "called")), (0, 1600), "{lines:#?}");
+    assert!(number(&lines, "misuses") > 100_000, "{lines:#?}");
+}
+
+/// The plugin is done on a thread of its own, with the lock held that the callback takes which frees
+/// what it returns.
+#[test]
+fn a_delivery_that_nobody_waits_for_is_whole_until_its_plugin_is_done() {
+    let mut options = with("late", &c_plugin("late"));
+    options.extend(["--copies", "20", "--limit", "200"].map(str::to_owned));
+    let lines = lines(&options, include_str!("../plugins/left.hsl"));
+    let end = ["taken 0", "called 0", "given back 20", "freed 20", "freed under lock 0"];
+    assert_eq!(lines[lines.len() - 5..], end);
+    assert!(!lines.contains(&"woken".to_owned()), "{lines:#?}");
+}
+
+#[test]
+fn a_delivery_that_is_never_done_holds_nobody_up_at_the_end() {
+    let mut options = with("late", &c_plugin("late"));
+    options.extend(["--limit", "50"].map(str::to_owned));
+    let lines =
+        lines(&options, "deliver(\"late\", \"text\", [\"mode\" => \"never\"]); echo \"woken\";");
+    assert_eq!(lines[..2], ["left behind 1", "misuses 0"]);
+}
+
+#[test]
 fn files_certificates_and_keys_cross_as_c_knows_them() {
     let lines = traps(
         "echo file_size(TestFile(\"abcdefghij\"));

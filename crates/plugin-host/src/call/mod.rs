@@ -22,8 +22,9 @@ use plugin_abi::{HalonHSLArguments, HalonHSLContext, HalonHSLValue};
 use crate::calling::{self, Site};
 use crate::door::door;
 use crate::object::ObjectPointer;
+use crate::outstanding::clear_elsewhere;
 use crate::plugin::{Plugin, PluginPointer};
-use crate::table::{Handle, NUMBERS};
+use crate::table::{Handle, Kind};
 use crate::value::{Cell, Head, Setting, Tree, this_setting};
 
 pub(crate) use phase::{Phase, Returned, Scheduled};
@@ -84,7 +85,7 @@ pub(crate) fn invoke(
         let (list, result) = (call.arguments.as_ptr(), call.arguments.result());
         // SAFETY: context, arguments and slot live until the call is over for both sides; the
         // function is what the plugin registered.
-        unsafe { function(ticket.handle().as_ptr(), list, result) };
+        unsafe { function(ticket.as_ptr(), list, result) };
     });
     match call.phase.returned(ticket.number) {
         Returned::Done => ticket.finish().into(),
@@ -139,12 +140,12 @@ impl Call {
             self.extra.lock().this = Some(this.clone());
             self.has_extra.store(true, Ordering::Relaxed);
         }
-        Ticket { call: self, number: self.phase.begin(NUMBERS) }
+        Ticket { call: self, number: self.phase.begin(Kind::Call.numbers()) }
     }
 
     /// Finds the call that C means; `None` for NULL and calls that are over.
     pub(crate) fn find(context: *const HalonHSLContext) -> Option<Ticket> {
-        let handle = Handle::from_ptr(context)?;
+        let handle = Handle::from_ptr(context, Kind::Call)?;
         let call = door().calls.find(handle.index)?;
         call.phase.is_live(handle.number).then_some(Ticket { call, number: handle.number })
     }
@@ -156,8 +157,9 @@ impl Call {
 }
 
 impl Ticket {
-    fn handle(self) -> Handle {
-        Handle { index: self.call.index, number: self.number }
+    /// The handle of the call for C.
+    fn as_ptr(self) -> *mut HalonHSLContext {
+        Handle { index: self.call.index, number: self.number }.as_ptr(Kind::Call)
     }
 
     /// Looks for a moment whether the parked call is scheduled, if that is likely: parking a script
@@ -188,16 +190,10 @@ impl Ticket {
         thrown.map_or(Ok(value), Err)
     }
 
-    /// Ends a call that its script has left, on a thread of the runtime the script ran on: objects go
-    /// with it, and the plugin may hold a lock that the callback which frees them takes.
+    /// Ends a call that its script has left, on a thread of the runtime the script ran on.
     fn finish_elsewhere(self) {
         let runtime = self.call.extra.lock().runtime.take();
-        match runtime {
-            Some(runtime) => {
-                runtime.spawn_blocking(move || drop(self.finish()));
-            }
-            None => drop(self.finish()),
-        }
+        clear_elsewhere(runtime, move || drop(self.finish()));
     }
 
     /// Takes the object back, and the exception if there is one.
@@ -332,7 +328,9 @@ impl Drop for Waiting {
             ticket.call.extra.lock().runtime = Some(runtime);
             ticket.call.has_extra.store(true, Ordering::Relaxed);
         }
+        door().outstanding.add();
         if !ticket.call.phase.abandon(ticket.number) {
+            door().outstanding.remove();
             drop(ticket.finish());
         }
     }

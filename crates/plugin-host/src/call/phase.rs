@@ -260,11 +260,11 @@ mod tests {
     use std::task::{Wake, Waker};
 
     use super::*;
-    use crate::table::NUMBERS;
+    use crate::table::Kind;
 
     fn begun() -> (Phase, u32) {
         let phase = Phase::new();
-        let call = phase.begin(NUMBERS);
+        let call = phase.begin(Kind::Call.numbers());
         (phase, call)
     }
 
@@ -333,7 +333,7 @@ mod tests {
         phase.end(call);
         assert!(!phase.is_live(call) && !phase.is_live(0));
         assert_eq!(phase.schedule(call), Scheduled::Ignored);
-        let next = phase.begin(NUMBERS);
+        let next = phase.begin(Kind::Call.numbers());
         assert!(phase.is_live(next) && !phase.is_live(call));
         assert_eq!(phase.schedule(call), Scheduled::Ignored);
         assert!(!phase.suspend_return(call) && !phase.block(call));
@@ -373,11 +373,11 @@ mod model {
     use std::task::Poll;
 
     use super::*;
-    use crate::table::NUMBERS;
+    use crate::table::Kind;
 
     fn begun() -> (Phase, u32) {
         let phase = Phase::new();
-        let call = phase.begin(NUMBERS);
+        let call = phase.begin(Kind::Call.numbers());
         (phase, call)
     }
 
@@ -443,7 +443,7 @@ mod model {
                 }));
             }
             phase.end(call);
-            let next = phase.begin(NUMBERS);
+            let next = phase.begin(Kind::Call.numbers());
             phase.suspend_return(next);
             assert_eq!(phase.returned(next), Returned::Parked);
             let other = Arc::clone(&phase);

@@ -6,7 +6,7 @@ use plugin_abi::HalonDeliverContext;
 use plugin_abi::constants::*;
 
 use super::exports;
-use crate::door::door;
+use crate::delivery::Attempt;
 use crate::text;
 
 exports! {
@@ -20,15 +20,14 @@ exports! {
         out: *mut c_void,
         _out_len: *mut usize,
     ) -> bool, or false => {
-        // SAFETY: an attempt of ours.
-        let found = unsafe { door().attempts.find(context) };
-        let pointer: Option<*mut c_void> = found.as_ref().and_then(|(_, attempt)| match selector {
-            HALONMTA_INFO_FILE => attempt.stream().map(<*mut _>::cast),
-            HALONMTA_INFO_MESSAGE => Some(attempt.message.as_ptr().cast()),
-            HALONMTA_INFO_ARGUMENTS => attempt.arguments().map(|cell| cell.as_ptr().cast()),
-            HALONMTA_INFO_RETURN => attempt.return_slot().map(|cell| cell.as_ptr().cast()),
-            _ => None,
-        });
+        let pointer: Option<*mut c_void> =
+            Attempt::find(context).and_then(|attempt| match selector {
+                HALONMTA_INFO_FILE => attempt.stream().map(<*mut _>::cast),
+                HALONMTA_INFO_MESSAGE => attempt.message().map(<*mut _>::cast),
+                HALONMTA_INFO_ARGUMENTS => attempt.arguments().map(<*mut _>::cast),
+                HALONMTA_INFO_RETURN => attempt.return_slot().map(<*mut _>::cast),
+                _ => None,
+            });
         // SAFETY: every selector writes a pointer.
         unsafe { text::write(out.cast(), pointer.unwrap_or(std::ptr::null_mut())) };
         pointer.is_some()
@@ -41,21 +40,19 @@ exports! {
         data: *const c_void,
         len: usize,
     ) -> bool, or false => {
-        // SAFETY: an attempt of ours.
-        let Some((_, attempt)) = (unsafe { door().attempts.find(context) }) else { return false };
+        let Some(attempt) = Attempt::find(context) else { return false };
         match selector {
             HALONMTA_RESULT_CODE if !data.is_null() => {
                 // Compat: plugins pass short, int and long. The low two octets are in all of them.
                 // SAFETY: at least a `short`.
-                attempt.set_code(unsafe { data.cast::<i16>().read_unaligned() });
+                attempt.set_code(unsafe { data.cast::<i16>().read_unaligned() })
             }
             // SAFETY: text with this length, or terminated.
             HALONMTA_RESULT_REASON => attempt.set_reason(unsafe { text::sized(data.cast(), len) }),
             // SAFETY: as above.
             HALONMTA_ERROR_REASON => attempt.set_error(unsafe { text::sized(data.cast(), len) }),
-            _ => return false,
+            _ => false,
         }
-        true
     }
 
     /// Adds a line to the trace of the message. Since 6.9. Copied.
@@ -65,18 +62,15 @@ exports! {
         line: *const c_char,
         len: usize,
     ) -> bool, or false => {
-        // SAFETY: an attempt of ours.
-        let Some((_, attempt)) = (unsafe { door().attempts.find(context) }) else { return false };
+        let Some(attempt) = Attempt::find(context) else { return false };
         // SAFETY: text with this length, or terminated.
-        attempt.trace(unsafe { text::sized(line, len) });
-        true
+        attempt.trace(unsafe { text::sized(line, len) })
     }
 
     /// Ends the attempt, once, from any thread. Since 5.7. The context is gone.
     fn HalonMTA_deliver_done(context: *mut HalonDeliverContext) => {
-        // SAFETY: an attempt of ours.
-        if let Some((handle, attempt)) = unsafe { door().attempts.find(context) } {
-            attempt.done(handle);
+        if let Some(attempt) = Attempt::find(context) {
+            attempt.done();
         }
     }
 }

@@ -8,8 +8,7 @@ use plugin_abi::signatures::InjectCallback;
 use plugin_abi::{HalonInjectContext, HalonInjectResultContext};
 
 use super::exports;
-use crate::door::door;
-use crate::inject::{InjectResult, Injection};
+use crate::inject::{self, InjectResult, Injection};
 use crate::plugin::PluginPointer;
 use crate::services::{InjectAddress, InjectRecipient};
 use crate::text;
@@ -28,10 +27,7 @@ exports! {
     fn HalonMTA_inject_new(serverid: *const c_char) -> *mut HalonInjectContext, or null_mut() => {
         // SAFETY: terminated text or NULL.
         let Some(serverid) = (unsafe { text::string(serverid) }) else { return null_mut() };
-        match Injection::begin(&serverid) {
-            Some(injection) => door().injections.insert(injection).as_ptr(),
-            None => null_mut(),
-        }
+        inject::begin(&serverid)
     }
 
     /// Sets who is told the result, once, after a commit. Since 6.0.
@@ -40,12 +36,8 @@ exports! {
         callback: Option<InjectCallback>,
         user: *mut c_void,
     ) -> bool, or false => {
-        // SAFETY: an injection of ours.
-        let Some((_, injection)) = (unsafe { door().injections.find(context) }) else {
-            return false;
-        };
-        injection.set_callback(callback, PluginPointer(user));
-        true
+        let Some(injection) = Injection::find(context) else { return false };
+        injection.set_callback(callback, PluginPointer(user))
     }
 
     /// Sets the sender. Since 6.0. Copied; the domain may be NULL.
@@ -54,13 +46,9 @@ exports! {
         localpart: *const c_char,
         domain: *const c_char,
     ) -> bool, or false => {
-        // SAFETY: an injection of ours.
-        let Some((_, injection)) = (unsafe { door().injections.find(context) }) else {
-            return false;
-        };
+        let Some(injection) = Injection::find(context) else { return false };
         // SAFETY: terminated text or NULL.
-        injection.set_sender(unsafe { address(localpart, domain) });
-        true
+        injection.set_sender(unsafe { address(localpart, domain) })
     }
 
     /// Adds a recipient. Since 6.0. Copied; the domain and the transport may be NULL.
@@ -70,15 +58,11 @@ exports! {
         domain: *const c_char,
         transportid: *const c_char,
     ) -> bool, or false => {
-        // SAFETY: an injection of ours.
-        let Some((_, injection)) = (unsafe { door().injections.find(context) }) else {
-            return false;
-        };
+        let Some(injection) = Injection::find(context) else { return false };
         // SAFETY: terminated text or NULL.
         let (address, transportid) =
             unsafe { (address(localpart, domain), text::string(transportid)) };
-        injection.add_recipient(InjectRecipient { address, transportid });
-        true
+        injection.add_recipient(InjectRecipient { address, transportid })
     }
 
     /// Appends octets of the message. Since 6.0. Copied.
@@ -87,10 +71,7 @@ exports! {
         data: *const c_char,
         len: usize,
     ) -> bool, or false => {
-        // SAFETY: an injection of ours.
-        let Some((_, injection)) = (unsafe { door().injections.find(context) }) else {
-            return false;
-        };
+        let Some(injection) = Injection::find(context) else { return false };
         if len == 0 {
             return true;
         }
@@ -107,10 +88,9 @@ exports! {
         out: *mut c_void,
         _out_len: *mut usize,
     ) -> bool, or false => {
-        // SAFETY: an injection of ours.
-        let found = unsafe { door().injections.find(context) };
+        let found = Injection::find(context);
         let slot = match &found {
-            Some((_, injection)) if selector == HALONMTA_MESSAGE_METADATA => {
+            Some(injection) if selector == HALONMTA_MESSAGE_METADATA => {
                 injection.metadata().map(|cell| cell.as_ptr())
             }
             _ => None,
@@ -122,23 +102,17 @@ exports! {
 
     /// Hands the message in. Since 6.0. On true the context is gone and the callback will run once.
     fn HalonMTA_inject_commit(context: *mut HalonInjectContext) -> bool, or false => {
-        // SAFETY: an injection of ours.
-        let Some((handle, injection)) = (unsafe { door().injections.find(context) }) else {
-            return false;
-        };
+        let Some(injection) = Injection::find(context) else { return false };
         let is_taken = injection.commit();
         if is_taken {
-            door().injections.release(handle);
+            inject::end(context);
         }
         is_taken
     }
 
     /// Forgets a message that was not committed. Since 6.0. Nobody is called back.
     fn HalonMTA_inject_abort(context: *mut HalonInjectContext) => {
-        // SAFETY: an injection of ours.
-        if let Some((handle, _)) = unsafe { door().injections.find(context) } {
-            door().injections.release(handle);
-        }
+        inject::end(context);
     }
 
     /// Gives the result: the code as a `short`, or the text. Since 6.0. Borrowed during the callback.
