@@ -238,7 +238,8 @@ bool HalonMTA_hsl_value_from_json2(HalonHSLValue *value, const char *json, char 
  * function has returned (or was scheduled), and the return slot is ignored. Since 5.8. */
 HalonHSLValue *HalonMTA_hsl_throw(HalonHSLContext *context);
 
-/* Blocks inside the call until it is scheduled, and comes back. Holds a thread of the host: prefer
+/* Blocks inside the call until it is scheduled, and comes back. Holds a thread of the host, which has
+ * 512 for this; further calls of functions that block wait for their turn outside. Prefer
  * HalonMTA_hsl_suspend_return. Thread: that of the call. Since 5.10. */
 void HalonMTA_hsl_suspend(HalonHSLContext *context);
 

@@ -7,8 +7,6 @@ use std::time::Duration;
 
 use clap::Parser;
 use mta_daemon::{Daemon, Options, check};
-// Linked by name, so that its exports are there for plugins.
-use plugin_host as _;
 use telemetry::log;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -44,6 +42,7 @@ fn main() -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("smtpd-worker")
+        .max_blocking_threads(plugin_host::BLOCKING_THREADS)
         .build()
     {
         Ok(runtime) => runtime,

@@ -246,7 +246,12 @@ const MESSAGES: &[(&str, &str)] = &[
         "transportid=1 localip=2 remoteip=3 remotemx=4 recipientdomain=5 jobid=6 grouping=10 \
          connect=7 hexdump=8 nopipelining=9",
     ),
-    ("ProcessStatsResponse", "process=1 resolver=2 servers=3 queue=4 threads=5 metrics=?"),
+    (
+        "ProcessStatsResponse",
+        "process=1 resolver=2 servers=3 queue=4 threads=5 metrics=? plugins=?",
+    ),
+    ("ProcessStatsResponse.Plugins", "blocking=?"),
+    ("ProcessStatsResponse.Plugins.Blocking", "concurrent=? pending=? maxconcurrent=?"),
     ("ProcessStatsResponse.Metric", "name=? type=? help=? series=?"),
     ("ProcessStatsResponse.Metric.Bucket", "le=? count=?"),
     ("ProcessStatsResponse.Metric.Series", "labels=? value=? count=? buckets=?"),

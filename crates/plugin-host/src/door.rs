@@ -1,11 +1,10 @@
 //! The one piece of global state: what C functions without a context argument need.
 //!
 //! The functions of the header get no handle of the host, so there is one door per process. It holds
-//! the services, the handles that C has, and the count of threads that wait in C; everything else
+//! the services, the handles that C has, and the places of threads that wait in C; everything else
 //! hangs off [`crate::PluginHost`].
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::RwLock;
 
@@ -15,6 +14,7 @@ use crate::inject;
 use crate::outstanding::Outstanding;
 use crate::services::Services;
 use crate::table::{Records, Table};
+use crate::waits::Waits;
 
 /// The state behind the exports.
 pub(crate) struct Door {
@@ -23,7 +23,7 @@ pub(crate) struct Door {
     pub(crate) attempts: Records<Attempt>,
     pub(crate) injections: Records<inject::Slot>,
     pub(crate) outstanding: Outstanding,
-    blocked: AtomicUsize,
+    pub(crate) waits: Waits,
 }
 
 /// Returns the door of the process.
@@ -35,7 +35,7 @@ pub(crate) fn door() -> &'static Door {
         attempts: Records::new(),
         injections: Records::new(),
         outstanding: Outstanding::default(),
-        blocked: AtomicUsize::new(0),
+        waits: Waits::new(),
     })
 }
 
@@ -49,29 +49,4 @@ impl Door {
     pub(crate) fn services(&self) -> Services {
         self.services.read().clone()
     }
-
-    /// Calls that wait inside C at this moment.
-    pub(crate) fn blocked(&self) -> usize {
-        self.blocked.load(Ordering::Relaxed)
-    }
-
-    /// Runs `wait`, which blocks the thread, with the runtime told about it and the wait counted.
-    pub(crate) fn block(&self, wait: impl FnOnce()) {
-        let count = self.blocked.fetch_add(1, Ordering::Relaxed) + 1;
-        if count == MANY_BLOCKED {
-            tracing::warn!(count, "plugin.many_blocking_suspends");
-        }
-        let is_worker = tokio::runtime::Handle::try_current().is_ok_and(|handle| {
-            handle.runtime_flavor() == tokio::runtime::RuntimeFlavor::MultiThread
-        });
-        if is_worker {
-            tokio::task::block_in_place(wait);
-        } else {
-            wait();
-        }
-        self.blocked.fetch_sub(1, Ordering::Relaxed);
-    }
 }
-
-/// Half of the stand-in threads that tokio has by default (512): time to say so.
-const MANY_BLOCKED: usize = 256;

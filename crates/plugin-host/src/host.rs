@@ -407,10 +407,17 @@ impl PluginHost {
     }
 
     /// Returns how many calls wait inside C at this moment (`HalonMTA_hsl_suspend`), each holding a
-    /// thread of the runtime.
+    /// thread of the runtime; at most about [`crate::MAX_BLOCKING_WAITS`].
     #[must_use]
     pub fn blocking_waits(&self) -> usize {
-        door().blocked()
+        door().waits.blocked()
+    }
+
+    /// Returns how many scripts wait at this moment until one of these waits has ended, to call a
+    /// function that waits inside C.
+    #[must_use]
+    pub fn queued_waits(&self) -> usize {
+        door().waits.queued()
     }
 
     fn find(&self, id: &str) -> Option<&Arc<Plugin>> {

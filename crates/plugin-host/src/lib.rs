@@ -43,6 +43,7 @@ mod table;
 mod testing;
 mod text;
 mod value;
+mod waits;
 
 pub use host::{CommandError, LoadError, PluginHost, PluginSpec, Program, specs};
 pub use services::{
@@ -50,3 +51,4 @@ pub use services::{
     InsertVerdict, MessageField, MessageInfo, PickupVerdict, QueueServices, Services,
     ValueServices,
 };
+pub use waits::{BLOCKING_THREADS, MAX_BLOCKING_WAITS};

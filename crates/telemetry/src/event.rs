@@ -69,6 +69,7 @@ events! {
     "inbound.tls_failed" => "A TLS handshake with a client failed.",
     "plugin.array_too_deep" => "A plugin made an array nested deeper than scripts may have; the deep part was left out.",
     "plugin.autoload_unreadable" => "The folder of plugins that load by themselves cannot be read; none of them was loaded.",
+    "plugin.blocking_suspends_full" => "As many plugin calls as may wait inside C at once do; scripts that call such functions wait for their turn. Said again after half of them have ended.",
     "plugin.call_hangs" => "A function of a plugin that must not block has held its thread for five seconds and more and still does; said once for the call. What it holds up waits: deliveries, when it is a function of the queue.",
     "plugin.call_slow" => "A function of a plugin that must not block held its thread for 100 ms or more; said once a minute and function, with the number of such calls and the longest.",
     "plugin.calls_left_behind" => "Plugins still had calls or deliveries that nobody waits for when the program ended; they got their time to give them back.",

@@ -276,6 +276,7 @@ pub(crate) fn statistics() -> pb::ProcessStatsResponse {
         servers: vec![server("inbound", 31), server("submission", 4)],
         queue: Some(queue),
         threads: None,
+        plugins: None,
         metrics: Vec::new(),
     }
 }

@@ -4,6 +4,8 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use control::client::{Client, Endpoint, Timeouts};
+use control::command::call;
 use mta_daemon::{Daemon, Options};
 use testkit::smtp_client::SmtpClient;
 
@@ -121,6 +123,78 @@ async fn blocking_waits_are_counted_and_hold_nobody_else_up() {
         let reply = client.reply().await;
         assert!(reply.contains(&format!("blocked n{number}")), "{reply}");
     }
+}
+
+/// What the control socket says of calls that wait inside C: how many do, and how many scripts wait to.
+async fn blocking(dir: &Path) -> (u64, u64) {
+    let socket = dir.join("smtpd.ctl");
+    let call = move || {
+        let client = Client::connect(&Endpoint::Unix(socket), Timeouts::default());
+        client.unwrap().call(call::PROCESS_STATS, &()).unwrap()
+    };
+    let stats = tokio::task::spawn_blocking(call).await.unwrap();
+    let text = control::stats::openmetrics(&stats);
+    assert!(text.contains("# TYPE halon_plugins_blocking_pending gauge\n"), "{text}");
+    let blocking = stats.plugins.unwrap().blocking.unwrap();
+    assert_eq!(blocking.maxconcurrent, 512);
+    (blocking.concurrent, blocking.pending)
+}
+
+/// 600 want to wait on threads, and 512 may.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn blocking_waits_beyond_the_limit_wait_their_turn_and_hold_nobody_up() {
+    let build = tempfile::tempdir().unwrap();
+    let dir = waiting(build.path());
+    let program = Program::start(dir.path());
+    let mut blocked = std::collections::VecDeque::new();
+    for number in 0..512 {
+        blocked.push_back(waiter(program.address, &format!("n{number}@block.example")).await);
+    }
+    until_waiting(program.address, 512).await;
+    assert!(!program.log().contains("plugin.blocking_suspends_full"));
+    for number in 512..600 {
+        blocked.push_back(waiter(program.address, &format!("n{number}@block.example")).await);
+    }
+    program.log_until("plugin.blocking_suspends_full");
+    let until_pending = async |wanted: u64| {
+        for _ in 0..1000 {
+            let (concurrent, pending) = blocking(dir.path()).await;
+            if pending == wanted {
+                return concurrent;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("{wanted} should be pending: {:?}", blocking(dir.path()).await);
+    };
+    assert_eq!(until_pending(88).await, 512);
+    // The plugin itself knows of no more.
+    until_waiting(program.address, 512).await;
+
+    // Others are served as ever: with and without the plugin, up to the delivery out of the queue.
+    let begin = Instant::now();
+    let reply = client(program.address, "a@client.example").await.command(RCPT).await;
+    assert!(reply.starts_with("250 "), "{reply}");
+    send(&program, "to@example.org").await;
+    until_waiting(program.address, 513).await;
+    assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
+
+    // The first 512 are woken, and the others take their places, in the order in which they came.
+    let wake = async || client(program.address, "x@wake.example").await.command(RCPT).await;
+    let reply = wake().await;
+    assert!(reply.contains("woke 513"), "{reply}");
+    for number in 0..512 {
+        let reply = blocked.pop_front().unwrap().reply().await;
+        assert!(reply.contains(&format!("blocked n{number}")), "{reply}");
+    }
+    assert_eq!(until_pending(0).await, 88);
+    // By now the delivery may have been tried again.
+    let reply = wake().await;
+    assert!(reply.contains("woke 88") || reply.contains("woke 89"), "{reply}");
+    for (number, client) in (512..600).zip(&mut blocked) {
+        let reply = client.reply().await;
+        assert!(reply.contains(&format!("blocked n{number}")), "{reply}");
+    }
+    assert_eq!(blocking(dir.path()).await, (0, 0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -72,6 +72,7 @@ fn run() -> Result<(), String> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
+        .max_blocking_threads(plugin_host::BLOCKING_THREADS)
         .build()
         .map_err(|error| error.to_string())?;
     let result = runtime.block_on(run_copies(&program, copies, limit));

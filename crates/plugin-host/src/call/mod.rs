@@ -70,6 +70,9 @@ pub(crate) struct ArgumentList {
 }
 
 /// Calls `function` of a plugin, which is `site`. It takes the values out of `arguments`.
+///
+/// A function that is known to wait inside C needs a place for that first; the script is parked until
+/// it has one.
 pub(crate) fn invoke(
     plugin: &Arc<Plugin>,
     site: &'static Site,
@@ -77,20 +80,65 @@ pub(crate) fn invoke(
     arguments: &mut [Value],
     this: Option<&Object>,
 ) -> NativeStep {
+    if !site.blocks.load(Ordering::Relaxed) {
+        return enter(plugin, site, function, arguments, this, false).into();
+    }
+    if let Some(_place) = door().waits.try_enter() {
+        return enter(plugin, site, function, arguments, this, true).into();
+    }
+    let plugin = Arc::clone(plugin);
+    let mut arguments: Vec<Value> = arguments.iter_mut().map(Value::take).collect();
+    let this = this.cloned();
+    NativeStep::suspend(async move {
+        let place = door().waits.enter().await;
+        let entered = enter(&plugin, site, function, &mut arguments, this.as_ref(), true);
+        // What is parked is not inside C any more.
+        drop(place);
+        match entered {
+            Entered::Over(result) => result,
+            Entered::Parked(waiting) => waiting.await,
+        }
+    })
+}
+
+/// What became of a call when its function had returned.
+enum Entered {
+    Over(Result<Value, Thrown>),
+    Parked(Waiting),
+}
+
+impl From<Entered> for NativeStep {
+    fn from(entered: Entered) -> Self {
+        match entered {
+            Entered::Over(result) => result.into(),
+            Entered::Parked(waiting) => Self::suspend(waiting),
+        }
+    }
+}
+
+/// Runs the function.
+fn enter(
+    plugin: &Arc<Plugin>,
+    site: &'static Site,
+    function: HalonHSLFunction,
+    arguments: &mut [Value],
+    this: Option<&Object>,
+    has_place: bool,
+) -> Entered {
     let Some(call) = spare::take() else {
-        return NativeStep::Throw(Thrown::new("too many calls of plugins at once"));
+        return Entered::Over(Err(Thrown::new("too many calls of plugins at once")));
     };
     let ticket = call.begin(plugin, arguments, this);
-    calling::brief(plugin, site, || {
+    calling::of_script(plugin, site, has_place, || {
         let (list, result) = (call.arguments.as_ptr(), call.arguments.result());
         // SAFETY: context, arguments and slot live until the call is over for both sides; the
         // function is what the plugin registered.
         unsafe { function(ticket.as_ptr(), list, result) };
     });
     match call.phase.returned(ticket.number) {
-        Returned::Done => ticket.finish().into(),
-        Returned::Parked if ticket.is_scheduled_soon(site) => ticket.finish().into(),
-        Returned::Parked => NativeStep::suspend(Waiting { call: Some(ticket) }),
+        Returned::Done => Entered::Over(ticket.finish()),
+        Returned::Parked if ticket.is_scheduled_soon(site) => Entered::Over(ticket.finish()),
+        Returned::Parked => Entered::Parked(Waiting { call: Some(ticket) }),
     }
 }
 
@@ -233,8 +281,14 @@ impl Ticket {
 
     /// Blocks the thread until the call is scheduled.
     pub(crate) fn suspend(self) {
+        // The first wait of a function: from now on its calls take a place before they begin. This one
+        // takes one that is free, and otherwise a thread that the runtime has for such.
+        let _place = calling::takes_place().and_then(|site| {
+            site.blocks.store(true, Ordering::Relaxed);
+            door().waits.try_enter()
+        });
         calling::apart(|| {
-            door().block(|| {
+            door().waits.block(|| {
                 self.call.phase.block(self.number);
             });
         });

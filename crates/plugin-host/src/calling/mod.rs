@@ -32,6 +32,8 @@ struct Frame {
     outer: *const Self,
     /// Time in waits that the plugin asked the host for, which hold nobody up.
     waited: Cell<Duration>,
+    /// The function, if it is one that scripts call and that has no place to wait inside C yet.
+    without_place: Cell<Option<&'static Site>>,
 }
 
 /// What a thread knows of its calls.
@@ -101,6 +103,34 @@ pub(crate) fn brief<R>(plugin: &Plugin, site: &'static Site, call: impl FnOnce()
     })
 }
 
+/// Runs `call` as [`brief`] does, for a script. `has_place` tells whether it may wait inside C.
+#[inline]
+pub(crate) fn of_script<R>(
+    plugin: &Plugin,
+    site: &'static Site,
+    has_place: bool,
+    call: impl FnOnce() -> R,
+) -> R {
+    brief(plugin, site, || {
+        if !has_place {
+            current_frame(|frame| frame.without_place.set(Some(site)));
+        }
+        call()
+    })
+}
+
+/// The function of the innermost call of this thread, if it needs a place to wait inside C and has
+/// none.
+pub(crate) fn takes_place() -> Option<&'static Site> {
+    current_frame(|frame| frame.without_place.get())?
+}
+
+fn current_frame<R>(then: impl FnOnce(&Frame) -> R) -> Option<R> {
+    let current = THREAD.with(|thread| thread.current.get());
+    // SAFETY: a frame outlives its call, and this thread is in it.
+    (!current.is_null()).then(|| then(unsafe { &*current }))
+}
+
 /// Runs a wait that the plugin asked for with `HalonMTA_hsl_suspend`: it does not count as slow.
 pub(crate) fn apart(wait: impl FnOnce()) {
     let begin = Instant::now();
@@ -108,12 +138,7 @@ pub(crate) fn apart(wait: impl FnOnce()) {
         Some(slot) => slot.hidden(wait),
         None => wait(),
     }
-    let current = THREAD.with(|thread| thread.current.get());
-    if !current.is_null() {
-        // SAFETY: a frame outlives its call, and this thread is in it.
-        let waited = unsafe { &(*current).waited };
-        waited.set(waited.get() + begin.elapsed());
-    }
+    current_frame(|frame| frame.waited.set(frame.waited.get() + begin.elapsed()));
 }
 
 #[inline]
@@ -123,6 +148,7 @@ fn enter<R>(id: &str, function: &str, call: impl FnOnce(&Frame) -> R) -> R {
         function: std::ptr::from_ref(function),
         outer: thread.current.get(),
         waited: Cell::new(Duration::ZERO),
+        without_place: Cell::new(None),
     });
     THREAD.with(|thread| thread.current.set(&raw const frame));
     let entered = Entered(&frame);

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use parking_lot::Mutex;
 
@@ -15,6 +15,8 @@ pub(crate) struct Site {
     pub(crate) plugin: Arc<str>,
     pub(crate) function: Box<str>,
     pub(crate) patience: Patience,
+    /// Whether it has waited inside C (`HalonMTA_hsl_suspend`): then each call of it takes a place.
+    pub(crate) blocks: AtomicBool,
 }
 
 /// Whether calls that suspend were scheduled so soon, of late, that looking for it is worth a moment.
@@ -67,6 +69,7 @@ impl Sites {
             plugin: Arc::clone(&self.plugin),
             function: function.into(),
             patience: Patience::default(),
+            blocks: AtomicBool::new(false),
         }));
         known.insert(&site.function, site);
         site

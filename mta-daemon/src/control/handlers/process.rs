@@ -44,7 +44,19 @@ pub(crate) fn stats(core: &Core) -> ProcessStatsResponse {
         queue: Some(queue(core, &generation)),
         threads: None,
         metrics: core.metrics.list(),
+        plugins: plugins(core),
     }
+}
+
+/// What is known of plugins; nothing where none is loaded.
+fn plugins(core: &Core) -> Option<stats::Plugins> {
+    core.plugins.ids().next()?;
+    let blocking = stats::plugins::Blocking {
+        concurrent: core.plugins.blocking_waits() as u64,
+        pending: core.plugins.queued_waits() as u64,
+        maxconcurrent: plugin_host::MAX_BLOCKING_WAITS as u64,
+    };
+    Some(stats::Plugins { blocking: Some(blocking) })
 }
 
 /// The version of this program.
