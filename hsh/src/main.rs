@@ -2,13 +2,14 @@
 //!
 //! `main` reads the command line, `settings` what the configuration says, `run` runs a script,
 //! `repl` asks for one line after the other, `test` runs a folder of scripts as tests, `hook` runs one
-//! as the script of a hook. Exit codes:
-//! 0 done, 1 the script failed, 2 usage, 3 configuration.
+//! as the script of a hook, `ending` ends all that. Exit codes: 0 done, 1 the script failed, 2 usage,
+//! 3 configuration, 128 and more the number of a signal.
 #![forbid(unsafe_code)]
 
 mod completion;
 mod data;
 mod debugger;
+mod ending;
 mod history;
 mod hook;
 mod mail_client;
@@ -25,15 +26,15 @@ mod zone;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
-use anyhow::Context;
-use clap::{CommandFactory, Parser};
-// The functions that plugins call are found in the executable.
-use plugin_host as _;
-
+use crate::ending::Ending;
 use crate::run::Script;
 use crate::settings::Settings;
 use crate::stdin::StandardInput;
+use anyhow::Context;
+use clap::{CommandFactory, Parser};
+use tokio::runtime::{Builder, Handle, Runtime};
 
 /// Runs a script of the Halon Scripting Language.
 #[derive(Parser, Debug)]
@@ -129,27 +130,49 @@ fn main() -> ExitCode {
     if let Some(folder) = &arguments.man_page {
         return man_page(folder);
     }
-    let mut stdin = StandardInput::default();
-    let settings = match Settings::load(&arguments, &mut stdin) {
-        Ok(settings) => settings,
+    let failed = |error: anyhow::Error| eprintln!("hsh: {error:#}");
+    let (runtime, ending) = match start() {
+        Ok(started) => started,
         Err(error) => {
-            eprintln!("hsh: {error:#}");
+            failed(error);
+            return ExitCode::FAILURE;
+        }
+    };
+    let mut stdin = StandardInput::default();
+    let settings = match Settings::load(&arguments, &mut stdin, Arc::clone(&ending)) {
+        Ok(settings) => Arc::new(settings),
+        Err(error) => {
+            failed(error);
             return ExitCode::from(EXIT_CONFIGURATION);
         }
     };
-    let code = execute(&arguments, &settings, &mut stdin).unwrap_or_else(|error| {
-        eprintln!("hsh: {error:#}");
-        ExitCode::FAILURE
-    });
-    settings.plugins.early_cleanup();
-    settings.plugins.cleanup();
-    code
+    ending.loaded();
+    let handle = runtime.handle().clone();
+    let for_scripts = Arc::clone(&settings);
+    ending.watch_over(runtime, &settings, move || {
+        execute(&arguments, &for_scripts, &mut stdin, &handle).unwrap_or_else(|error| {
+            failed(error);
+            ExitCode::FAILURE
+        })
+    })
+}
+
+/// Starts the runtime, and to listen for signals.
+fn start() -> anyhow::Result<(Runtime, Arc<Ending>)> {
+    let runtime = Builder::new_multi_thread()
+        .enable_all()
+        .max_blocking_threads(plugin_host::BLOCKING_THREADS)
+        .build()
+        .context("cannot start the runtime")?;
+    let ending = Ending::listen(&runtime)?;
+    Ok((runtime, ending))
 }
 
 fn execute(
     arguments: &Arguments,
     settings: &Settings,
     stdin: &mut StandardInput,
+    runtime: &Handle,
 ) -> anyhow::Result<ExitCode> {
     if arguments.json_functions {
         print_functions(settings);
@@ -158,10 +181,6 @@ fn execute(
     if let Some(folder) = &arguments.test {
         return test::run_folder(folder, settings);
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .context("cannot start the runtime")?;
     let mut script = arguments.script.as_deref().map(|path| script(path, stdin)).transpose()?;
     if let Some(entrypoint) = &settings.entrypoint
         && script.as_ref().is_none_or(Script::is_empty)
@@ -169,15 +188,18 @@ fn execute(
         script = Some(Script::from_stdin(entrypoint.as_bytes().to_vec()));
     }
     if let Some(name) = &arguments.hook.hook {
-        return runtime.block_on(hook::run(name, &arguments.hook, script, settings));
+        let run = hook::run(name, &arguments.hook, script, settings);
+        // The exit code of a script that a signal ended is that of the signal.
+        return runtime.block_on(settings.ending.run(run)).unwrap_or(Ok(ExitCode::FAILURE));
     }
     let Some(script) = script else {
-        return repl::start(&runtime, settings);
+        return repl::start(runtime, settings);
     };
     if arguments.syntax {
         return Ok(run::check(&script, settings));
     }
-    runtime.block_on(run::run(&script, settings))
+    let run = run::run(&script, settings);
+    runtime.block_on(settings.ending.run(run)).unwrap_or(Ok(ExitCode::FAILURE))
 }
 
 fn script(path: &Path, stdin: &mut StandardInput) -> anyhow::Result<Script> {

@@ -22,7 +22,7 @@ use crate::settings::Settings;
 
 /// Runs until end of input.
 pub(crate) fn start(
-    runtime: &tokio::runtime::Runtime,
+    runtime: &tokio::runtime::Handle,
     settings: &Settings,
 ) -> anyhow::Result<ExitCode> {
     let mut editor =
@@ -36,7 +36,7 @@ pub(crate) fn start(
     let mut pending = String::new();
     loop {
         let prompt = if pending.is_empty() { "hsh> " } else { "...> " };
-        match editor.readline(prompt) {
+        match settings.ending.idle(|| editor.readline(prompt)) {
             Ok(line) => {
                 let _ = editor.add_history_entry(line.as_str());
                 history.append(&line);
@@ -47,7 +47,10 @@ pub(crate) fn start(
                 }
                 let text = std::mem::take(&mut pending);
                 if !text.trim().is_empty() {
-                    runtime.block_on(session.run(&text, settings));
+                    let line = session.run(&text, settings);
+                    if runtime.block_on(settings.ending.run(line)).is_none() {
+                        return Ok(ExitCode::FAILURE);
+                    }
                     if let Some(words) = editor.helper_mut() {
                         words.add_variables(session.variables.keys());
                     }

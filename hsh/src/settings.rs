@@ -20,6 +20,7 @@ use tls_policy::Identity;
 
 use crate::Arguments;
 use crate::debugger::Breakpoints;
+use crate::ending::Ending;
 use crate::hook::Recorder;
 use crate::mail_client;
 use crate::mail_queue::ServerQueue;
@@ -50,13 +51,19 @@ pub(crate) struct Settings {
     pub(crate) recorder: Recorder,
     /// Where `echo` goes.
     pub(crate) output: Output,
+    /// Tells scripts when to end.
+    pub(crate) ending: Arc<Ending>,
 }
 
 impl Settings {
     /// Reads the configuration that the command line names, and loads plugins.
     ///
     /// A missing startup configuration is an error only when the command line names it.
-    pub(crate) fn load(arguments: &Arguments, stdin: &mut StandardInput) -> anyhow::Result<Self> {
+    pub(crate) fn load(
+        arguments: &Arguments,
+        stdin: &mut StandardInput,
+        ending: Arc<Ending>,
+    ) -> anyhow::Result<Self> {
         let startup = load_startup(arguments.config.as_deref())?;
         if arguments.privdrop {
             let startup = startup.as_ref().context("-P needs a startup configuration")?;
@@ -153,6 +160,7 @@ impl Settings {
             hooks: running.map(|running| running.scripting.hooks),
             recorder,
             output: Output::stdout(arguments.binary),
+            ending,
         })
     }
 }

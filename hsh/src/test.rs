@@ -36,7 +36,7 @@ pub(crate) fn run_folder(folder: &Path, settings: &Settings) -> anyhow::Result<E
     std::thread::scope(|scope| {
         for _ in 0..workers {
             scope.spawn(|| {
-                loop {
+                while !settings.ending.has_come() {
                     let index = next.fetch_add(1, Ordering::Relaxed);
                     let (Some(path), Some(slot)) = (scripts.get(index), results.get(index)) else {
                         return;
@@ -197,14 +197,16 @@ fn run_test(path: &Path, settings: &Settings) -> Result<(), String> {
         .map_err(|error| format!("cannot start a runtime: {error}"))?;
     let mut vm = Vm::new(&program, setup);
     let ending = runtime.block_on(async {
-        tokio::time::timeout(PATIENCE, drive(&mut vm, DEFAULT_FUEL, || {})).await
+        let script = drive(&mut vm, DEFAULT_FUEL, || {});
+        tokio::time::timeout(PATIENCE, settings.ending.run(script)).await
     });
     let error = match ending {
         Err(_) => Some(format!("the test did not end within {} s", PATIENCE.as_secs())),
-        Ok(Outcome::Failed(error)) => {
+        Ok(None) => Some("a signal came before its end".to_owned()),
+        Ok(Some(Outcome::Failed(error))) => {
             Some(error.diagnostic().render(error.sources(), Style::Plain).trim_end().to_owned())
         }
-        Ok(Outcome::Done(_) | Outcome::Exited(_)) => None,
+        Ok(Some(Outcome::Done(_) | Outcome::Exited(_))) => None,
     };
     let output = std::mem::take(&mut *output.lock());
     expectation.check(&String::from_utf8_lossy(&output), error.as_deref())
