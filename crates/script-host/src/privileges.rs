@@ -4,20 +4,25 @@
 use std::io;
 
 use config::startup::Environment;
+use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::{Gid, Group, Uid, User, initgroups, setgid, setuid};
 
 /// Raises the limit on open files and sets the file mode creation mask.
 ///
+/// The hard limit may be raised with `CAP_SYS_RESOURCE` only, and not beyond `fs.nr_open`. Who may not,
+/// such as root in a container, takes the most there is.
+///
 /// # Errors
 ///
-/// The system's, when the limit is above what the process may have.
+/// The system's.
 pub fn set_limits(environment: &Environment) -> io::Result<()> {
     if let Some(wanted) = environment.rlimit_nofile {
         let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
-        // Only root may raise the hard limit; others take what there is.
-        let hard = if Uid::effective().is_root() { hard.max(wanted) } else { hard };
-        setrlimit(Resource::RLIMIT_NOFILE, wanted.min(hard), hard)?;
+        match setrlimit(Resource::RLIMIT_NOFILE, wanted, hard.max(wanted)) {
+            Err(Errno::EPERM) => setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?,
+            other => other?,
+        }
     }
     if let Some(mask) = environment.umask {
         let mask = nix::sys::stat::Mode::from_bits_truncate(mask.bits());
@@ -81,4 +86,29 @@ pub fn target_ids(environment: &Environment) -> io::Result<(Option<Uid>, Option<
         user.as_ref().map(|user| user.uid),
         group.map(|group| group.gid).or(user.map(|user| user.gid)),
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn environment(nofile: u64) -> Environment {
+        let text = format!("version: \"5.6\"\nenvironment: {{rlimit: {{nofile: {nofile}}}}}\n");
+        config::load_startup(&text, "smtpd.yaml").unwrap().config.environment
+    }
+
+    #[test]
+    fn a_limit_beyond_what_may_be_had_takes_the_most_there_is() {
+        let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+        // Not even the superuser may go beyond this number.
+        let most = std::fs::read_to_string("/proc/sys/fs/nr_open").unwrap();
+        let most: u64 = most.trim().parse().unwrap();
+        assert!(hard <= most);
+        set_limits(&environment(most + 1)).unwrap();
+        assert_eq!(getrlimit(Resource::RLIMIT_NOFILE).unwrap(), (hard, hard));
+        let few = soft.min(64);
+        set_limits(&environment(few)).unwrap();
+        assert_eq!(getrlimit(Resource::RLIMIT_NOFILE).unwrap(), (few, hard));
+        setrlimit(Resource::RLIMIT_NOFILE, soft, hard).unwrap();
+    }
 }
