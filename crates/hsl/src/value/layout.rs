@@ -35,8 +35,8 @@ pub(crate) struct Layout {
     pub(super) is_restricted: bool,
     /// `program`, or 0 if there are such members.
     open_to: u64,
-    /// A hash table. What it has no room for is found by name.
-    table: Box<[Entry; TABLE]>,
+    /// A hash table, here and not elsewhere: one look less. What it has no room for is found by name.
+    table: [Entry; TABLE],
     /// The names of the slots.
     pub(super) names: Box<[Str]>,
 }
@@ -64,7 +64,7 @@ impl Layout {
         methods: &[(u16, u32, bool)],
     ) -> Self {
         let free = Entry { name: NO_NAME, slot: NO_SLOT, is_private: false, function: 0 };
-        let mut table = Box::new([free; TABLE]);
+        let mut table = [free; TABLE];
         let properties = slots.iter().take(MAX_SLOTS).enumerate();
         let properties =
             properties.map(|(slot, (name, _))| Entry { name: *name, slot: slot as u8, ..free });

@@ -341,9 +341,9 @@ impl Object {
 
     /// The same where it takes one look: in classes whose members are open to all.
     #[inline(always)]
-    pub(crate) fn open_slot(&self, program: &Program, name: u16) -> Option<&Slot> {
+    pub(crate) fn open_slot(&self, program: u64, name: u16) -> Option<&Slot> {
         let layout = self.0.layout.as_deref()?;
-        if !layout.is_open_to(program.number) {
+        if !layout.is_open_to(program) {
             return None;
         }
         self.0.slots.near(layout.find_first(name)?.slot)

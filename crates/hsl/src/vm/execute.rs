@@ -43,6 +43,7 @@ impl Vm {
                 unwound: Vec::new(),
                 unit: &unit,
                 unit_number,
+                program_number: program.number,
                 program,
                 function,
                 base,

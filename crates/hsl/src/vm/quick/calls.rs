@@ -2,6 +2,7 @@
 
 use super::super::frame::{Back, Frame, NOT_LENT};
 use super::super::ordinary::clear;
+use super::values::clear_first;
 use super::{Exit, Instruction, Machine, WINDOW, Word, leave, next, start};
 use crate::bytecode::{FunctionCode, Register};
 use crate::value::Value;
@@ -53,6 +54,14 @@ handlers! {
             return Exit::Plain;
         }
         give_back_any(word, code, stack, machine)
+    }
+    /// None for the register that the next instruction returns, and that.
+    give_none(word, code, stack, regs, machine) {
+        if regs[word.first()].set_none() {
+            machine.returned = word.first();
+            return Exit::Plain;
+        }
+        clear_first(word, code, stack, machine)
     }
     #[inline(never)]
     give_back_any(word, _code, _stack, regs, machine) {

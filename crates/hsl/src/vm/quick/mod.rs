@@ -50,6 +50,8 @@ pub(super) struct Machine<'m> {
     pub(super) unit: &'m Arc<Globals>,
     pub(super) unit_number: u32,
     pub(super) program: &'m Program,
+    /// Its number, which each access to a property compares.
+    pub(super) program_number: u64,
     /// The function that runs.
     pub(super) function: &'m FunctionCode,
     /// The place of the registers of the outermost function on the stack.

@@ -10,11 +10,11 @@ use crate::value::Value;
 /// Translates the code of a function. `plain` has the number of arguments of plain calls of each function of
 /// the program.
 pub(crate) fn translate(code: &[Op], constants: &[Value], plain: &[u16]) -> Box<[Instruction]> {
-    code.iter().enumerate().map(|(at, op)| instruction(at, op, constants, plain)).collect()
+    (0..code.len()).filter_map(|at| instruction(at, code, constants, plain)).collect()
 }
 
 /// The handler and operands of the instruction at `at`.
-fn instruction(at: usize, op: &Op, constants: &[Value], plain: &[u16]) -> Instruction {
+fn instruction(at: usize, code: &[Op], constants: &[Value], plain: &[u16]) -> Option<Instruction> {
     // Rounds of loops name the place they go to; all other jumps know the distance.
     let place = |to: i32| (at as u32 + 1).wrapping_add_signed(to).cast_signed();
     let arithmetic = |d, a, k: u16, constant: Handler, number: Handler| match whole(constants, k) {
@@ -33,9 +33,13 @@ fn instruction(at: usize, op: &Op, constants: &[Value], plain: &[u16]) -> Instru
         Word::new([a, b, low, high], 0)
     };
     let three = |a, b, c| Word::registers(a, b, c, 0);
-    let (run, word): (Handler, Word) = match *op {
+    let (run, word): (Handler, Word) = match *code.get(at)? {
         Op::Move { d, a } => (copy, three(d, a, 0)),
         Op::Take { d, a } => (take, three(d, a, 0)),
+        // The end of a function that returns nothing.
+        Op::None { d } if code.get(at + 1) == Some(&Op::Return { a: d }) => {
+            (give_none, three(d, 0, 0))
+        }
         Op::None { d } => (none, three(d, 0, 0)),
         Op::Release { d } => (release, three(d, 0, 0)),
         Op::Bool { d, value } => (boolean, Word::registers(d, 0, 0, u32::from(value))),
@@ -152,7 +156,7 @@ fn instruction(at: usize, op: &Op, constants: &[Value], plain: &[u16]) -> Instru
         | Op::BarrierLeave { .. } => (full, three(0, 0, 0)),
         _ => (ordinary, three(0, 0, 0)),
     };
-    Instruction { run, word }
+    Some(Instruction { run, word })
 }
 
 /// The constant, if it is a whole number of 32 bits and not negative zero.

@@ -172,7 +172,7 @@ handlers! {
     }
     property(word, code, stack, regs, machine) {
         if let Value::Object(object) = &regs[word.second()]
-            && let Some(slot) = object.open_slot(machine.program, word.index() as u16)
+            && let Some(slot) = object.open_slot(machine.program_number, word.index() as u16)
             && let Some(value) = slot.number()
             && regs[word.first()].set_number(value)
         {
@@ -183,7 +183,7 @@ handlers! {
     set_property(word, code, stack, regs, machine) {
         if let Value::Object(object) = &regs[word.first()]
             && let &Value::Number(value) = &regs[word.second()]
-            && let Some(slot) = object.open_slot(machine.program, word.index() as u16)
+            && let Some(slot) = object.open_slot(machine.program_number, word.index() as u16)
             && slot.replace_number(value)
         {
             return next(code, stack, machine);
@@ -193,7 +193,7 @@ handlers! {
     add_property(word, code, stack, regs, machine) {
         if let (Value::Object(object), &Value::Number(by)) =
             (&regs[word.first()], &regs[word.second()])
-            && let Some(slot) = object.open_slot(machine.program, word.index() as u16)
+            && let Some(slot) = object.open_slot(machine.program_number, word.index() as u16)
             && slot.add(by)
         {
             return next(code, stack, machine);
