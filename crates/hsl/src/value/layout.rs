@@ -219,25 +219,29 @@ impl Slot {
         false
     }
 
-    /// Puts a number here, if the value before it is here.
+    /// Puts a number here, if the value before it is here. Not for NaN with unusual bits.
     #[inline(always)]
     pub(crate) fn replace_number(&self, number: f64) -> bool {
-        if self.0.load(Ordering::Relaxed) == ELSEWHERE {
+        let bits = number.to_bits();
+        if bits >= ELSEWHERE || self.0.load(Ordering::Relaxed) == ELSEWHERE {
             return false;
         }
-        self.0.store(number_bits(number), Ordering::Relaxed);
+        self.0.store(bits, Ordering::Relaxed);
         true
     }
 
-    /// Adds to the number that is here.
+    /// Adds to the number that is here. Not for NaN with unusual bits.
     #[inline(always)]
     pub(crate) fn add(&self, by: f64) -> bool {
         let bits = self.0.load(Ordering::Relaxed);
         if bits >= ELSEWHERE {
             return false;
         }
-        let sum = f64::from_bits(bits) + by;
-        self.0.store(number_bits(sum), Ordering::Relaxed);
+        let sum = (f64::from_bits(bits) + by).to_bits();
+        if sum >= ELSEWHERE {
+            return false;
+        }
+        self.0.store(sum, Ordering::Relaxed);
         true
     }
 }
