@@ -122,18 +122,25 @@ fn call<'m, const LENT: bool>(
         let end = word.second() + usize::from(callee.registers);
         let used = stack.get(word.second()..end).unwrap_or_default();
         if !used.iter().any(Value::needs_drop) {
-            let truth = match used.get(machine.returned) {
-                Some(&Value::Bool(truth)) => Some(truth),
-                _ => None,
-            };
-            if let Some(place) = stack.get_mut(word.first())
-                && match (exit, truth) {
-                    (Exit::Number, _) => place.set_number(machine.number),
-                    (_, Some(truth)) => place.set_bool(truth),
-                    (_, None) => place.set_none(),
+            if exit == Exit::Number {
+                if let Some(place) = stack.get_mut(word.first())
+                    && place.set_number(machine.number)
+                {
+                    return next(code, stack, machine);
                 }
-            {
-                return next(code, stack, machine);
+            } else {
+                let truth = match used.get(machine.returned) {
+                    Some(&Value::Bool(truth)) => Some(truth),
+                    _ => None,
+                };
+                if let Some(place) = stack.get_mut(word.first())
+                    && match truth {
+                        Some(truth) => place.set_bool(truth),
+                        None => place.set_none(),
+                    }
+                {
+                    return next(code, stack, machine);
+                }
             }
         }
     }
