@@ -120,8 +120,9 @@ fn call<'m, const LENT: bool>(
             move_object(word.second(), word.fourth(), stack);
         }
         let end = word.second() + usize::from(callee.registers);
-        let used = stack.get(word.second()..end).unwrap_or_default();
-        if !used.iter().any(Value::needs_drop) {
+        if let Some(used) = stack.get(word.second()..end)
+            && !used.iter().any(Value::needs_drop)
+        {
             if exit == Exit::Number {
                 if let Some(place) = stack.get_mut(word.first())
                     && place.set_number(machine.number)
