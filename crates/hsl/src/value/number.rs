@@ -20,6 +20,16 @@ pub(crate) fn write_number(value: f64, out: &mut Vec<u8>) {
     if value < 0.0 {
         out.push(b'-');
     }
+    if let Some((digits, places)) = few_places(value.abs()) {
+        let scale = 10_u64.pow(places);
+        let mut buffer = itoa::Buffer::new();
+        out.extend_from_slice(buffer.format(digits / scale).as_bytes());
+        out.push(b'.');
+        let fraction = buffer.format(digits % scale).as_bytes();
+        out.extend(std::iter::repeat_n(b'0', places as usize - fraction.len()));
+        out.extend_from_slice(fraction);
+        return;
+    }
     // `{:e}` prints the shortest digits as d.ddde±x; only the layout differs.
     let mut text = [0_u8; 40];
     let mut cursor = &mut text[..];
@@ -60,6 +70,22 @@ pub(crate) fn write_number(value: f64, out: &mut Vec<u8>) {
         out.push(if point > 0 { b'+' } else { b'-' });
         write_integer(i64::from((point - 1).abs()), out);
     }
+}
+
+/// Returns the digits of a number with up to six decimal places, and how many these are. Prices, rates and
+/// seconds are such numbers, and this is much quicker than looking for the shortest text: no two
+/// texts of up to 15 digits read as one number, so the first one that reads as `value` is the shortest.
+fn few_places(value: f64) -> Option<(u64, u32)> {
+    if value >= 1e9 {
+        return None;
+    }
+    let mut scale = 1.0;
+    (1..=6).find_map(|places| {
+        scale *= 10.0;
+        let digits = (value * scale + 0.5) as u64;
+        // A quotient of two exact numbers is rounded as the text would be.
+        (digits as f64 / scale == value).then_some((digits, places))
+    })
 }
 
 /// Appends a whole number in decimal.
@@ -120,6 +146,8 @@ pub(crate) fn to_i32(value: f64) -> i32 {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn text(value: f64) -> String {
@@ -179,5 +207,19 @@ mod tests {
         assert_eq!(to_i32(4_294_967_295.0), -1);
         assert_eq!(to_i32(2_147_483_648.0), i32::MIN);
         assert_eq!(to_i32(f64::NAN), 0);
+    }
+
+    proptest! {
+        #[test]
+        fn numbers_with_few_places_are_written_as_all_others(
+            digits in 0_u64..1_000_000_000_000_000, places in 0_i32..9, nudge in 0_u64..3,
+        ) {
+            let exact = digits as f64 / 10_f64.powi(places);
+            let value = f64::from_bits(exact.to_bits() + nudge);
+            prop_assume!((1e-6..1e15).contains(&value));
+            let mut text = Vec::new();
+            write_number(value, &mut text);
+            prop_assert_eq!(String::from_utf8(text).unwrap(), value.to_string());
+        }
     }
 }
