@@ -271,9 +271,9 @@ impl WithFunction {
 impl Continuation for WithFunction {
     fn resume(mut self: Box<Self>, ctx: &mut CallContext<'_>, value: Value) -> NativeStep {
         let before = self.replace.out.len();
-        hsl::ops::write_text(&value, &mut self.replace.out);
+        let written = hsl::ops::write_text(&value, &mut self.replace.out);
         let total = self.replace.out.len();
-        match args::charge_growth(ctx, total - before, total) {
+        match written.and_then(|()| args::charge_growth(ctx, total - before, total)) {
             Ok(()) => self.step(),
             Err(thrown) => NativeStep::Throw(thrown),
         }

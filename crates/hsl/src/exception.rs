@@ -89,7 +89,11 @@ pub(crate) fn describe(value: &Value) -> String {
     };
     let text = text.unwrap_or_else(|| {
         let mut out = Vec::new();
-        crate::ops::write_text(value, &mut out);
+        match value {
+            Value::String(text) => out.extend_from_slice(text),
+            // As much of it as a message is read.
+            _ => drop(crate::ops::dump_within(value, &mut out, 1 << 16)),
+        }
         out
     });
     String::from_utf8_lossy(&text).into_owned()

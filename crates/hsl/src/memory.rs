@@ -10,7 +10,9 @@ use std::sync::{Arc, Weak};
 use hashbrown::HashSet;
 
 use crate::host::Thrown;
-use crate::value::{Cell, CellData, FunctionKind, Object, Value, WeakObject};
+use crate::value::{
+    Array, Cell, CellData, FunctionKind, Key, Object, SharedCell, Value, WeakObject,
+};
 
 /// Octets that may be allocated before the next walk.
 #[derive(Clone, Copy, Debug)]
@@ -101,6 +103,13 @@ impl Tracker {
         }
     }
 
+    /// Returns the objects and shared variables that live: some may be reachable from one another only.
+    pub(crate) fn living(&self) -> Vec<Value> {
+        let objects = self.objects.iter().filter_map(WeakObject::upgrade).map(Value::Object);
+        let cells = self.cells.iter().filter_map(Weak::upgrade);
+        objects.chain(cells.map(|cell| Value::Cell(SharedCell(cell)))).collect()
+    }
+
     /// Empties everything that still lives.
     pub(crate) fn release(&mut self) {
         for object in self.objects.drain(..).filter_map(|object| object.upgrade()) {
@@ -117,6 +126,7 @@ impl Tracker {
 /// Measures values reachable from `roots`, each shared one once, in octets.
 pub(crate) fn measure<'a>(roots: impl Iterator<Item = &'a Value>) -> usize {
     let mut seen = HashSet::new();
+    let mut seen_texts = HashSet::new();
     let mut work: Vec<Value> = Vec::new();
     let mut total = 0_usize;
     let mut visit = |value: &Value, work: &mut Vec<Value>| {
@@ -133,7 +143,8 @@ pub(crate) fn measure<'a>(roots: impl Iterator<Item = &'a Value>) -> usize {
             _ => return,
         };
         if seen.insert(address) {
-            total = total.saturating_add(64 + value.shallow_size());
+            total =
+                total.saturating_add(64 + value.shallow_size() + key_texts(value, &mut seen_texts));
             if value.is_container() {
                 work.push(value.clone());
             }
@@ -146,6 +157,27 @@ pub(crate) fn measure<'a>(roots: impl Iterator<Item = &'a Value>) -> usize {
         }
     }
     total
+}
+
+/// Measures the texts that are keys of an array or names of properties, each shared one once, in octets.
+fn key_texts(value: &Value, seen: &mut HashSet<usize>) -> usize {
+    let mut texts_of = |array: &Array| {
+        array
+            .pairs()
+            .filter_map(|(key, _)| match &*key {
+                Key::Str(text) => {
+                    text.address().filter(|address| seen.insert(*address)).map(|_| 64 + text.len())
+                }
+                _ => None,
+            })
+            .sum()
+    };
+    match value {
+        // Lists have numbers for keys.
+        Value::Array(array) if array.as_list().is_none() => texts_of(array),
+        Value::Object(object) => texts_of(&object.properties()),
+        _ => 0,
+    }
 }
 
 /// Returns whether functions or objects of a script are reachable from `value` without passing

@@ -244,6 +244,13 @@ struct MapState {
     octets: AtomicUsize,
 }
 
+impl Drop for MapState {
+    fn drop(&mut self) {
+        // A map may hold a map, and so on.
+        hsl::value::release(self.entries.get_mut().drain().map(|(_, value)| value).collect());
+    }
+}
+
 impl MapState {
     fn new(keys: Kind, values: Kind) -> Self {
         Self { keys, values, entries: Mutex::default(), octets: AtomicUsize::new(0) }

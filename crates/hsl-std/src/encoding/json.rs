@@ -48,7 +48,7 @@ impl Writer {
             Value::Bool(true) => self.out.extend_from_slice(b"true"),
             Value::Bool(false) => self.out.extend_from_slice(b"false"),
             Value::Number(number) if number.is_finite() => {
-                hsl::ops::write_text(value, &mut self.out);
+                hsl::ops::dump(value, &mut self.out);
             }
             Value::String(text) => self.string(text)?,
             Value::Array(array) if depth < MAX_DEPTH => self.array(array, depth + 1)?,

@@ -190,8 +190,8 @@ pub(crate) fn concat(a: &Value, b: &Value) -> Result<Value, Thrown> {
         return Err(unsupported(".", a, b));
     }
     let mut out = Vec::new();
-    super::write_text(a, &mut out);
-    super::write_text(b, &mut out);
+    super::write_text(a, &mut out)?;
+    super::write_text(b, &mut out)?;
     Ok(Value::from(out))
 }
 
@@ -203,7 +203,7 @@ pub(crate) fn concat_assign(a: &mut Value, b: &Value) -> Result<(), Thrown> {
         (_, Value::None) | (Value::None, _) => return Err(unsupported(".", a, b)),
         (Value::String(a), b) => {
             let mut out = Vec::new();
-            super::write_text(b, &mut out);
+            super::write_text(b, &mut out)?;
             a.push_bytes(&out);
         }
         _ => *a = concat(a, b)?,

@@ -1,33 +1,76 @@
 //! Conversions between types, and equality.
-use crate::value::{Array, Type, Value, number};
 
-/// Appends the text of a value, as `echo` and `string()` show it.
-pub fn write_text(value: &Value, out: &mut Vec<u8>) {
+use hashbrown::HashSet;
+
+use crate::host::Thrown;
+use crate::value::{Array, Str, Type, Value, number};
+
+/// The most octets that the text of an array may have. Arrays may hold one another many times over, so
+/// a small script can ask for more than there is memory.
+pub const MAX_DUMP: usize = 128 << 20;
+
+/// Appends the text of a value: strings as they are.
+///
+/// # Errors
+///
+/// The limit error when the text of an array would be longer than [`MAX_DUMP`].
+pub fn write_text(value: &Value, out: &mut Vec<u8>) -> Result<(), Thrown> {
     match value {
-        Value::String(text) => out.extend_from_slice(text),
-        _ => dump(value, out),
+        Value::String(text) => {
+            out.extend_from_slice(text);
+            Ok(())
+        }
+        _ => dump_within(value, out, MAX_DUMP),
     }
 }
 
 /// Returns the text of a value.
-pub fn to_text(value: &Value) -> crate::value::Str {
-    match value {
-        Value::String(text) => text.clone(),
-        _ => {
-            let mut out = Vec::new();
-            dump(value, &mut out);
-            out.into()
-        }
+///
+/// # Errors
+///
+/// As [`write_text`].
+pub fn checked_text(value: &Value) -> Result<Str, Thrown> {
+    if let Value::String(text) = value {
+        return Ok(text.clone());
     }
+    let mut out = Vec::new();
+    dump_within(value, &mut out, MAX_DUMP)?;
+    Ok(out.into())
+}
+
+/// Returns the text of a value that is no array, or a small one: it is cut off at [`MAX_DUMP`].
+pub fn to_text(value: &Value) -> Str {
+    if let Value::String(text) = value {
+        return text.clone();
+    }
+    let mut out = Vec::new();
+    dump(value, &mut out);
+    out.into()
 }
 
 /// Appends the form of a value inside of array dumps: strings in quotes, with `\`, `"`, `$` and
-/// control characters escaped as a literal needs it.
+/// control characters escaped as a literal needs it. For messages: cut off at [`MAX_DUMP`].
 pub fn dump(value: &Value, out: &mut Vec<u8>) {
+    // What is there by then stays.
+    let _ = dump_within(value, out, MAX_DUMP);
+}
+
+/// The same, up to about `limit` octets.
+///
+/// # Errors
+///
+/// The limit error when there would be more.
+pub fn dump_within(value: &Value, out: &mut Vec<u8>, limit: usize) -> Result<(), Thrown> {
+    let end = out.len().saturating_add(limit);
     // What is still to be written, the next one last.
     let mut work = Vec::new();
     dump_one(value, out, &mut work);
     while let Some(task) = work.pop() {
+        if out.len() > end {
+            return Err(Thrown::limit(format!(
+                "the text of an array is longer than {limit} bytes"
+            )));
+        }
         match task {
             Task::Text(text) => out.extend_from_slice(text),
             Task::Value(value) => dump_one(&value, out, &mut work),
@@ -47,6 +90,7 @@ pub fn dump(value: &Value, out: &mut Vec<u8>) {
             }
         }
     }
+    Ok(())
 }
 
 enum Task {
@@ -137,12 +181,19 @@ pub fn strict_equal(a: &Value, b: &Value) -> bool {
 
 fn arrays_equal(a: &Array, b: &Array) -> bool {
     let mut work = vec![(a.clone(), b.clone())];
+    // Arrays may hold one another many times over: pairs that were looked at, once there are many.
+    let mut seen = HashSet::new();
+    let mut count = 0_usize;
     while let Some((a, b)) = work.pop() {
         if a.ptr_eq(&b) {
             continue;
         }
         if a.len() != b.len() {
             return false;
+        }
+        count += 1;
+        if count > MANY_PAIRS && !seen.insert((a.address(), b.address())) {
+            continue;
         }
         for (key, x) in &a {
             let Some(y) = b.get(&key) else { return false };
@@ -155,6 +206,9 @@ fn arrays_equal(a: &Array, b: &Array) -> bool {
     }
     true
 }
+
+/// Pairs of arrays that are compared before the comparison remembers them.
+const MANY_PAIRS: usize = 1000;
 
 /// Compares as `==` does, by the table of the manual.
 pub fn loose_equal(a: &Value, b: &Value) -> bool {

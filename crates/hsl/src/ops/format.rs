@@ -100,7 +100,7 @@ impl Directive {
         match kind {
             b's' => {
                 is_number = matches!(value, Value::Number(_));
-                super::write_text(value, &mut text);
+                super::write_text(value, &mut text)?;
                 if let Some(precision) = self.precision {
                     text.truncate(precision);
                 }

@@ -11,7 +11,10 @@ mod index;
 mod slice;
 
 pub use arithmetic::{BinaryFn, less};
-pub use convert::{dump, loose_equal, strict_equal, to_number, to_text, write_text};
+pub use convert::{
+    MAX_DUMP, checked_text, dump, dump_within, loose_equal, strict_equal, to_number, to_text,
+    write_text,
+};
 pub use format::format;
 pub use slice::{Bounds, slice};
 

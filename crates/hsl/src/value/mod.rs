@@ -24,6 +24,7 @@ pub(crate) use object::{
     WeakObject, iterator_class, method_value,
 };
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -422,23 +423,66 @@ fn copy_slowly(place: &mut Value, source: &Value) {
     }
 }
 
+thread_local! {
+    /// What is to be dropped by the [`release`] that is under way on this thread.
+    static RELEASED: RefCell<Option<Vec<Value>>> = const { RefCell::new(None) };
+}
+
 /// Drops values without recursion: what a uniquely owned container holds joins the work list before
-/// the container itself goes, so that nesting of any depth fits in a constant stack.
-pub(crate) fn release(mut work: Vec<Value>) {
-    while let Some(mut value) = work.pop() {
-        match &mut value {
-            Value::Array(array) => array.unlink(&mut work),
-            Value::Object(object) => object.unlink(&mut work),
-            Value::Function(function) => function.unlink(&mut work),
-            // As with objects, a weak reference may exist.
-            Value::Cell(cell) if Arc::strong_count(&cell.0) == 1 => {
-                let inner = std::mem::take(&mut *cell.0.0.lock());
-                if inner.is_container() {
-                    work.push(inner);
-                }
-            }
-            _ => {}
+/// the container itself goes, so that nesting of any depth fits in a constant stack. What objects of the
+/// host hold joins the list when the object is dropped, by a call from there.
+pub fn release(values: Vec<Value>) {
+    let mut values = Some(values);
+    // While a thread ends there is no list any more; by then nothing deep is left.
+    let is_first = RELEASED.try_with(|released| match &mut *released.borrow_mut() {
+        Some(list) => {
+            list.append(values.get_or_insert_default());
+            false
         }
+        list @ None => {
+            *list = values.take();
+            true
+        }
+    });
+    if is_first != Ok(true) {
+        return;
+    }
+    let next = || {
+        RELEASED.with(|released| {
+            let mut released = released.borrow_mut();
+            let value = released.as_mut().and_then(Vec::pop);
+            if value.is_none() {
+                *released = None;
+            }
+            value
+        })
+    };
+    let mut inner = Vec::new();
+    while let Some(mut value) = next() {
+        unlink(&mut value, &mut inner);
+        if !inner.is_empty() {
+            RELEASED
+                .with(|released| released.borrow_mut().get_or_insert_default().append(&mut inner));
+        }
+        // This may come back here.
+        drop(value);
+    }
+}
+
+/// Moves what a uniquely owned container holds to the list.
+fn unlink(value: &mut Value, work: &mut Vec<Value>) {
+    match value {
+        Value::Array(array) => array.unlink(work),
+        Value::Object(object) => object.unlink(work),
+        Value::Function(function) => function.unlink(work),
+        // As with objects, a weak reference may exist.
+        Value::Cell(cell) if Arc::strong_count(&cell.0) == 1 => {
+            let inner = std::mem::take(&mut *cell.0.0.lock());
+            if inner.is_container() {
+                work.push(inner);
+            }
+        }
+        _ => {}
     }
 }
 

@@ -452,6 +452,13 @@ pub(crate) struct GeneratorState {
     pub(crate) count: u32,
 }
 
+impl Drop for GeneratorState {
+    fn drop(&mut self) {
+        // A generator may hold a generator, and so on.
+        super::release(std::mem::take(&mut self.registers));
+    }
+}
+
 /// The class of iterators: what generators and `Map.entries()` return.
 pub(crate) fn iterator_class() -> &'static Class {
     static CLASS: LazyLock<Class> = LazyLock::new(|| {

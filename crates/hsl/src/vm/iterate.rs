@@ -97,7 +97,7 @@ impl Vm {
     /// Puts the frame of a generator back on the stack, from `top` on.
     pub(super) fn resume_generator(
         &mut self,
-        state: GeneratorState,
+        mut state: GeneratorState,
         top: usize,
     ) -> Result<(), Thrown> {
         if self.frames.len() > self.depth {
@@ -109,8 +109,8 @@ impl Vm {
         }
         let unit = self.environment.unit(&state.unit);
         let places = self.stack.get_mut(top..).unwrap_or_default();
-        for (place, value) in places.iter_mut().zip(state.registers) {
-            *place = value;
+        for (place, value) in places.iter_mut().zip(state.registers.iter_mut()) {
+            *place = std::mem::take(value);
         }
         self.frames.push(Frame {
             unit,

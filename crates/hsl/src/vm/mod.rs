@@ -270,7 +270,9 @@ impl Vm {
         }
         let top = self.top();
         let stack = self.stack.get(..top).unwrap_or(&self.stack);
-        let mut live = memory::measure(stack.iter());
+        let living = self.environment.tracker.living();
+        let mut live = memory::measure(stack.iter().chain(&living));
+        drop(living);
         for unit in &self.environment.units {
             for value in &unit.values {
                 let value = value.lock().clone();

@@ -627,12 +627,12 @@ pub(super) fn ordinary(
         }
         Op::NoMatch { a } => {
             let mut text = b"no match for ".to_vec();
-            ops::dump(&r!(a), &mut text);
+            let _ = ops::dump_within(&r!(a), &mut text, MAX_SHOWN);
             throw!(Thrown::new(String::from_utf8_lossy(&text).into_owned()));
         }
         Op::Echo { a } => match &r!(a) {
             Value::String(text) => environment.echo.echo(text),
-            value => environment.echo.echo(&ops::to_text(value)),
+            value => environment.echo.echo(&check!(ops::checked_text(value))),
         },
         Op::BarrierValue { d, a } => {
             let value = super::barrier::value(&r!(a));
@@ -641,6 +641,9 @@ pub(super) fn ordinary(
     }
     Ok(Done::Next)
 }
+
+/// Octets of a value that an error message shows.
+const MAX_SHOWN: usize = 1 << 16;
 
 /// Makes the error for reading a variable that has no value.
 #[cold]
@@ -681,7 +684,7 @@ pub(super) fn join(
         match part_value(regs, constants, part) {
             Value::String(part) => text.push(part),
             Value::Number(number) => push_number(*number, &mut text),
-            other => text.push(&ops::to_text(other)),
+            other => text.push(&ops::checked_text(other)?),
         }
         if let TextPart::Temporary(register) = part {
             regs[register as usize].put_none();
@@ -733,7 +736,7 @@ fn concat(parts: &mut [Value]) -> Result<Str, Thrown> {
         match &*part {
             Value::String(part) => text.push(part),
             Value::Number(number) => push_number(*number, &mut text),
-            other => text.push(&ops::to_text(other)),
+            other => text.push(&ops::checked_text(other)?),
         }
         part.put(Value::None);
     }
