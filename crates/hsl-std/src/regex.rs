@@ -67,17 +67,17 @@ pub(crate) fn register(registry: &mut Registry) {
             let pattern = pattern_of(&patterns, args.first().copied())?;
             let subject = args::bytes(args, 1);
             charge(ctx, subject);
-            let spans = pattern.spans_from(subject, 0).map_err(thrown)?;
-            Ok::<_, Thrown>(spans.map_or_else(Array::new, |spans| {
-                let mut out = numbered(subject, &spans);
-                for (at, name) in pattern.names().iter().enumerate() {
-                    if let Some(name) = name {
-                        let value = spans.get(at).copied().flatten();
-                        add_named(&mut out, name, cut(subject, value));
-                    }
+            let groups = pattern.groups_from(subject, 0, |groups| {
+                groups.map(|span| Value::from(cut(subject, span))).collect::<Array>()
+            });
+            let Some(mut groups) = groups.map_err(thrown)? else { return Ok(Array::new()) };
+            for (at, name) in (0..).zip(pattern.names()) {
+                if let Some(name) = name {
+                    let value = groups.get_int(at).cloned().unwrap_or_default();
+                    add_named(&mut groups, name, value);
                 }
-                out
-            }))
+            }
+            Ok::<_, Thrown>(groups)
         },
     );
     let patterns = Arc::clone(&cache);
@@ -309,10 +309,10 @@ fn numbered(subject: &[u8], spans: &Spans) -> Array {
 }
 
 /// With `(?|…)` or `(?J)` several groups have one name: the one that took part counts.
-fn add_named(out: &mut Array, name: &str, value: &[u8]) {
+fn add_named(out: &mut Array, name: &str, value: Value) {
     let slot = out.entry(Key::from(name));
-    if slot.is_none() || !value.is_empty() {
-        *slot = Value::from(value);
+    if slot.is_none() || value.is_truthy() {
+        *slot = value;
     }
 }
 

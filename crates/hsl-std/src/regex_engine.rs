@@ -34,6 +34,9 @@ pub struct Pattern {
     utf: bool,
 }
 
+/// The spans of one match, read one after the other.
+pub(crate) type Groups<'a> = dyn ExactSizeIterator<Item = Option<(usize, usize)>> + 'a;
+
 /// The spans of one match: the whole match first, then each group that took part.
 pub(crate) type Spans = SmallVec<[Option<(usize, usize)>; 4]>;
 
@@ -116,13 +119,27 @@ impl Pattern {
         subject: &[u8],
         from: usize,
     ) -> Result<Option<Spans>, RegexError> {
+        self.groups_from(subject, from, |groups| groups.collect())
+    }
+
+    /// The same, with the spans of the whole match and its groups given to `read` one after the other.
+    ///
+    /// # Errors
+    ///
+    /// [`RegexError::Limit`].
+    pub(crate) fn groups_from<R>(
+        &self,
+        subject: &[u8],
+        from: usize,
+        read: impl FnOnce(&mut Groups<'_>) -> R,
+    ) -> Result<Option<R>, RegexError> {
         if let Some(mut room) = self.room.try_lock() {
             let room = room.get_or_insert_with(|| self.regex.capture_locations());
-            return self.spans_in(room, subject, from);
+            return self.groups_in(room, subject, from, read);
         }
         let room = self.rooms.lock().pop();
         let mut room = room.unwrap_or_else(|| self.regex.capture_locations());
-        let found = self.spans_in(&mut room, subject, from);
+        let found = self.groups_in(&mut room, subject, from, read);
         let mut rooms = self.rooms.lock();
         if rooms.len() < MAX_ROOMS {
             rooms.push(room);
@@ -130,16 +147,16 @@ impl Pattern {
         found
     }
 
-    fn spans_in(
+    fn groups_in<R>(
         &self,
         room: &mut CaptureLocations,
         subject: &[u8],
         from: usize,
-    ) -> Result<Option<Spans>, RegexError> {
+        read: impl FnOnce(&mut Groups<'_>) -> R,
+    ) -> Result<Option<R>, RegexError> {
         let found = self.regex.captures_read_at(room, subject, from).map(|m| m.is_some());
-        or_no_match(found, false).map(|found| {
-            found.then(|| (0..self.regex.captures_len()).map(|group| room.get(group)).collect())
-        })
+        let found = or_no_match(found, false)?;
+        Ok(found.then(|| read(&mut (0..self.regex.captures_len()).map(|group| room.get(group)))))
     }
 
     /// Where to look for the match after one that spanned `start..end`.

@@ -291,8 +291,11 @@ fn returned(
     machine.fuel = machine.environment.fuel;
     match outcome {
         Ok(NativeStep::Return(value)) => {
-            machine.environment.budget.charge_value(&value);
-            place.put(value);
+            // Most functions return a number or boolean.
+            if !place.put_plain(&value) {
+                machine.environment.budget.charge_value(&value);
+                place.put(value);
+            }
             Invoked::Returned
         }
         Ok(NativeStep::Throw(thrown)) | Err(thrown) => {
