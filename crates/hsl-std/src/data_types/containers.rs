@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use hsl::host::{CallContext, ClassBuilder, Registry, Thrown};
-use hsl::value::{Class, Key, Object, Str, Type, Value};
+use hsl::value::{Class, HostIterator, Key, Object, Str, Type, Value};
 use parking_lot::Mutex;
 
 use crate::args;
@@ -70,7 +70,7 @@ fn object(class: &Class, state: MapState, entries: Vec<(Value, Value)>) -> Resul
 }
 
 fn map_class(class: &mut ClassBuilder) {
-    class.copy_with(MapState::own_copy);
+    class.copy_with(MapState::own_copy).iterate(|object| walk(object, MapState::pairs));
     class
         .constructor("Map(string keytype, string valuetype) -> Map", "an empty map", |ctx, args| {
             let keys = Kind::parse(args::bytes(args, 0))?;
@@ -116,18 +116,12 @@ fn map_class(class: &mut ClassBuilder) {
         })
         .method("entries() -> Iterator", "all keys and values, in no order", |ctx, _| {
             let map = ctx.state_of_this::<MapState>()?;
-            let entries: Vec<(Value, Value)> = map
-                .entries
-                .lock()
-                .iter()
-                .map(|(key, value)| (key.to_value(), value.clone()))
-                .collect();
-            Ok::<_, Thrown>(Object::iterator(Box::new(entries.into_iter())))
+            Ok::<_, Thrown>(Object::iterator(map.pairs()))
         });
 }
 
 fn set_class(class: &mut ClassBuilder) {
-    class.copy_with(MapState::own_copy);
+    class.copy_with(MapState::own_copy).iterate(|object| walk(object, MapState::members));
     class
         .constructor("Set(string keytype) -> Set", "an empty set", |ctx, args| {
             let keys = Kind::parse(args::bytes(args, 0))?;
@@ -163,15 +157,16 @@ fn set_class(class: &mut ClassBuilder) {
         })
         .method("values() -> Iterator", "all members, in no order", |ctx, _| {
             let set = ctx.state_of_this::<MapState>()?;
-            let members: Vec<(Value, Value)> = set
-                .entries
-                .lock()
-                .keys()
-                .enumerate()
-                .map(|(at, key)| (Value::from(at), key.to_value()))
-                .collect();
-            Ok::<_, Thrown>(Object::iterator(Box::new(members.into_iter())))
+            Ok::<_, Thrown>(Object::iterator(set.members()))
         });
+}
+
+/// What `foreach` walks: what `all` gives of the container.
+fn walk(object: &Object, all: fn(&MapState) -> Box<dyn HostIterator>) -> Box<dyn HostIterator> {
+    match object.state::<MapState>() {
+        Some(state) => all(&state),
+        None => Box::new(std::iter::empty()),
+    }
 }
 
 /// Compat: `stored + value` as the operator does it; a missing key stores the value itself.
@@ -266,6 +261,22 @@ impl MapState {
             entries: Mutex::new(copies.collect()),
             octets: AtomicUsize::new(self.octets.load(Ordering::Relaxed)),
         }
+    }
+
+    /// All keys and values as they are now: a loop over them does not see later changes.
+    fn pairs(&self) -> Box<dyn HostIterator> {
+        let entries = self.entries.lock();
+        let pairs: Vec<(Value, Value)> =
+            entries.iter().map(|(key, value)| (key.to_value(), value.clone())).collect();
+        Box::new(pairs.into_iter())
+    }
+
+    /// All keys as they are now, numbered from 0.
+    fn members(&self) -> Box<dyn HostIterator> {
+        let entries = self.entries.lock();
+        let members: Vec<(Value, Value)> =
+            entries.keys().enumerate().map(|(at, key)| (Value::from(at), key.to_value())).collect();
+        Box::new(members.into_iter())
     }
 
     /// Sets a value; true if the key is new.
