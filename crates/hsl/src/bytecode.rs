@@ -663,6 +663,8 @@ pub(crate) struct FunctionCode {
     /// 1 if register 0 is `$this`, behind which the parameters start.
     pub(crate) receiver: u8,
     pub(crate) is_generator: bool,
+    /// The register of `$this`, or of the cell that holds it; [`Register::MAX`] if there is none.
+    pub(crate) this: Register,
     /// Whether `$this` is the same all the time.
     pub(crate) keeps_this: bool,
     /// Whether a call with exactly `fixed` arguments needs no preparation of the frame.

@@ -201,7 +201,12 @@ impl<'a> Builder<'a> {
         let slots = class
             .slots
             .iter()
-            .filter_map(|&at| Some((at, self.names.get(usize::from(at))?.clone())))
+            .filter_map(|&at| {
+                let name = self.names.get(usize::from(at))?.clone();
+                let is_readonly =
+                    class.user.restriction(&name).is_some_and(|member| member.is_readonly);
+                Some((at, name, is_readonly))
+            })
             .collect();
         // A method that nobody calls needs no place.
         let methods: Vec<(u16, u32, bool)> = class
@@ -611,6 +616,7 @@ impl<'a> Builder<'a> {
             let register = state.add_local("this");
             state.assigned.insert(register);
             state.code.receiver = 1;
+            state.code.this = register;
             state.code.keeps_this = this.is_none_or(|this| {
                 !variables.written.contains(&this) && !variables.unset.contains(&this)
             });
@@ -675,6 +681,9 @@ impl<'a> Builder<'a> {
                     Variable::Cell(state.add_local(self.text(ident.name)))
                 }
             };
+            if let (Variable::Cell(register), true) = (inner, this == Some(ident.name)) {
+                state.code.this = register;
+            }
             if state.variables.insert(ident.name, inner).is_some() {
                 return error(ident.span, "a parameter has this name already");
             }
@@ -683,6 +692,7 @@ impl<'a> Builder<'a> {
         if kind == Kind::Constructor {
             let register = state.add_local("this");
             state.this = Some(register);
+            state.code.this = register;
             state.assigned.insert(register);
             if let Some(this) = this {
                 state.variables.insert(this, Variable::Local(register));
@@ -855,6 +865,7 @@ impl<'a> Builder<'a> {
                 FunctionState::new(name.into(), Kind::Constructor, Some((number, user)));
             let register = state.add_local("this");
             state.this = Some(register);
+            state.code.this = register;
             state.assigned.insert(register);
             if let Some(this) = self.files.interner.find("this") {
                 state.variables.insert(this, Variable::Local(register));

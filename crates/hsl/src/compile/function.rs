@@ -120,6 +120,7 @@ impl FunctionState {
                 has_rest: false,
                 receiver: 0,
                 is_generator: false,
+                this: Register::MAX,
                 keeps_this: false,
                 is_plain: false,
                 plain_arguments: u16::MAX,

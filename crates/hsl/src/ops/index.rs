@@ -91,18 +91,25 @@ pub(crate) fn is_own_class(object: &Object, caller: Option<&UserClass>) -> bool 
     }
 }
 
-/// Checks that `caller` may write or remove the member.
-pub(crate) fn check_write(
-    object: &Object,
-    name: &[u8],
-    caller: Option<&UserClass>,
-) -> Result<(), Thrown> {
+/// Whose code writes.
+#[derive(Clone, Copy)]
+pub(crate) struct Writer<'a> {
+    /// The class, if there is one.
+    pub(crate) class: Option<&'a UserClass>,
+    /// [`Object::address`] of its `$this`; 0 if there is none, or if nothing in the class asks for it.
+    pub(crate) this: usize,
+}
+
+/// Checks that `writer` may write or remove the member.
+pub(crate) fn check_write(object: &Object, name: &[u8], writer: Writer<'_>) -> Result<(), Thrown> {
     let Some(class) = object.user_class() else { return Ok(()) };
-    if is_own_class(object, caller) {
+    if class.restricted.is_empty() || object.address() == writer.this {
         return Ok(());
     }
     match class.restriction(name) {
-        Some(member) if member.is_private => Err(is_private(name)),
+        Some(member) if member.is_private && !is_own_class(object, writer.class) => {
+            Err(is_private(name))
+        }
         Some(member) if member.is_readonly => {
             Err(Thrown::new(format!("{} is read-only", name.escape_ascii())))
         }

@@ -19,5 +19,5 @@ pub use format::format;
 pub use slice::{Bounds, slice};
 
 pub(crate) use arithmetic::*;
-pub(crate) use index::{check_write, contains, element, is_own_class, is_private, member};
+pub(crate) use index::{Writer, check_write, contains, element, is_own_class, is_private, member};
 pub(crate) use slice::{remove_slice, replace_slice};

@@ -47,31 +47,35 @@ pub(crate) struct Entry {
     name: u16,
     /// The slot of a property.
     pub(super) slot: u8,
-    /// Whether only the class may call the method.
-    pub(super) is_private: bool,
+    /// Whether only the class may call the method, or only the instance itself set the property.
+    pub(super) is_guarded: bool,
     /// The function of a method; 0 for properties, which no method has.
     pub(super) function: u32,
 }
 
 impl Layout {
-    /// Makes the layout of a class from the numbers and names of its slots, and the numbers of its
-    /// methods with their functions and whether they are private.
+    /// Makes the layout of a class from the numbers and names of its slots and whether they are
+    /// read-only, and the numbers of its methods with their functions and whether they are private.
     pub(crate) fn new(
         program: u64,
         scope: u16,
         is_restricted: bool,
-        slots: Vec<(u16, Str)>,
+        slots: Vec<(u16, Str, bool)>,
         methods: &[(u16, u32, bool)],
     ) -> Self {
-        let free = Entry { name: NO_NAME, slot: NO_SLOT, is_private: false, function: 0 };
+        let free = Entry { name: NO_NAME, slot: NO_SLOT, is_guarded: false, function: 0 };
         let mut table = [free; TABLE];
         let properties = slots.iter().take(MAX_SLOTS).enumerate();
-        let properties =
-            properties.map(|(slot, (name, _))| Entry { name: *name, slot: slot as u8, ..free });
-        let methods = methods.iter().map(|&(name, function, is_private)| Entry {
+        let properties = properties.map(|(slot, &(name, _, is_guarded))| Entry {
+            name,
+            slot: slot as u8,
+            is_guarded,
+            ..free
+        });
+        let methods = methods.iter().map(|&(name, function, is_guarded)| Entry {
             name,
             function,
-            is_private,
+            is_guarded,
             ..free
         });
         for entry in properties.chain(methods).take(MAX_MEMBERS) {
@@ -81,7 +85,7 @@ impl Layout {
             }
             table[usize::from(at)] = entry;
         }
-        let names = slots.into_iter().take(MAX_SLOTS).map(|(_, name)| name).collect();
+        let names = slots.into_iter().take(MAX_SLOTS).map(|(_, name, _)| name).collect();
         let open_to = if is_restricted { 0 } else { program };
         Self { program, scope, is_restricted, open_to, table, names }
     }
@@ -285,15 +289,15 @@ mod tests {
 
     #[test]
     fn members_are_found_by_the_number_of_their_name() {
-        let slots = (0..40).map(|at| (at * 8, Str::from(format!("p{at}")))).collect();
+        let slots = (0..40).map(|at| (at * 8, Str::from(format!("p{at}")), false)).collect();
         let layout = Layout::new(1, 0, false, slots, &[(3, 7, true), (11, 9, false)]);
         assert_eq!(layout.find(8).map(|entry| entry.slot), Some(1));
         assert_eq!(layout.find(312).map(|entry| entry.slot), Some(39));
         assert_eq!(
-            layout.find(11).map(|entry| (entry.function, entry.is_private)),
+            layout.find(11).map(|entry| (entry.function, entry.is_guarded)),
             Some((9, false))
         );
-        assert_eq!(layout.find(3).map(|entry| entry.is_private), Some(true));
+        assert_eq!(layout.find(3).map(|entry| entry.is_guarded), Some(true));
         assert!(layout.find(4).is_none());
         assert_eq!(layout.slot_of(&Str::from("p5")), Some(5));
         // 256 is looked for where 0 is, and found behind it.

@@ -339,7 +339,15 @@ impl Object {
         self.0.slots.get(usize::from(layout.find(name)?.slot))
     }
 
-    /// The same where it takes one look: in classes whose members are open to all.
+    /// The same for a property that they may set: one that is read-only has to be looked at in full.
+    #[inline(always)]
+    pub(crate) fn slot_to_set(&self, program: &Program, scope: u16, name: u16) -> Option<&Slot> {
+        let slot = self.slot_at(program, scope, name)?;
+        let is_guarded = self.0.layout.as_deref()?.find(name)?.is_guarded;
+        (!is_guarded).then_some(slot)
+    }
+
+    /// The same as [`Self::slot_at`] where it takes one look: in classes whose members are open to all.
     #[inline(always)]
     pub(crate) fn open_slot(&self, program: u64, name: u16) -> Option<&Slot> {
         let layout = self.0.layout.as_deref()?;
@@ -355,7 +363,7 @@ impl Object {
     pub(crate) fn method(&self, unit: &Arc<Globals>, scope: u16, name: u16) -> Option<u32> {
         let layout = self.0.layout.as_deref()?;
         let entry = layout.find_first(name)?;
-        let may_call = entry.function != 0 && (!entry.is_private || layout.scope == scope);
+        let may_call = entry.function != 0 && (!entry.is_guarded || layout.scope == scope);
         let is_home = self.0.unit.as_ref().is_some_and(|home| Arc::ptr_eq(home, unit));
         (may_call && is_home).then_some(entry.function)
     }

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use super::iterate;
-use super::path::{Surroundings, change, set_element, set_property};
+use super::path::{Surroundings, change, set_element, set_property, writer};
 use super::quick::{Registers, WINDOW, modulo};
 use crate::ast::BinaryOp;
 use crate::bytecode::{FunctionCode, Op, PathAction, PathStep, Register, TextPart, Variable};
@@ -459,11 +459,12 @@ pub(super) fn ordinary(
         Op::SetIndex { a, b, c } => {
             let value = std::mem::take(&mut r!(c));
             environment.budget.charge(48);
+            let writer = writer(function, regs);
             let result = match regs.get_disjoint_mut([usize::from(a), usize::from(b)]) {
-                Ok([target, key]) => set_element(target, key, value, caller),
+                Ok([target, key]) => set_element(target, key, value, writer),
                 Err(_) => {
                     let key = r!(b).clone();
-                    set_element(&mut r!(a), &key, value, caller)
+                    set_element(&mut r!(a), &key, value, writer)
                 }
             };
             check!(result);
@@ -472,16 +473,17 @@ pub(super) fn ordinary(
             let value = std::mem::take(&mut r!(b));
             environment.budget.charge(48);
             let key = name!(name);
+            let writer = writer(function, regs);
             match &mut r!(a) {
-                Value::Object(object) => set_property(object, key, value, caller)?,
-                target => set_element(target, &Value::String(key.clone()), value, caller)?,
+                Value::Object(object) => set_property(object, key, value, writer)?,
+                target => set_element(target, &Value::String(key.clone()), value, writer)?,
             }
         }
         Op::AddProperty { a, b, name } => {
             let right = r!(b).clone();
             environment.budget.charge(64 + right.shallow_size());
             let around = Surroundings {
-                caller,
+                writer: writer(function, regs),
                 max: environment.limits.memory,
                 wants_result: false,
             };
@@ -511,7 +513,7 @@ pub(super) fn ordinary(
             };
             environment.budget.charge(64 + r!(value).shallow_size());
             let around = Surroundings {
-                caller,
+                writer: writer(function, regs),
                 max: environment.limits.memory,
                 wants_result: path.wants_result,
             };

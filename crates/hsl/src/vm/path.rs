@@ -6,20 +6,43 @@
 
 use smallvec::SmallVec;
 
+use super::quick::Registers;
 use crate::ast::BinaryOp;
-use crate::bytecode::{PathAction, PathStep};
+use crate::bytecode::{FunctionCode, PathAction, PathStep, Register};
 use crate::host::Thrown;
-use crate::ops::{self, Bounds};
-use crate::value::{Array, Key, Object, Str, UserClass, Value};
+use crate::ops::{self, Bounds, Writer};
+use crate::value::{Array, Key, Object, Str, Value};
 
 /// What a change needs to know of its surroundings.
 pub(super) struct Surroundings<'a> {
-    /// The class whose code makes the change.
-    pub(super) caller: Option<&'a UserClass>,
+    /// Whose code makes the change.
+    pub(super) writer: Writer<'a>,
     /// The largest value it may make, in octets.
     pub(super) max: usize,
     /// Whether anybody looks at the value of the expression.
     pub(super) wants_result: bool,
+}
+
+/// Returns whose code `function` is, run with `regs`.
+#[inline]
+pub(super) fn writer<'f>(function: &'f FunctionCode, regs: &Registers) -> Writer<'f> {
+    let class = function.class.as_deref();
+    let this = match class {
+        Some(class) if !class.restricted.is_empty() => this_of(function, regs),
+        _ => 0,
+    };
+    Writer { class, this }
+}
+
+#[cold]
+fn this_of(function: &FunctionCode, regs: &Registers) -> usize {
+    let address = |value: &Value| value.as_object().map_or(0, Object::address);
+    match &regs[usize::from(function.this)] {
+        Value::Cell(cell) => address(&cell.0.0.lock()),
+        // A function without `$this` has a number here that no variable has.
+        value if function.this != Register::MAX => address(value),
+        _ => 0,
+    }
 }
 
 enum Segment {
@@ -55,7 +78,7 @@ pub(super) fn change(
             Value::Object(object) => {
                 if let Value::String(name) = key {
                     if object.user_class().is_some_and(|class| !class.restricted.is_empty()) {
-                        ops::check_write(object, name, around.caller)?;
+                        ops::check_write(object, name, around.writer)?;
                     }
                     if let Some(place) = object.properties_for(name).get_name_mut(name) {
                         return apply(place, action, &mut Some(value), around);
@@ -171,7 +194,7 @@ fn enter(
     };
     let name = key.as_bytes().unwrap_or_default();
     if later.is_empty() {
-        ops::check_write(object, name, around.caller)?;
+        ops::check_write(object, name, around.writer)?;
         refuse_method(object, key)?;
         let mut properties = lock(object, key);
         if action == PathAction::Unset {
@@ -192,11 +215,11 @@ fn enter(
     let inner = lock(object, key).get_value(key).cloned();
     if let Some(Value::Object(inner)) = inner {
         if let Value::String(name) = key {
-            ops::member(object, name, around.caller)?;
+            ops::member(object, name, around.writer.class)?;
         }
         return Ok(Walk::At(inner, at + 1));
     }
-    ops::check_write(object, name, around.caller)?;
+    ops::check_write(object, name, around.writer)?;
     drop(inner); // a second reference would make the change copy the array
     let mut properties = lock(object, key);
     advance(properties.entry(Key::from_value(key)), segments, at + 1, action, value, around)
@@ -310,13 +333,13 @@ pub(super) fn set_element(
     target: &mut Value,
     key: &Value,
     value: Value,
-    caller: Option<&UserClass>,
+    writer: Writer<'_>,
 ) -> Result<(), Thrown> {
     match target {
         Value::Array(array) => *array.entry_of(key) = value,
         Value::Object(object) => {
             if let Value::String(name) = key {
-                return set_property(object, name, value, caller);
+                return set_property(object, name, value, writer);
             }
             let old = object.properties().insert(Key::from_value(key), value);
             drop(old);
@@ -336,11 +359,11 @@ pub(super) fn set_property(
     object: &Object,
     name: &Str,
     value: Value,
-    caller: Option<&UserClass>,
+    writer: Writer<'_>,
 ) -> Result<(), Thrown> {
     if let Some(class) = object.user_class() {
         if !class.restricted.is_empty() {
-            ops::check_write(object, name, caller)?;
+            ops::check_write(object, name, writer)?;
         }
         if class.method(name).is_some() {
             return Err(Thrown::new(format!("{} is a function of the class", name.escape_ascii())));

@@ -460,7 +460,7 @@ handlers! {
     set_property_any(word, code, stack, regs, machine) {
         if let Value::Object(object) = &regs[word.first()]
             && let Some(slot) =
-                object.slot_at(machine.program, machine.function.scope, word.index() as u16)
+                object.slot_to_set(machine.program, machine.function.scope, word.index() as u16)
             && slot.replace(&regs[word.second()])
         {
             return next(code, stack, machine);
@@ -472,7 +472,7 @@ handlers! {
         if let (Value::Object(object), &Value::Number(by)) =
             (&regs[word.first()], &regs[word.second()])
             && let Some(slot) =
-                object.slot_at(machine.program, machine.function.scope, word.index() as u16)
+                object.slot_to_set(machine.program, machine.function.scope, word.index() as u16)
             && slot.add(by)
         {
             return next(code, stack, machine);
