@@ -340,6 +340,9 @@ impl<'a> Builder<'a> {
         let function = self.reserve("", 0, 0, start)?;
         self.included = HashSet::from([file]);
         let variables = Variables::collect(files, &script.body);
+        if let Some(ident) = variables.clash {
+            return self.exists_already(ident);
+        }
         let mut scope = ModuleScope::default();
         let exports = self.exports.get(number).cloned().flatten();
         let exports_all = self.exports.get(number).is_some_and(Option::is_none);
@@ -422,12 +425,10 @@ impl<'a> Builder<'a> {
                 self.bind_variable(*ident, global)
             }
             (ImportWhat::Namespace(ident), Link::Module(number)) => {
-                self.scope().namespaces.insert(ident.name, Namespace::Module(*number));
-                Ok(())
+                self.bind_namespace(*ident, Namespace::Module(*number))
             }
             (ImportWhat::Namespace(ident), Link::Host(path)) => {
-                self.scope().namespaces.insert(ident.name, Namespace::Host(path.clone()));
-                Ok(())
+                self.bind_namespace(*ident, Namespace::Host(path.clone()))
             }
             (ImportWhat::Symbols(symbols), link) => {
                 for symbol in symbols {
@@ -475,13 +476,24 @@ impl<'a> Builder<'a> {
         }
     }
 
+    fn bind_namespace(&mut self, ident: ast::Ident, namespace: Namespace) -> Compiled<()> {
+        if self.scope().namespaces.insert(ident.name, namespace).is_some() {
+            let text = self.text(ident.name);
+            return error(ident.span, format!("namespace {text} exists already"));
+        }
+        Ok(())
+    }
+
     fn bind_variable(&mut self, ident: ast::Ident, global: u16) -> Compiled<()> {
         let known = self.f().variables.contains_key(&ident.name);
         if known || self.scope().variables.insert(ident.name, global).is_some() {
-            let text = self.text(ident.name);
-            return error(ident.span, format!("variable ${text} exists already"));
+            return self.exists_already(ident);
         }
         Ok(())
+    }
+
+    fn exists_already<T>(&self, ident: ast::Ident) -> Compiled<T> {
+        error(ident.span, format!("variable ${} exists already", self.text(ident.name)))
     }
 
     // Functions

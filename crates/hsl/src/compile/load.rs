@@ -100,7 +100,7 @@ impl<'a> Loading<'a> {
         text: &[u8],
     ) -> Result<(), Diagnostic> {
         let file = self.file(identity, name, text.to_vec())?;
-        self.look_through(file, Span::new(file, 0, 0))?;
+        self.look_through(file, Span::new(file, 0, 0), false)?;
         self.files.modules.push(file);
         Ok(())
     }
@@ -118,7 +118,14 @@ impl<'a> Loading<'a> {
     }
 
     /// Follows the paths in a file that was not looked through before.
-    fn look_through(&mut self, file: FileId, at: Span) -> Result<(), Diagnostic> {
+    ///
+    /// `is_conditional` says that the file is included where imports cannot stand.
+    fn look_through(
+        &mut self,
+        file: FileId,
+        at: Span,
+        is_conditional: bool,
+    ) -> Result<(), Diagnostic> {
         if self.open.contains(&file) {
             return Err(Diagnostic::error(at, "files include or import one another in a circle"));
         }
@@ -127,16 +134,22 @@ impl<'a> Loading<'a> {
         }
         let Some(script) = self.files.script(file).map(Arc::clone) else { return Ok(()) };
         self.open.push(file);
-        let mut finder = Finder { found: Vec::new() };
+        let mut finder = Finder { found: Vec::new(), depth: u32::from(is_conditional) };
         walk_stmts(&mut finder, &script.body);
         for found in finder.found {
             match found {
-                Found::Include(path) => {
+                Found::Include(path, is_conditional) => {
                     let target = self.script_at(&path, ImportKind::Include)?;
-                    self.look_through(target, path.span)?;
+                    self.look_through(target, path.span, is_conditional)?;
                     self.set(&path, Link::Include(target));
                 }
                 Found::Import(import) => self.import(&import)?,
+                Found::Conditional(span) => {
+                    return Err(Diagnostic::error(
+                        span,
+                        "imports stand at the top level of a file, outside of blocks and functions",
+                    ));
+                }
             }
         }
         self.open.pop();
@@ -160,7 +173,7 @@ impl<'a> Loading<'a> {
         let number = match self.module_numbers.get(&file) {
             Some(number) => *number,
             None => {
-                self.look_through(file, path.span)?;
+                self.look_through(file, path.span, false)?;
                 let number = self.files.modules.len();
                 self.files.modules.push(file);
                 self.module_numbers.insert(file, number);
@@ -214,21 +227,35 @@ impl<'a> Loading<'a> {
 }
 
 enum Found {
-    Include(StringLiteral),
+    /// With whether it stands in a block or function.
+    Include(StringLiteral, bool),
     Import(Import),
+    /// An import in a block or function.
+    Conditional(Span),
 }
 
 /// Collects includes and imports, wherever they stand.
 struct Finder {
     found: Vec<Found>,
+    /// Statements and functions around the place.
+    depth: u32,
 }
 
 impl Walker for Finder {
     fn stmt(&mut self, stmt: &Stmt) {
         match &stmt.kind {
-            StmtKind::Include { path, .. } => self.found.push(Found::Include(path.clone())),
+            StmtKind::Include { path, .. } => {
+                self.found.push(Found::Include(path.clone(), self.depth > 0));
+            }
+            StmtKind::Import(_) if self.depth > 0 => {
+                self.found.push(Found::Conditional(stmt.span));
+            }
             StmtKind::Import(import) => self.found.push(Found::Import(Import::clone(import))),
-            _ => walk_stmt(self, stmt),
+            _ => {
+                self.depth += 1;
+                walk_stmt(self, stmt);
+                self.depth -= 1;
+            }
         }
     }
 

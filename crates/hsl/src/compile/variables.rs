@@ -4,7 +4,7 @@ use hashbrown::HashSet;
 
 use super::load::{Files, Link};
 use super::walk::{Walker, walk_expr, walk_function, walk_stmt, walk_stmts};
-use crate::ast::{Expr, ExprKind, Function, ImportWhat, Stmt, StmtKind};
+use crate::ast::{Expr, ExprKind, Function, Ident, ImportWhat, Stmt, StmtKind};
 use crate::symbol::Symbol;
 
 /// The variables of one function body, nested functions aside.
@@ -25,6 +25,10 @@ pub(super) struct Variables {
     pub(super) written: HashSet<Symbol>,
     /// Imported.
     imported: HashSet<Symbol>,
+    /// Written, as a whole or in part.
+    assigned: HashSet<Symbol>,
+    /// The first variable that is imported behind a place where it was written.
+    pub(super) clash: Option<Ident>,
 }
 
 impl Variables {
@@ -44,6 +48,16 @@ struct Pass<'a> {
     variables: Variables,
 }
 
+impl Pass<'_> {
+    fn imported(&mut self, ident: Ident) {
+        if self.variables.assigned.contains(&ident.name) && self.variables.clash.is_none() {
+            self.variables.clash = Some(ident);
+        }
+        self.variables.imported.insert(ident.name);
+        self.variables.seen.insert(ident.name);
+    }
+}
+
 impl Walker for Pass<'_> {
     fn stmt(&mut self, stmt: &Stmt) {
         match &stmt.kind {
@@ -58,15 +72,10 @@ impl Walker for Pass<'_> {
                 }
             }
             StmtKind::Import(import) => match &import.what {
-                ImportWhat::Data(ident) => {
-                    self.variables.imported.insert(ident.name);
-                    self.variables.seen.insert(ident.name);
-                }
+                ImportWhat::Data(ident) => self.imported(*ident),
                 ImportWhat::Symbols(symbols) => {
                     for symbol in symbols.iter().filter(|symbol| symbol.is_variable) {
-                        let name = symbol.alias.unwrap_or(symbol.name).name;
-                        self.variables.imported.insert(name);
-                        self.variables.seen.insert(name);
+                        self.imported(symbol.alias.unwrap_or(symbol.name));
                     }
                 }
                 ImportWhat::Namespace(_) => {}
@@ -101,10 +110,11 @@ impl Walker for Pass<'_> {
 
     fn written(&mut self, name: Symbol) {
         self.variables.written.insert(name);
-        self.variable(name);
+        self.changed(name);
     }
 
     fn changed(&mut self, name: Symbol) {
+        self.variables.assigned.insert(name);
         self.variable(name);
     }
 
