@@ -38,9 +38,19 @@ fn an_error_in_an_imported_file_names_the_file_and_the_way_to_it() {
     let number = |key: &str| finding.member(key).unwrap().to_json();
     assert_eq!(finding.member("file").unwrap().text(), Some("lib/a.hsl"), "{error}");
     assert_eq!(number("line"), 2);
-    assert!(finding.member("path").is_some(), "{error}");
+    let path = "path:\n  - line: 1\n    column: 19\n";
+    assert!(error.ends_with(path), "{error}");
     let fine = input.replace("g(;", "return 1;");
     assert_eq!(lint(&fine).0, Some(0));
+}
+
+#[test]
+fn the_way_to_an_error_has_every_step_and_counts_characters() {
+    let input = "data: |\n  import { f } from \"c1\";\n  f();\nfiles:\n  - id: c1\n    data: |\n      \
+                 include \"c2\";\n  - id: c2\n    data: |\n      function f() { echo \"ä\" . g(); }\n";
+    let expected = "line: 1\ncolumn: 27\nmessage: \"there is no function g\"\nfile: \"c2\"\npath:\n  \
+                    - file: \"c1\"\n    line: 1\n    column: 9\n  - line: 1\n    column: 19\n";
+    assert_eq!(lint(input), (Some(1), expected.to_owned()));
 }
 
 #[test]

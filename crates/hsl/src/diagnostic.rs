@@ -4,6 +4,7 @@
 //! one place that turns one into text. [`Diagnostic::render`] shows the source line, for terminals and
 //! logs; [`Diagnostic::plain`] gives line, column and message alone, for `hsl-lint` and editors.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
@@ -47,6 +48,8 @@ pub struct StackFrame {
     pub what: String,
     /// Where it was entered; unknown for calls made by the host.
     pub span: Option<Span>,
+    /// Whether it is a file that was reached, and `what` the word for it.
+    is_file: bool,
 }
 
 /// A diagnostic with its places looked up, as editors want it.
@@ -54,7 +57,7 @@ pub struct StackFrame {
 pub struct PlainDiagnostic {
     /// Line, from 1; 0 if the place is unknown.
     pub line: u32,
-    /// Byte in the line, from 1; 0 if the place is unknown.
+    /// Character in the line, from 1; 0 if the place is unknown.
     pub column: u32,
     /// The message, on one line.
     pub message: String,
@@ -71,7 +74,7 @@ pub struct PlainFrame {
     pub file: Option<String>,
     /// Line, from 1; 0 if the place is unknown.
     pub line: u32,
-    /// Byte in the line, from 1; 0 if the place is unknown.
+    /// Character in the line, from 1; 0 if the place is unknown.
     pub column: u32,
 }
 
@@ -141,7 +144,14 @@ impl Diagnostic {
     /// Adds the next outer step of the way to the error.
     #[must_use]
     pub fn with_frame(mut self, what: impl Into<String>, span: Option<Span>) -> Self {
-        self.0.stack.push(StackFrame { what: what.into(), span });
+        self.0.stack.push(StackFrame { what: what.into(), span, is_file: false });
+        self
+    }
+
+    /// Adds where the file was included or imported that the place lies in; `how` is the word for it.
+    #[must_use]
+    pub(crate) fn with_importer(mut self, how: &str, span: Span) -> Self {
+        self.0.stack.push(StackFrame { what: how.to_owned(), span: Some(span), is_file: true });
         self
     }
 
@@ -206,10 +216,6 @@ impl Diagnostic {
         } else {
             title.elements(excerpts.iter().map(Excerpt::snippet))
         };
-        let column = excerpts.first().and_then(Excerpt::hidden_column);
-        if let Some(column) = &column {
-            group = group.element(Level::NOTE.message(column.as_str()));
-        }
         for hint in &self.0.hints {
             group = group.element(Level::HELP.message(hint.as_str()));
         }
@@ -218,6 +224,7 @@ impl Diagnostic {
             .stack
             .iter()
             .map(|frame| match sources.place(frame.span) {
+                Some(place) if frame.is_file => format!("{} from {place}", frame.what),
                 Some(place) => format!("in {}, entered at {place}", frame.what),
                 None => format!("in {}", frame.what),
             })
@@ -225,7 +232,11 @@ impl Diagnostic {
         for line in &trace {
             group = group.element(Level::NOTE.message(line.as_str()));
         }
-        renderer.render(&[group])
+        let mut text = renderer.render(&[group]);
+        for excerpt in &excerpts {
+            excerpt.show_column(&mut text);
+        }
+        text
     }
 
     /// Returns the diagnostic with its places looked up in `sources`.
@@ -322,9 +333,9 @@ impl<'a> Excerpt<'a> {
         let location = file.location(span.start);
         let mut line = file.line(location.line)?;
         let end = u32::try_from(file.text().len()).ok()?;
-        let mut start = span.start.min(end) - (location.column - 1);
+        let (_, mut start) = file.line_at(span.start.min(end));
         // A file without line ends must not fill the log: show what is near the mark.
-        let before = location.column as usize - 1;
+        let before = (span.start.min(end) - start) as usize;
         let is_cut = line.len() > MAX_EXCERPT_BYTES && before > MAX_EXCERPT_BYTES / 2;
         if line.len() > MAX_EXCERPT_BYTES {
             let cut = before.saturating_sub(MAX_EXCERPT_BYTES / 2).min(line.len());
@@ -358,9 +369,16 @@ impl<'a> Excerpt<'a> {
         Some(excerpt)
     }
 
-    /// Returns the words that give the column, where the arrow above the line cannot.
-    fn hidden_column(&self) -> Option<String> {
-        self.column.map(|column| format!("the place is column {column} of a long line"))
+    /// Puts the column into the head of this excerpt in `text`, where it was counted in what is shown.
+    fn show_column(&self, text: &mut String) {
+        let Some(column) = self.column else { return };
+        let head = format!("{CUT}{}:{}:", self.file.name(), self.line);
+        let Some(at) = text.find(&head) else { return };
+        let counted = at + head.len();
+        let rest = text.get(counted..).unwrap_or_default();
+        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+        text.replace_range(counted..counted + digits, &column.to_string());
+        text.replace_range(at..at + CUT.len_utf8(), "");
     }
 
     /// Returns whether `span` starts within the shown text.
@@ -385,10 +403,16 @@ impl<'a> Excerpt<'a> {
         });
         Snippet::source(self.text.as_str())
             .line_start(self.line as usize)
-            .path(self.file.name())
+            .path(match self.column {
+                Some(_) => Cow::from(format!("{CUT}{}", self.file.name())),
+                None => Cow::from(self.file.name()),
+            })
             .annotations(annotations)
     }
 }
+
+/// Stands before the name of a file in the head of an excerpt whose column is not the one counted.
+const CUT: char = '\u{f8ff}';
 
 /// The most bytes of a line that are shown.
 const MAX_EXCERPT_BYTES: usize = 240;
@@ -451,7 +475,7 @@ error: unknown variable `$b`
             error.plain(&sources),
             PlainDiagnostic {
                 line: 2,
-                column: 3,
+                column: 2,
                 message: "two lines".to_owned(),
                 file: Some("main".to_owned()),
                 path: vec![frame(Some("main"), 1, 1), frame(None, 0, 0)],
@@ -467,7 +491,7 @@ error: unknown variable `$b`
         let text = Diagnostic::error(span(&file, "$here"), "wrong").render(&sources, Style::Plain);
         assert!(text.len() < 2_000, "{} bytes", text.len());
         assert!(text.contains("$here"));
-        assert!(text.contains("column 100001 of a long line"));
+        assert!(text.contains("--> main:1:100001\n"), "{text}");
     }
 
     #[test]

@@ -21,7 +21,7 @@ pub struct Place {
     pub file: String,
     /// The line, from 1.
     pub line: u32,
-    /// The octet within the line, from 1.
+    /// The character within the line, from 1.
     pub column: u32,
 }
 

@@ -78,12 +78,13 @@ impl fmt::Debug for Span {
     }
 }
 
-/// A place for people: line and column, both from 1. The column counts bytes.
+/// A place for people: line and column, both from 1. The column counts characters; an octet that is part
+/// of no UTF-8 character counts as one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Location {
     /// Line number, from 1.
     pub line: u32,
-    /// Byte within the line, from 1.
+    /// Character within the line, from 1.
     pub column: u32,
 }
 
@@ -150,11 +151,19 @@ impl SourceFile {
     #[must_use]
     pub fn location(&self, offset: u32) -> Location {
         let offset = offset.min(u32::try_from(self.text.len()).unwrap_or(u32::MAX));
+        let (line, start) = self.line_at(offset);
+        let before = self.text.get(start as usize..offset as usize).unwrap_or_default();
+        // Offsets are 32 bits wide, and so is what they count.
+        Location { line, column: characters(before) as u32 + 1 }
+    }
+
+    /// Returns the number of the line that holds the byte at `offset`, and the offset of its first byte.
+    pub(crate) fn line_at(&self, offset: u32) -> (u32, u32) {
         let starts = self.line_starts();
         // The table starts with 0, so at least one start is not behind any offset.
         let line = starts.partition_point(|&start| start <= offset).max(1);
         let start = starts.get(line - 1).copied().unwrap_or(0);
-        Location { line: u32::try_from(line).unwrap_or(u32::MAX), column: offset - start + 1 }
+        (u32::try_from(line).unwrap_or(u32::MAX), start)
     }
 
     /// Returns the bytes of line `line` (from 1), without its line ending.
@@ -184,6 +193,11 @@ impl SourceFile {
             starts.into_boxed_slice()
         })
     }
+}
+
+/// Counts characters as [`Location`] does.
+fn characters(text: &[u8]) -> usize {
+    text.utf8_chunks().map(|chunk| chunk.valid().chars().count() + chunk.invalid().len()).sum()
 }
 
 /// All files of one program. Cloning shares the files.
@@ -239,6 +253,9 @@ mod tests {
         {
             assert_eq!(file.location(offset), Location { line, column }, "{offset}");
         }
+        let file = SourceFile::new(FileId::new(0), "t", None, "\té$".as_bytes().to_vec());
+        assert_eq!(file.location(3), Location { line: 1, column: 3 });
+        let file = SourceFile::new(FileId::new(0), "t", None, b"ab\r\n\n\xff$c".to_vec());
         // Behind the end: the place behind the last byte.
         assert_eq!(file.location(u32::MAX), Location { line: 3, column: 4 });
         assert_eq!(file.line(1), Some(&b"ab"[..]));

@@ -26,6 +26,8 @@ pub(super) struct Files {
     pub(super) scripts: Vec<Arc<Script>>,
     /// By place of the path.
     links: HashMap<(FileId, u32), Link>,
+    /// Where each file was first asked for, by its number; the script itself was not.
+    importers: Vec<Option<(&'static str, Span)>>,
     /// The files that are modules, each behind those it imports; the script itself is last.
     pub(super) modules: Vec<FileId>,
 }
@@ -47,6 +49,20 @@ impl Files {
     /// Returns what the path at this place leads to.
     pub(super) fn link(&self, path: &StringLiteral) -> Option<&Link> {
         self.links.get(&(path.span.file, path.span.start))
+    }
+
+    /// Adds to a diagnostic how the file that it is about was reached.
+    pub(super) fn with_way(&self, diagnostic: Diagnostic) -> Diagnostic {
+        let mut diagnostic = diagnostic;
+        let mut file = diagnostic.span().map(|span| span.file);
+        // Each file was asked for by one that was known before, so this ends.
+        while let Some(at) = file
+            && let Some(Some((how, span))) = self.importers.get(at.index() as usize)
+        {
+            diagnostic = diagnostic.with_importer(how, *span);
+            file = Some(span.file);
+        }
+        diagnostic
     }
 
     /// Returns the parsed text of a file.
@@ -80,6 +96,7 @@ impl<'a> Loading<'a> {
                 interner: Interner::new(),
                 scripts: Vec::new(),
                 links: HashMap::new(),
+                importers: Vec::new(),
                 modules: Vec::new(),
             },
             host,
@@ -99,17 +116,24 @@ impl<'a> Loading<'a> {
         name: &str,
         text: &[u8],
     ) -> Result<(), Diagnostic> {
-        let file = self.file(identity, name, text.to_vec())?;
+        let file = self.file(identity, name, text.to_vec(), None)?;
         self.look_through(file, Span::new(file, 0, 0), false)?;
         self.files.modules.push(file);
         Ok(())
     }
 
-    fn file(&mut self, identity: &str, name: &str, text: Vec<u8>) -> Result<FileId, Diagnostic> {
+    fn file(
+        &mut self,
+        identity: &str,
+        name: &str,
+        text: Vec<u8>,
+        importer: Option<(&'static str, Span)>,
+    ) -> Result<FileId, Diagnostic> {
         if let Some(file) = self.by_identity.get(identity) {
             return Ok(*file);
         }
         let source = self.files.sources.add(name, None, text);
+        self.files.importers.push(importer);
         let script = parser::parse(&source, &mut self.files.interner, self.limits)?;
         self.files.scripts.push(Arc::new(script));
         self.identities.push(identity.to_owned());
@@ -201,7 +225,13 @@ impl<'a> Loading<'a> {
 
     fn script_at(&mut self, path: &StringLiteral, kind: ImportKind) -> Result<FileId, Diagnostic> {
         match self.request(path, kind, None)? {
-            Loaded::Script { identity, name, text } => self.file(&identity, &name, text),
+            Loaded::Script { identity, name, text } => {
+                let how = match kind {
+                    ImportKind::Include => "included",
+                    ImportKind::Module | ImportKind::Data => "imported",
+                };
+                self.file(&identity, &name, text, Some((how, path.span)))
+            }
             Loaded::Data(_) => Err(Diagnostic::error(path.span, "this is data, not a script")),
         }
     }

@@ -88,7 +88,8 @@ impl<'a> Compiler<'a> {
         match result {
             Ok(program) => Ok(Arc::new(program)),
             Err(diagnostic) => {
-                Err(CompileError { diagnostics: vec![*diagnostic], sources: files.sources })
+                let diagnostic = files.with_way(*diagnostic);
+                Err(CompileError { diagnostics: vec![diagnostic], sources: files.sources })
             }
         }
     }
