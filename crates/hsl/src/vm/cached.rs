@@ -7,7 +7,7 @@ use super::frame::Target;
 use super::{Step, Vm};
 use crate::cache::{CacheName, Life};
 use crate::host::{CallContext, Continuation, NativeStep, Thrown};
-use crate::value::{Array, Str, Value};
+use crate::value::{Array, Key, Str, Type, Value};
 
 /// Seconds an entry lives unless the options say otherwise.
 const DEFAULT_TTL: f64 = 60.0;
@@ -45,6 +45,7 @@ impl Vm {
         else {
             return Err(Thrown::new("cache needs a function"));
         };
+        check_options(options)?;
         let text =
             |name: &str| options.get_text(name).and_then(Value::as_bytes).unwrap_or_default();
         let per_message = options.get_text("per_message").is_some_and(Value::is_truthy);
@@ -76,6 +77,44 @@ impl Vm {
     }
 }
 
+/// Refuses options of a wrong type. One that is none counts as not given, and unknown ones as for
+/// later versions.
+fn check_options(options: &Array) -> Result<(), Thrown> {
+    for (key, value) in options {
+        let Key::Str(name) = &key else { continue };
+        let wanted = match name.as_bytes() {
+            b"ttl" | b"size" => Type::Number,
+            b"ttl_override" | b"argv_filter" => Type::Array,
+            b"ttl_function" | b"update_function" => Type::Function,
+            b"force" | b"per_message" | b"lru" => Type::Boolean,
+            b"namespace" => Type::String,
+            _ => continue,
+        };
+        let given = value.type_of();
+        if given != wanted && given != Type::None {
+            return Err(wrong(name, wanted, given));
+        }
+        if let (Value::Array(items), b"ttl_override" | b"argv_filter") = (value, name.as_bytes())
+            && let Some(item) = items.values().find(|item| item.as_number().is_none())
+        {
+            let given = item.type_of().name();
+            let name = name.escape_ascii();
+            return Err(Thrown::new(format!(
+                "the items of the option {name} of cache must be numbers, {given} given"
+            )));
+        }
+    }
+    Ok(())
+}
+
+#[cold]
+fn wrong(name: &[u8], wanted: Type, given: Type) -> Thrown {
+    let article = if wanted == Type::Array { "an" } else { "a" };
+    let (wanted, given) = (wanted.name(), given.name());
+    let name = name.escape_ascii();
+    Thrown::new(format!("the option {name} of cache must be {article} {wanted}, {given} given"))
+}
+
 impl Continuation for Cached {
     fn resume(mut self: Box<Self>, context: &mut CallContext<'_>, value: Value) -> NativeStep {
         match std::mem::replace(&mut self.stage, Stage::Called) {
@@ -94,10 +133,14 @@ impl Continuation for Cached {
                 self.age(context, value)
             }
             Stage::Updated => self.age(context, value),
-            Stage::Aged(result) => {
-                let ttl = value.as_number();
-                self.store(context, result, ttl)
-            }
+            Stage::Aged(result) => match value {
+                Value::Number(ttl) => self.store(context, result, Some(ttl)),
+                Value::None => self.store(context, result, None),
+                other => NativeStep::Throw(Thrown::new(format!(
+                    "ttl_function of cache must return a number or none, {} returned",
+                    other.type_of().name()
+                ))),
+            },
         }
     }
 }
