@@ -3,6 +3,7 @@
 use std::sync::LazyLock;
 
 use crate::host::ClassBuilder;
+use crate::source::Span;
 use crate::value::{Class, Object, Str, Value};
 
 /// The state of an `Exception` object.
@@ -12,6 +13,17 @@ pub struct Exception {
     pub message: Str,
     /// Where; only builtin exceptions know.
     pub place: Option<Place>,
+    /// Where and on which way; only builtin exceptions have it. One that is thrown again comes from there.
+    pub(crate) origin: Option<Box<Origin>>,
+}
+
+/// Where an exception was thrown first, and the calls under way.
+#[derive(Clone, Debug)]
+pub(crate) struct Origin {
+    /// The number of the program that the places lie in.
+    pub(crate) program: u64,
+    pub(crate) place: Option<Span>,
+    pub(crate) trace: Vec<(Str, Option<Span>)>,
 }
 
 /// A place in a script.
@@ -28,7 +40,7 @@ pub struct Place {
 impl Exception {
     /// Makes an exception object.
     pub fn object(message: impl Into<Str>, place: Option<Place>) -> Object {
-        Object::new(class(), Self { message: message.into(), place })
+        Object::new(class(), Self { message: message.into(), place, origin: None })
     }
 
     /// Returns the message with file, line and column, where they are known.
@@ -53,7 +65,7 @@ pub fn class() -> &'static Class {
                 "makes an exception",
                 |ctx, args| {
                     let message = args.first().and_then(Value::as_bytes).unwrap_or_default();
-                    ctx.new_object(Exception { message: message.into(), place: None })
+                    ctx.new_object(Exception { message: message.into(), place: None, origin: None })
                 },
             )
             .method("toString() -> string", "the message with its place", |ctx, _| {

@@ -4,10 +4,10 @@ use super::frame::{Back, NOT_LENT, Target};
 use super::{ScriptError, Step, Vm};
 use crate::bytecode::{HandlerKind, Variable};
 use crate::diagnostic::{Diagnostic, Severity};
-use crate::exception::{Exception, Place};
+use crate::exception::{Exception, Origin, Place};
 use crate::host::{NativeStep, Thrown, ThrownKind};
 use crate::source::Span;
-use crate::value::{Str, Value};
+use crate::value::{Object, Str, Value};
 
 /// Calls that an error lists.
 const MAX_TRACE: usize = 32;
@@ -16,8 +16,14 @@ impl Vm {
     /// Looks for the `catch` of `thrown`. `None` means that a script function goes on.
     pub(super) fn unwind(&mut self, thrown: Thrown) -> Result<Option<Step>, ScriptError> {
         let mut thrown = thrown;
-        thrown.set_place(self.place_of_top());
-        thrown.set_trace(self.trace());
+        if thrown.place().is_none() {
+            let (place, trace) = match self.origin(&thrown) {
+                Some(origin) => (origin.place, origin.trace),
+                None => (self.place_of_top(), self.trace()),
+            };
+            thrown.set_place(place);
+            thrown.set_trace(trace);
+        }
         loop {
             if self.catch(&mut thrown) {
                 return Ok(None);
@@ -36,6 +42,14 @@ impl Vm {
                 }
             }
         }
+    }
+
+    /// Returns where a builtin exception that is thrown again came from.
+    fn origin(&self, thrown: &Thrown) -> Option<Origin> {
+        let ThrownKind::Value(Value::Object(object)) = thrown.kind() else { return None };
+        let exception = object.state::<Exception>()?;
+        let origin = exception.origin.as_deref()?;
+        (origin.program == self.program().number).then(|| origin.clone())
     }
 
     /// Runs the handlers of the topmost frame. Returns whether one of them caught.
@@ -149,10 +163,12 @@ impl Vm {
     /// Returns what `catch` gets.
     fn exception_value(&self, thrown: &mut Thrown) -> Value {
         let place = thrown.place();
+        let trace = thrown.trace().to_vec();
         let taken = std::mem::replace(thrown, Thrown::new(""));
         match taken.into_kind() {
             ThrownKind::Value(value) => value,
             ThrownKind::Error(message) | ThrownKind::Limit(message) => {
+                let origin = Origin { program: self.program().number, place, trace };
                 let place = place.and_then(|span| {
                     let file = self.program().sources.file(span.file)?;
                     let location = file.location(span.start);
@@ -162,7 +178,10 @@ impl Vm {
                         column: location.column,
                     })
                 });
-                Value::Object(Exception::object(message, place))
+                let message = Str::from(message);
+                let origin = Some(Box::new(origin));
+                let exception = Exception { message, place, origin };
+                Value::Object(Object::new(crate::exception::class(), exception))
             }
         }
     }
