@@ -15,6 +15,7 @@ use super::scope::{
 use super::variables::Variables;
 use crate::ast::{self, ImportWhat, MemberKind, Stmt, StmtKind};
 use crate::bytecode::{FunctionCode, Op, Variable};
+use crate::diagnostic::Diagnostic;
 use crate::host::{HostSet, NativeFunction};
 use crate::program::{Global, NativeCall, Program};
 use crate::source::{FileId, Span};
@@ -621,6 +622,12 @@ impl<'a> Builder<'a> {
             class.and_then(|number| Some((number, Arc::clone(&self.classes.get(number)?.user))));
         let files = self.files;
         let variables = Variables::collect(files, &function.body.body);
+        if let Some(ident) = variables.late_global {
+            let text = self.text(ident.name);
+            let message = format!("a local variable ${text} exists already");
+            let hint = "`global` stands before the first use of the variable";
+            return Err(Box::new(Diagnostic::error(ident.span, message).with_hint(hint)));
+        }
         let mut state = FunctionState::new(name, kind, class);
         state.code.is_generator = function.is_generator;
         let this = files.interner.find("this");

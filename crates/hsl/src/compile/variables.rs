@@ -27,6 +27,8 @@ pub(super) struct Variables {
     imported: HashSet<Symbol>,
     /// Written, as a whole or in part.
     assigned: HashSet<Symbol>,
+    /// The first variable that `global` names behind a place where it was used.
+    pub(super) late_global: Option<Ident>,
     /// The first variable that is imported behind a place where it was written.
     pub(super) clash: Option<Ident>,
 }
@@ -62,7 +64,13 @@ impl Walker for Pass<'_> {
     fn stmt(&mut self, stmt: &Stmt) {
         match &stmt.kind {
             StmtKind::Global(names) => {
-                self.variables.globals.extend(names.iter().map(|ident| ident.name));
+                for ident in names {
+                    let is_new = self.variables.globals.insert(ident.name);
+                    let is_local = is_new && self.variables.seen.contains(&ident.name);
+                    if is_local && self.variables.late_global.is_none() {
+                        self.variables.late_global = Some(*ident);
+                    }
+                }
             }
             StmtKind::Include { path, .. } => {
                 if let Some(Link::Include(file)) = self.files.link(path)
