@@ -44,6 +44,7 @@ pub(crate) fn register(registry: &mut Registry) {
                 ctx.instance_of("Regex", RegexState(pattern))
             },
         )
+        .literal("pcre_compile", 0, "pcre_compile")
         .pure_function(
             "pcre_quote(string string) -> string",
             "with a backslash before every character that means something in a pattern",
@@ -109,6 +110,11 @@ pub(crate) fn register(registry: &mut Registry) {
             })
         },
     );
+    for (name, at) in
+        [("__regex_match", 1), ("pcre_match", 0), ("pcre_match_all", 0), ("pcre_replace", 0)]
+    {
+        registry.literal(name, at, "pcre_compile");
+    }
 }
 
 /// The pattern inside a `Regex` object; `None` for any other value.

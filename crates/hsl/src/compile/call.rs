@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::builder::Builder;
+use super::constant;
 use super::function::{Compiled, error};
 use super::scope::{Callee, Namespace, StaticKind};
 use super::variables::assigns;
@@ -195,9 +196,20 @@ impl<'a> Builder<'a> {
             return self.probe(debug::RESUMED, span);
         }
         let base = self.f().next as Register; // below the limit of registers
-        for argument in arguments {
-            if let Argument::Value(expr) = argument {
-                self.temporary(expr)?;
+        for (at, argument) in arguments.iter().enumerate() {
+            let Argument::Value(expr) = argument else { continue };
+            let literal = match callee {
+                Callee::Native(function) => self.literal_argument(function, at, expr)?,
+                _ => None,
+            };
+            match literal {
+                Some(value) => {
+                    let register = self.f().temporary(expr.span)?;
+                    self.f().load(expr.span, register, value)?;
+                }
+                None => {
+                    self.temporary(expr)?;
+                }
             }
         }
         if arguments.is_empty() {
@@ -241,6 +253,10 @@ impl<'a> Builder<'a> {
         let mut parts = Vec::with_capacity(arguments.len());
         for (at, argument) in arguments.iter().enumerate() {
             let Argument::Value(expr) = argument else { return Ok(false) };
+            if let Some(value) = self.literal_argument(function, at, expr)? {
+                parts.push(TextPart::Constant(self.f().constant(expr.span, value)?));
+                continue;
+            }
             let is_stable = !arguments
                 .iter()
                 .skip(at + 1)
@@ -249,6 +265,23 @@ impl<'a> Builder<'a> {
         }
         self.emit_reading(function, parts, d, span)?;
         Ok(true)
+    }
+
+    /// Makes the argument of a constant text now, where the host says how.
+    pub(super) fn literal_argument(
+        &self,
+        function: &Arc<NativeFunction>,
+        at: usize,
+        expr: &Expr,
+    ) -> Compiled<Option<Value>> {
+        let maker = function.literal_maker(at).and_then(|name| self.host.function(name));
+        let Some(maker) = maker.filter(|maker| maker.is_pure()) else { return Ok(None) };
+        let Some(text @ Value::String(_)) = constant::evaluate(expr) else { return Ok(None) };
+        match crate::vm::call_pure(self.host, maker, vec![text]) {
+            Ok(_) if maker.name() == function.name() => Ok(None),
+            Ok(value) => Ok(Some(value)),
+            Err(thrown) => error(expr.span, thrown.message()),
+        }
     }
 
     /// Emits the call of a function to which `parts` are lent.

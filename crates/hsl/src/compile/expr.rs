@@ -11,7 +11,7 @@ use crate::ast::{
     UnaryOp,
 };
 use crate::bytecode::{Op, Register, TextPart, Variable};
-use crate::host::NativeFunction;
+use crate::host::{NativeFunction, REGEX_MATCH};
 use crate::source::Span;
 use crate::symbol::Symbol;
 use crate::value::{Str, Value};
@@ -453,7 +453,11 @@ impl<'a> Builder<'a> {
         };
         if function.only_reads() {
             // Whoever asked for the left side still has it.
-            let parts = vec![TextPart::Variable(a), self.part(right, true)?];
+            let pattern = match self.literal_argument(&function, 1, right)? {
+                Some(value) => TextPart::Constant(self.f().constant(right.span, value)?),
+                None => self.part(right, true)?,
+            };
+            let parts = vec![TextPart::Variable(a), pattern];
             self.emit_reading(&function, parts, d, span)?;
         } else {
             let native = self.native(&function, None, span)?;
@@ -813,9 +817,6 @@ impl<'a> Builder<'a> {
         }
     }
 }
-
-/// The function of the host behind `=~`.
-pub(super) const REGEX_MATCH: &str = "__regex_match";
 
 fn is_comparison(op: BinaryOp) -> bool {
     matches!(

@@ -24,8 +24,8 @@ mod signature;
 mod step;
 
 pub use context::{CallContext, Clock, Echo, Limits};
-pub(crate) use registry::count_message;
 pub use registry::{ClassBuilder, HostSet, ModuleBuilder, ModuleEntry, NativeFunction, Registry};
+pub(crate) use registry::{REGEX_MATCH, count_message};
 pub use signature::{Parameter, Signature, SignatureError, TypeSet};
 pub use step::{Arguments, Continuation, HostFuture, NativeFn, NativeStep, Thrown, ThrownKind};
 

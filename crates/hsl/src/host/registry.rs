@@ -21,7 +21,19 @@ pub struct NativeFunction {
     /// What the parameters take, by position, none where it may be left out; the last one stands for all
     /// that follow.
     accepts: Box<[TypeSet]>,
+    literal: Option<Literal>,
     call: Call,
+}
+
+/// The function of the host behind `=~`.
+pub(crate) const REGEX_MATCH: &str = "__regex_match";
+
+/// What becomes of a text in a script that is given to a function of the host as it stands.
+struct Literal {
+    /// The parameter, from 0.
+    at: usize,
+    /// The pure function that makes the argument of the text.
+    maker: String,
 }
 
 /// How a native function wants its arguments.
@@ -68,6 +80,7 @@ impl NativeFunction {
             signature,
             doc: doc.to_owned(),
             is_pure: false,
+            literal: None,
             call,
         }
     }
@@ -90,6 +103,12 @@ impl NativeFunction {
     /// Returns whether equal arguments always give equal values, without effects.
     pub fn is_pure(&self) -> bool {
         self.is_pure
+    }
+
+    /// Returns the function that makes argument `at` of a text in the script.
+    pub(crate) fn literal_maker(&self, at: usize) -> Option<&str> {
+        let literal = self.literal.as_ref()?;
+        (literal.at == at).then_some(literal.maker.as_str())
     }
 
     /// Returns how many parameters there are, a rest parameter aside.
@@ -140,6 +159,14 @@ impl NativeFunction {
                 break;
             };
             if !types.contains(argument.type_of()) {
+                if self.name() == REGEX_MATCH {
+                    return Err(Thrown::new(format!(
+                        "=~ expects the {} side to be {}, {} given",
+                        if at == 0 { "left" } else { "right" },
+                        parameter.type_text,
+                        argument.type_of().name()
+                    )));
+                }
                 return Err(Thrown::new(format!(
                     "{}() expects parameter {} ({}) to be {}, {} given",
                     self.name(),
@@ -274,6 +301,17 @@ impl Registry {
     /// Registers a function made by [`NativeFunction::new`].
     pub fn add_function(&mut self, function: NativeFunction) -> &mut Self {
         self.set.functions.insert(function.name().to_owned(), Arc::new(function));
+        self
+    }
+
+    /// Lets the compiler make argument `at` (from 0) of the function `name`, registered right before, by
+    /// the pure function `maker`, where a script gives a text that is known: what is wrong with it is a
+    /// compile error, and calls get what was made. The function must take both. If `name` is itself the
+    /// maker, the text is checked only.
+    pub fn literal(&mut self, name: &str, at: usize, maker: &str) -> &mut Self {
+        if let Some(function) = self.set.functions.get_mut(name).and_then(Arc::get_mut) {
+            function.literal = Some(Literal { at, maker: maker.to_owned() });
+        }
         self
     }
 
