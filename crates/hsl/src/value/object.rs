@@ -9,7 +9,7 @@ use std::sync::{Arc, LazyLock, OnceLock};
 
 use parking_lot::{Mutex, MutexGuard};
 
-use super::layout::{Layout, Slot, Slots};
+use super::layout::{Entry, Layout, Slot, Slots};
 use super::{Array, Function, Globals, Key, Str, Value};
 use crate::host::{ClassBuilder, NativeFunction};
 use crate::program::Program;
@@ -332,19 +332,26 @@ impl Object {
     /// Returns the slot of a property that functions of class `scope` of `program` may use.
     #[inline(always)]
     pub(crate) fn slot_at(&self, program: &Program, scope: u16, name: u16) -> Option<&Slot> {
+        self.0.slots.get(usize::from(self.entry_at(program, scope, name)?.slot))
+    }
+
+    #[inline(always)]
+    fn entry_at(&self, program: &Program, scope: u16, name: u16) -> Option<&Entry> {
         let layout = self.0.layout.as_deref()?;
         if layout.program != program.number || (layout.is_restricted && layout.scope != scope) {
             return None;
         }
-        self.0.slots.get(usize::from(layout.find(name)?.slot))
+        layout.find(name)
     }
 
     /// The same for a property that they may set: one that is read-only has to be looked at in full.
     #[inline(always)]
     pub(crate) fn slot_to_set(&self, program: &Program, scope: u16, name: u16) -> Option<&Slot> {
-        let slot = self.slot_at(program, scope, name)?;
-        let is_guarded = self.0.layout.as_deref()?.find(name)?.is_guarded;
-        (!is_guarded).then_some(slot)
+        let entry = self.entry_at(program, scope, name)?;
+        if entry.is_guarded {
+            return None;
+        }
+        self.0.slots.get(usize::from(entry.slot))
     }
 
     /// The same as [`Self::slot_at`] where it takes one look: in classes whose members are open to all.

@@ -37,11 +37,12 @@ pub(super) fn writer<'f>(function: &'f FunctionCode, regs: &Registers) -> Writer
 #[cold]
 fn this_of(function: &FunctionCode, regs: &Registers) -> usize {
     let address = |value: &Value| value.as_object().map_or(0, Object::address);
+    if function.this == Register::MAX {
+        return 0;
+    }
     match &regs[usize::from(function.this)] {
         Value::Cell(cell) => address(&cell.0.0.lock()),
-        // A function without `$this` has a number here that no variable has.
-        value if function.this != Register::MAX => address(value),
-        _ => 0,
+        value => address(value),
     }
 }
 
