@@ -41,12 +41,15 @@ pub(crate) fn pack(format: &[u8], values: &[&Value]) -> Option<Vec<u8>> {
     values.next().is_none().then_some(out)
 }
 
-/// The octets that the counts of `format` ask for, whatever the values are.
+/// The octets that the counts of `format` ask for, whatever the values are, up to the first code that
+/// is none.
 pub(crate) fn filled_octets(format: &[u8]) -> usize {
-    Codes(format).flatten().fold(0_usize, |total, code| match (code.letter, code.count) {
-        (b'a' | b'Z' | b'x', Count::Exactly(count)) => total.saturating_add(count),
-        (b'H', Count::Exactly(count)) => total.saturating_add(count / 2),
-        _ => total,
+    Codes(format).map_while(|code| code).fold(0_usize, |total, code| {
+        match (code.letter, code.count) {
+            (b'a' | b'Z' | b'x', Count::Exactly(count)) => total.saturating_add(count),
+            (b'H', Count::Exactly(count)) => total.saturating_add(count / 2),
+            _ => total,
+        }
     })
 }
 
@@ -229,7 +232,11 @@ impl Iterator for Codes<'_> {
             } else {
                 match str::from_utf8(number).ok().and_then(|number| number.parse().ok()) {
                     Some(count) if count <= MAX_OCTETS => Count::Exactly(count),
-                    _ => return Some(None),
+                    _ => {
+                        // Nothing comes after it.
+                        self.0 = &[];
+                        return Some(None);
+                    }
                 }
             }
         };
@@ -272,6 +279,11 @@ mod tests {
             assert_eq!(pack(format.as_bytes(), &lent).as_deref(), expected, "{format}");
         }
         assert_eq!(pack(b"x99999999999", &[]), None);
+        assert_eq!(filled_octets(b"x2 x99999999999 x3"), 2);
+        assert_eq!(
+            Codes(b"x99999999999 C").map(|code| code.is_some()).collect::<Vec<_>>(),
+            [false]
+        );
         assert_eq!(pack(b"x1", &[]), Some(vec![0]));
     }
 
