@@ -13,6 +13,7 @@ use hsl::value::{Array, Key, Str, Value};
 use smallvec::smallvec;
 
 use crate::args::{self, Options};
+use crate::output::{self, Output, Stop};
 use crate::random;
 
 /// Registers the chapter.
@@ -117,17 +118,21 @@ pub(crate) fn join(
         octets = octets.saturating_add(value.as_bytes().map_or(8, <[u8]>::len));
     }
     ctx.charge_memory(octets)?;
-    let mut out = Vec::with_capacity(octets);
+    let joined = joined(array, separator, octets, ctx.limits().memory);
+    Ok(output::finish(ctx, joined)?.into())
+}
+
+/// Joins values into at most `most` octets; about `octets` are expected.
+fn joined(array: &Array, separator: &[u8], octets: usize, most: usize) -> Result<Vec<u8>, Stop> {
+    let mut out = Output::new(most);
+    out.room(octets)?;
     for (at, value) in array.values().enumerate() {
         if at > 0 {
-            out.extend_from_slice(separator);
+            out.extend(separator)?;
         }
-        match value.as_bytes() {
-            Some(bytes) => out.extend_from_slice(bytes),
-            None => out.extend_from_slice(&hsl::ops::to_text(value)),
-        }
+        out.text(value)?;
     }
-    Ok(out.into())
+    Ok(out.into_octets())
 }
 
 /// Numbers from `start` up to, not including, `stop`.

@@ -86,6 +86,6 @@ fn describe(function: &NativeFunction) -> Value {
 /// Registrations hold texts, numbers and booleans only, all of which JSON can hold.
 fn print(value: &Value) -> String {
     let style = Style { ensure_ascii: false, pretty_print: true };
-    let text = json::encode(value, style).unwrap_or_default();
+    let text = json::encode(value, style, usize::MAX).unwrap_or_default();
     String::from_utf8(text).unwrap_or_default()
 }

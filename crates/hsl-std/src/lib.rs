@@ -34,6 +34,7 @@ pub mod mime;
 mod misc;
 mod old_files;
 mod old_names;
+mod output;
 mod protocols;
 mod public_suffix;
 mod random;

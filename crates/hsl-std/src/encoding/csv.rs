@@ -7,6 +7,7 @@ use hsl::value::{Array, Key, Value};
 
 use super::csv_records::{CsvSyntaxError, Records, check_delimiter, write_field};
 use crate::args::Options;
+use crate::output::{Output, Stop};
 
 /// Why a text does not become an array.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -199,25 +200,28 @@ impl Kind {
     }
 }
 
-/// Writes one record.
+/// Writes one record in at most `most` octets. The caller has checked the delimiter.
 ///
 /// # Errors
 ///
-/// For a delimiter that cannot be one.
-pub(crate) fn encode(values: &Array, delimiter: &[u8]) -> Result<Vec<u8>, Thrown> {
-    check_delimiter(delimiter).map_err(|error| Thrown::new(error.to_string()))?;
-    let mut out = Vec::new();
+/// [`Stop::Full`].
+pub(crate) fn encode(values: &Array, delimiter: &[u8], most: usize) -> Result<Vec<u8>, Stop> {
+    let mut out = Output::new(most);
     for (at, value) in values.values().enumerate() {
         if at > 0 {
-            out.extend_from_slice(delimiter);
+            out.extend(delimiter)?;
         }
         match value {
             Value::None => {}
-            Value::String(text) => write_field(&mut out, text, delimiter),
-            other => write_field(&mut out, &hsl::ops::to_text(other), delimiter),
+            Value::String(text) => write_field(&mut out, text, delimiter)?,
+            other => {
+                let mut text = Output::new(most);
+                text.text(other)?;
+                write_field(&mut out, &text.into_octets(), delimiter)?;
+            }
         }
     }
-    Ok(out)
+    Ok(out.into_octets())
 }
 
 /// A decimal number, with sign, fraction and exponent; white space around it is ignored.

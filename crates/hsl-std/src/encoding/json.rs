@@ -6,6 +6,8 @@
 use hsl::value::{Array, Key, Value};
 use memchr::memmem;
 
+use crate::output::{Output, Stop};
+
 /// How to write.
 #[derive(Clone, Copy)]
 pub(crate) struct Style {
@@ -15,12 +17,16 @@ pub(crate) struct Style {
     pub(crate) pretty_print: bool,
 }
 
-/// Writes a value. `None` for functions, objects, resources, numbers that are not finite, strings
-/// that are no UTF-8, keys that are no text, and nesting beyond [`MAX_DEPTH`].
-pub(crate) fn encode(value: &Value, style: Style) -> Option<Vec<u8>> {
-    let mut writer = Writer { out: Vec::with_capacity(128), style };
+/// Writes a value in at most `most` octets.
+///
+/// # Errors
+///
+/// [`Stop::Full`], and [`Stop::Unfit`] for functions, objects, resources, numbers that are not finite,
+/// strings that are no UTF-8, keys that are no text, and nesting beyond [`MAX_DEPTH`].
+pub(crate) fn encode(value: &Value, style: Style, most: usize) -> Result<Vec<u8>, Stop> {
+    let mut writer = Writer { out: Output::new(most), style };
     writer.value(value, 0)?;
-    Some(writer.out)
+    Ok(writer.out.into_octets())
 }
 
 /// Reads a text. With `allow_comments`, `//` and `/* */` comments count as white space.
@@ -37,91 +43,80 @@ pub(crate) fn decode(text: &[u8], allow_comments: bool) -> Option<Value> {
 }
 
 struct Writer {
-    out: Vec<u8>,
+    out: Output,
     style: Style,
 }
 
 impl Writer {
-    fn value(&mut self, value: &Value, depth: usize) -> Option<()> {
+    fn value(&mut self, value: &Value, depth: usize) -> Result<(), Stop> {
         match value {
-            Value::None => self.out.extend_from_slice(b"null"),
-            Value::Bool(true) => self.out.extend_from_slice(b"true"),
-            Value::Bool(false) => self.out.extend_from_slice(b"false"),
+            Value::None => self.out.extend(b"null")?,
+            Value::Bool(true) => self.out.extend(b"true")?,
+            Value::Bool(false) => self.out.extend(b"false")?,
             Value::Number(number) if number.is_finite() => {
-                hsl::ops::dump(value, &mut self.out);
+                self.out.text(value)?;
             }
             Value::String(text) => self.string(text)?,
             Value::Array(array) if depth < MAX_DEPTH => self.array(array, depth + 1)?,
-            _ => return None,
+            _ => return Err(Stop::Unfit),
         }
-        Some(())
+        Ok(())
     }
 
-    fn array(&mut self, array: &Array, depth: usize) -> Option<()> {
+    fn array(&mut self, array: &Array, depth: usize) -> Result<(), Stop> {
         if array.is_empty() {
-            self.out.extend_from_slice(b"[]");
-            return Some(());
+            self.out.extend(b"[]")?;
+            return Ok(());
         }
         let is_list = array.as_list().is_some()
             || array.keys().enumerate().all(|(at, key)| is_position(&key, at));
-        self.out.push(if is_list { b'[' } else { b'{' });
+        self.out.push(if is_list { b'[' } else { b'{' })?;
         for (at, (key, value)) in array.pairs().enumerate() {
             if at > 0 {
-                self.out.push(b',');
+                self.out.push(b',')?;
             }
-            self.line(depth);
+            self.line(depth)?;
             if !is_list {
                 match &*key {
                     Key::Int(number) => {
-                        self.out.extend_from_slice(format!("\"{number}\"").as_bytes());
+                        self.out.extend(format!("\"{number}\"").as_bytes())?;
                     }
                     Key::Str(text) => self.string(text)?,
-                    Key::Other(_) => return None,
+                    Key::Other(_) => return Err(Stop::Unfit),
                 }
-                self.out.extend_from_slice(if self.style.pretty_print { b": " } else { b":" });
+                self.out.extend(if self.style.pretty_print { b": " } else { b":" })?;
             }
             self.value(value, depth)?;
         }
-        self.line(depth - 1);
-        self.out.push(if is_list { b']' } else { b'}' });
-        Some(())
+        self.line(depth - 1)?;
+        self.out.push(if is_list { b']' } else { b'}' })?;
+        Ok(())
     }
 
-    fn line(&mut self, depth: usize) {
+    fn line(&mut self, depth: usize) -> Result<(), Stop> {
         if self.style.pretty_print {
-            self.out.push(b'\n');
-            self.out.resize(self.out.len() + depth * INDENT, b' ');
+            let spaces = depth * INDENT;
+            let out = self.out.room(1 + spaces)?;
+            out.push(b'\n');
+            out.resize(out.len() + spaces, b' ');
         }
+        Ok(())
     }
 
-    fn string(&mut self, text: &[u8]) -> Option<()> {
-        let text = str::from_utf8(text).ok()?;
-        self.out.reserve(text.len() + 2);
-        self.out.push(b'"');
-        let bytes = text.as_bytes();
-        let mut start = 0;
-        while let Some(rest) = bytes.get(start..)
-            && let Some(plain) = rest.iter().position(|&byte| self.needs_escape(byte))
-        {
-            let (before, from) = rest.split_at_checked(plain)?;
-            self.out.extend_from_slice(before);
-            let first = *from.first()?;
-            let escaped = if first < 0x80 {
-                self.escape_ascii(first);
-                1
-            } else {
-                let character = text.get(start + plain..)?.chars().next()?;
-                let mut units = [0; 2];
-                for unit in character.encode_utf16(&mut units) {
-                    self.out.extend_from_slice(format!("\\u{unit:04x}").as_bytes());
-                }
-                character.len_utf8()
-            };
-            start += plain + escaped;
+    fn string(&mut self, text: &[u8]) -> Result<(), Stop> {
+        let mut rest = str::from_utf8(text).map_err(|_| Stop::Unfit)?;
+        self.out.room(rest.len() + 2)?.push(b'"');
+        while let Some(plain) = rest.bytes().position(|byte| self.needs_escape(byte)) {
+            // The octets before it are whole characters.
+            let (before, from) = rest.split_at_checked(plain).ok_or(Stop::Unfit)?;
+            self.out.extend(before.as_bytes())?;
+            let mut characters = from.chars();
+            let Some(character) = characters.next() else { break };
+            self.escape(character)?;
+            rest = characters.as_str();
         }
-        self.out.extend_from_slice(bytes.get(start..)?);
-        self.out.push(b'"');
-        Some(())
+        self.out.extend(rest.as_bytes())?;
+        self.out.push(b'"')
     }
 
     fn needs_escape(&self, byte: u8) -> bool {
@@ -130,21 +125,29 @@ impl Writer {
             || (byte >= 0x80 && self.style.ensure_ascii)
     }
 
-    fn escape_ascii(&mut self, byte: u8) {
-        let short = match byte {
-            b'"' | b'\\' => byte,
-            0x08 => b'b',
-            0x0c => b'f',
-            b'\n' => b'n',
-            b'\r' => b'r',
-            b'\t' => b't',
-            0x7f => return self.out.push(byte),
+    fn escape(&mut self, character: char) -> Result<(), Stop> {
+        let out = self.out.room(LONGEST_ESCAPE)?;
+        let short = match character {
+            '"' | '\\' => character as u8,
+            '\u{8}' => b'b',
+            '\u{c}' => b'f',
+            '\n' => b'n',
+            '\r' => b'r',
+            '\t' => b't',
+            '\u{7f}' => {
+                out.push(0x7f);
+                return Ok(());
+            }
             _ => {
-                self.out.extend_from_slice(format!("\\u{byte:04x}").as_bytes());
-                return;
+                let mut units = [0; 2];
+                for unit in character.encode_utf16(&mut units) {
+                    out.extend_from_slice(format!("\\u{unit:04x}").as_bytes());
+                }
+                return Ok(());
             }
         };
-        self.out.extend_from_slice(&[b'\\', short]);
+        out.extend_from_slice(&[b'\\', short]);
+        Ok(())
     }
 }
 
@@ -426,6 +429,8 @@ const NAMES: usize = 64;
 const MAX_NAME: usize = 64;
 /// Keys of an object that are compared with one another to find out that all differ.
 const MAX_COMPARED: usize = 8;
+/// Octets of a character beyond the basic plane, escaped.
+const LONGEST_ESCAPE: usize = 12;
 /// Spaces per level of `pretty_print`.
 const INDENT: usize = 4;
 
@@ -436,11 +441,12 @@ mod tests {
     use super::*;
 
     const COMPACT: Style = Style { ensure_ascii: true, pretty_print: false };
+    const MOST: usize = 1 << 20;
 
     fn again(text: &str) -> Option<String> {
         let value = decode(text.as_bytes(), false)?;
         let style = Style { ensure_ascii: false, pretty_print: false };
-        Some(String::from_utf8(encode(&value, style)?).unwrap())
+        Some(String::from_utf8(encode(&value, style, MOST).ok()?).unwrap())
     }
 
     #[test]
@@ -484,7 +490,7 @@ mod tests {
     fn escapes_are_undone_and_made() {
         let text = "\"\\u00e5\\ud83d\\ude00\\n\\/\\u0001\"";
         assert_eq!(decode(text.as_bytes(), false), Some(Value::from("å😀\n/\u{1}")));
-        let encoded = encode(&Value::from("å😀\n/\"\\\u{1}\u{7f}"), COMPACT).unwrap();
+        let encoded = encode(&Value::from("å😀\n/\"\\\u{1}\u{7f}"), COMPACT, MOST).unwrap();
         assert_eq!(encoded, b"\"\\u00e5\\ud83d\\ude00\\n/\\\"\\\\\\u0001\x7f\"");
     }
 
@@ -506,7 +512,7 @@ mod tests {
         for _ in 0..=MAX_DEPTH {
             value = Value::list([value]);
         }
-        assert!(encode(&value, COMPACT).is_none());
+        assert_eq!(encode(&value, COMPACT, MOST), Err(Stop::Unfit));
     }
 
     #[test]
@@ -514,7 +520,7 @@ mod tests {
         let value = Value::map([("a", Value::list([1.into()])), ("b", Value::list([]))]);
         let style = Style { ensure_ascii: true, pretty_print: true };
         let expected = "{\n    \"a\": [\n        1\n    ],\n    \"b\": []\n}";
-        assert_eq!(encode(&value, style).unwrap(), expected.as_bytes());
+        assert_eq!(encode(&value, style, MOST).unwrap(), expected.as_bytes());
     }
 
     proptest! {
@@ -527,7 +533,8 @@ mod tests {
             ]);
             for ensure_ascii in [true, false] {
                 for pretty_print in [true, false] {
-                    let encoded = encode(&value, Style { ensure_ascii, pretty_print }).unwrap();
+                    let style = Style { ensure_ascii, pretty_print };
+                    let encoded = encode(&value, style, MOST).unwrap();
                     prop_assert_eq!(decode(&encoded, false), Some(value.clone()));
                 }
             }

@@ -17,12 +17,17 @@ use hsl::value::Value;
 use smallvec::smallvec;
 
 use crate::args::{self, Options};
+use crate::output;
 
-/// A value as JSON, as `json_encode` writes it without escaping; `None` when JSON cannot hold it.
+/// Octets of a value for people and other programs.
+const MAX_JSON: usize = 64 << 20;
+
+/// A value as JSON, as `json_encode` writes it without escaping; `None` when JSON cannot hold it, or
+/// would be longer than 64 MiB: scripts can make small values that have no end in JSON.
 #[must_use]
 pub fn value_to_json(value: &Value) -> Option<String> {
     let style = json::Style { ensure_ascii: false, pretty_print: false };
-    String::from_utf8(json::encode(value, style)?).ok()
+    String::from_utf8(json::encode(value, style, MAX_JSON).ok()?).ok()
 }
 
 /// The value of a JSON text, as `json_decode` reads it; `None` when it is none.
@@ -57,9 +62,12 @@ pub(crate) fn register(registry: &mut Registry) {
         .pure_function(
             "csv_encode(array values [, array options]) -> string",
             "one record; option delimiter",
-            |_, args| {
-                let delimiter = Options::new(args, 1).bytes("delimiter")?.unwrap_or(b",").to_vec();
-                csv::encode(args::array(args, 0), &delimiter)
+            |ctx, args| {
+                let delimiter = Options::new(args, 1).bytes("delimiter")?.unwrap_or(b",");
+                csv_records::check_delimiter(delimiter)
+                    .map_err(|error| Thrown::new(error.to_string()))?;
+                let most = ctx.limits().memory;
+                output::finish(ctx, csv::encode(args::array(args, 0), delimiter, most))
             },
         )
         .pure_function(
@@ -70,13 +78,15 @@ pub(crate) fn register(registry: &mut Registry) {
         .pure_function(
             "json_encode(any value [, array options]) -> string or none",
             "as JSON; options ensure_ascii, pretty_print",
-            |_, args| {
+            |ctx, args| {
                 let options = Options::new(args, 1);
                 let style = json::Style {
                     ensure_ascii: options.boolean("ensure_ascii", true)?,
                     pretty_print: options.boolean("pretty_print", false)?,
                 };
-                Ok::<_, Thrown>(args.first().and_then(|value| json::encode(value, style)))
+                let value = args.first().copied().unwrap_or(&Value::None);
+                let most = ctx.limits().memory;
+                output::finish(ctx, json::encode(value, style, most))
             },
         )
         .pure_function(
@@ -100,7 +110,8 @@ pub(crate) fn register(registry: &mut Registry) {
             |ctx, args| {
                 let (format, values) = (args::bytes(args, 0), args.get(1..).unwrap_or_default());
                 ctx.charge_memory(pack::filled_octets(format))?;
-                Ok::<_, Thrown>(pack::pack(format, values))
+                let most = ctx.limits().memory;
+                output::finish(ctx, pack::pack(format, values, most))
             },
         )
         .pure_function(

@@ -6,23 +6,28 @@
 use hsl::value::Value;
 
 use super::base::{hex_encode, hex_value};
+use crate::output::{Output, Stop};
 
-/// Packs `values` as `format` says. `None` when the format is none, or does not fit the values.
-pub(crate) fn pack(format: &[u8], values: &[&Value]) -> Option<Vec<u8>> {
-    let mut out = Vec::new();
+/// Packs `values` as `format` says, into at most `most` octets.
+///
+/// # Errors
+///
+/// [`Stop::Full`], and [`Stop::Unfit`] when the format is none, or does not fit the values.
+pub(crate) fn pack(format: &[u8], values: &[&Value], most: usize) -> Result<Vec<u8>, Stop> {
+    let mut out = Output::new(most);
     let mut values = values.iter();
     for code in Codes(format) {
-        let code = code?;
+        let code = code.ok_or(Stop::Unfit)?;
         match code.letter {
             b'a' | b'Z' | b'H' => {
-                let text = values.next()?.as_bytes()?;
+                let text = values.next().and_then(|value| value.as_bytes()).ok_or(Stop::Unfit)?;
                 pack_text(&mut out, code, text)?;
             }
             b'x' => {
                 let count = match code.count {
                     Count::One => 1,
                     Count::Exactly(count) => count,
-                    Count::Rest => return None,
+                    Count::Rest => return Err(Stop::Unfit),
                 };
                 grow(&mut out, count)?;
             }
@@ -33,12 +38,16 @@ pub(crate) fn pack(format: &[u8], values: &[&Value]) -> Option<Vec<u8>> {
                     Count::Rest => values.len(),
                 };
                 for _ in 0..count {
-                    pack_number(&mut out, letter, values.next()?.as_number()?)?;
+                    let number = values.next().and_then(|value| value.as_number());
+                    pack_number(&mut out, letter, number.ok_or(Stop::Unfit)?)?;
                 }
             }
         }
     }
-    values.next().is_none().then_some(out)
+    if values.next().is_some() {
+        return Err(Stop::Unfit);
+    }
+    Ok(out.into_octets())
 }
 
 /// The octets that the counts of `format` ask for, whatever the values are, up to the first code that
@@ -87,7 +96,7 @@ pub(crate) fn unpack(format: &[u8], data: &[u8], offset: usize) -> Option<Vec<Va
     Some(out)
 }
 
-fn pack_text(out: &mut Vec<u8>, code: Code, text: &[u8]) -> Option<()> {
+fn pack_text(out: &mut Output, code: Code, text: &[u8]) -> Result<(), Stop> {
     match (code.letter, code.count) {
         (b'H', count) => {
             let digits = match count {
@@ -101,27 +110,30 @@ fn pack_text(out: &mut Vec<u8>, code: Code, text: &[u8]) -> Option<()> {
                 _ => Some(0),
             };
             if digits > MAX_OCTETS {
-                return None;
+                return Err(Stop::Unfit);
             }
+            let out = out.room(digits.div_ceil(2))?;
             for at in (0..digits).step_by(2) {
-                out.push(digit(at)? << 4 | digit(at + 1)?);
+                let halves = digit(at).zip(digit(at + 1));
+                let (high, low) = halves.ok_or(Stop::Unfit)?;
+                out.push(high << 4 | low);
             }
         }
         (b'Z', Count::Rest) => {
-            out.extend_from_slice(text);
-            out.push(0);
+            out.extend(text)?;
+            out.push(0)?;
         }
-        (_, Count::Rest) => out.extend_from_slice(text),
+        (_, Count::Rest) => out.extend(text)?,
         (letter, count) => {
             let count = if let Count::Exactly(count) = count { count } else { 1 };
             // The last octet of `Z` is NUL whatever the text is.
             let room = if letter == b'Z' { count.saturating_sub(1) } else { count };
             let taken = text.get(..room).unwrap_or(text);
-            out.extend_from_slice(taken);
+            out.extend(taken)?;
             grow(out, count - taken.len())?;
         }
     }
-    Some(())
+    Ok(())
 }
 
 fn unpack_text(rest: &mut &[u8], code: Code) -> Option<Value> {
@@ -154,7 +166,8 @@ fn unpack_text(rest: &mut &[u8], code: Code) -> Option<Value> {
     Some(Value::from(field.get(..end)?))
 }
 
-fn pack_number(out: &mut Vec<u8>, letter: u8, number: f64) -> Option<()> {
+fn pack_number(out: &mut Output, letter: u8, number: f64) -> Result<(), Stop> {
+    let out = out.room(WIDEST)?;
     // Compat: numbers that do not fit wrap around, as C's conversions between integers do.
     let integer = number as i64;
     match letter {
@@ -165,9 +178,9 @@ fn pack_number(out: &mut Vec<u8>, letter: u8, number: f64) -> Option<()> {
         b'V' => out.extend_from_slice(&(integer as u32).to_le_bytes()),
         b'e' => out.extend_from_slice(&number.to_le_bytes()),
         b'E' => out.extend_from_slice(&number.to_be_bytes()),
-        _ => return None,
+        _ => return Err(Stop::Unfit),
     }
-    Some(())
+    Ok(())
 }
 
 fn unpack_number(letter: u8, octets: &[u8]) -> Option<f64> {
@@ -194,8 +207,10 @@ fn width(letter: u8) -> Option<usize> {
     }
 }
 
-fn grow(out: &mut Vec<u8>, nuls: usize) -> Option<()> {
-    (nuls <= MAX_OCTETS).then(|| out.resize(out.len() + nuls, 0))
+fn grow(out: &mut Output, nuls: usize) -> Result<(), Stop> {
+    let out = out.room(nuls)?;
+    out.resize(out.len() + nuls, 0);
+    Ok(())
 }
 
 #[derive(Clone, Copy)]
@@ -247,12 +262,16 @@ impl Iterator for Codes<'_> {
 
 /// What one code may make or take: a message is far smaller.
 const MAX_OCTETS: usize = 16 << 20;
+/// Octets of the widest number.
+const WIDEST: usize = 8;
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    const MOST: usize = 1 << 20;
 
     #[test]
     fn packs_each_code() {
@@ -276,15 +295,16 @@ mod tests {
         ];
         for (format, values, expected) in table {
             let lent: Vec<_> = values.iter().collect();
-            assert_eq!(pack(format.as_bytes(), &lent).as_deref(), expected, "{format}");
+            assert_eq!(pack(format.as_bytes(), &lent, MOST).ok().as_deref(), expected, "{format}");
         }
-        assert_eq!(pack(b"x99999999999", &[]), None);
+        assert_eq!(pack(b"x99999999999", &[], MOST), Err(Stop::Unfit));
+        assert_eq!(pack(b"x3", &[], 2), Err(Stop::Full));
         assert_eq!(filled_octets(b"x2 x99999999999 x3"), 2);
         assert_eq!(
             Codes(b"x99999999999 C").map(|code| code.is_some()).collect::<Vec<_>>(),
             [false]
         );
-        assert_eq!(pack(b"x1", &[]), Some(vec![0]));
+        assert_eq!(pack(b"x1", &[], MOST), Ok(vec![0]));
     }
 
     #[test]
@@ -312,7 +332,7 @@ mod tests {
         fn unpacking_undoes_packing(text in "[a-z]{0,9}", n: u16, v: u32, e: f64) {
             prop_assume!(!e.is_nan());
             let values = [text.as_str().into(), f64::from(n).into(), f64::from(v).into(), e.into()];
-            let packed = pack(b"Z*nVE", &values.iter().collect::<Vec<_>>()).unwrap();
+            let packed = pack(b"Z*nVE", &values.iter().collect::<Vec<_>>(), MOST).unwrap();
             prop_assert_eq!(unpack(b"Z*nVE", &packed, 0).unwrap(), values);
         }
 

@@ -10,13 +10,14 @@ mod spf_functions;
 mod spf_record;
 mod xtext;
 
-use hsl::host::{Registry, Thrown};
+use hsl::host::{CallContext, Registry, Thrown};
 use hsl::value::{Array, Key, Value};
 use mail_message::address_list as address;
 use mail_message::encoded_word::{self, WordEncoding};
 
 use crate::args::{self, Options};
 use crate::old_names::Renamed;
+use crate::output::{self, Output, Stop};
 use crate::services::Services;
 
 /// Registers the chapter.
@@ -50,7 +51,7 @@ pub(crate) fn register(registry: &mut Registry, services: &Services) {
         .pure_function(
             "header_addresslist_compile(array addresses) -> string",
             "a header value out of names and addresses",
-            |_, args| compile(args::array(args, 0)),
+            |ctx, args| compile(ctx, args::array(args, 0)),
         )
         .pure_function(
             "header_dkim_decode(string value [, array options]) -> array or none",
@@ -108,12 +109,9 @@ fn extract(value: Option<&[u8]>, with_names: bool) -> Option<Value> {
     })))
 }
 
-fn compile(addresses: &Array) -> Result<Value, Thrown> {
-    let mut out = Vec::new();
+fn compile(ctx: &mut CallContext<'_>, addresses: &Array) -> Result<Value, Thrown> {
+    let mut out = Output::new(ctx.limits().memory);
     for item in addresses.values() {
-        if !out.is_empty() {
-            out.extend_from_slice(b", ");
-        }
         let (name, address) = match item {
             Value::String(address) => (None, Some(address.as_bytes())),
             Value::Array(item) => {
@@ -132,9 +130,23 @@ fn compile(addresses: &Array) -> Result<Value, Thrown> {
             return Err(Thrown::new(message));
         }
         let name = name.unwrap_or_default();
-        out.extend(address::write_mailbox(name, address, WordEncoding::shorter(name)));
+        let separator: &[u8] = if out.is_empty() { b"" } else { b", " };
+        let written = write_mailbox(&mut out, separator, name, address);
+        output::finish(ctx, written)?;
     }
-    Ok(out.into())
+    Ok(out.into_octets().into())
+}
+
+fn write_mailbox(
+    out: &mut Output,
+    separator: &[u8],
+    name: &[u8],
+    address: &[u8],
+) -> Result<(), Stop> {
+    // No form is shorter.
+    out.room(separator.len() + name.len() + address.len())?;
+    out.extend(separator)?;
+    out.extend(&address::write_mailbox(name, address, WordEncoding::shorter(name)))
 }
 
 fn has_line_end(text: &[u8]) -> bool {
