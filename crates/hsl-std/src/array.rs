@@ -117,7 +117,6 @@ pub(crate) fn join(
     for value in array.values() {
         octets = octets.saturating_add(value.as_bytes().map_or(8, <[u8]>::len));
     }
-    ctx.charge_memory(octets)?;
     let joined = joined(array, separator, octets, ctx.limits().memory);
     Ok(output::finish(ctx, joined)?.into())
 }

@@ -27,8 +27,13 @@ pub fn file_resource(content: Arc<dyn FileContent>) -> Value {
 ///
 /// # Errors
 ///
-/// When the class `File` is not registered in the context's set.
-pub fn file_object(ctx: &CallContext<'_>, content: Arc<dyn FileContent>) -> Result<Value, Thrown> {
+/// When the class `File` is not registered in the context's set, or the content is in memory and more
+/// than the script may use.
+pub fn file_object(
+    ctx: &mut CallContext<'_>,
+    content: Arc<dyn FileContent>,
+) -> Result<Value, Thrown> {
+    ctx.charge_memory(content.memory())?;
     ctx.instance_of("File", FileState::new(content))
 }
 
@@ -66,6 +71,16 @@ impl FileState {
 }
 
 fn file_class(class: &mut ClassBuilder, services: &Services) {
+    class.measure_with(|file: &FileState, measure| {
+        let inner = file.inner.lock();
+        measure.octets(inner.buffer.capacity());
+        if let Some(content) = &inner.content {
+            measure.shared(content, || content.memory());
+        }
+        if let Some(stream) = &inner.stream {
+            measure.value(stream);
+        }
+    });
     let files = Arc::clone(&services.files);
     class.constructor(
         "File(FileResource or string fileresource) -> File or none",
@@ -100,8 +115,9 @@ fn file_class(class: &mut ClassBuilder, services: &Services) {
             },
         )
         .static_function("String(string data) -> File", "a file over a string", |ctx, args| {
-            let data = args::bytes(args, 0).to_vec();
+            let data = args::bytes(args, 0);
             ctx.charge_memory(data.len())?;
+            let data = data.to_vec();
             ctx.new_object(FileState::new(Arc::new(data)))
         })
         .method(
@@ -189,6 +205,9 @@ impl Inner {
 
     fn readline(&mut self, ctx: &mut CallContext<'_>) -> Result<Value, Thrown> {
         let mut line = Vec::new();
+        if self.buffer.capacity() == 0 {
+            ctx.charge_memory(BUFFER_OCTETS)?;
+        }
         loop {
             let Some(piece) = self.buffered() else { return Ok(Value::None) };
             if piece.is_empty() {

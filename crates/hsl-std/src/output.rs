@@ -161,17 +161,21 @@ struct Elements<'a> {
     value: Option<&'a Value>,
 }
 
-/// Turns the end of the work into what a function returns: none for values that have no text.
+/// Accounts for a text, and turns the end of the work into what a function returns: none for values
+/// that have no text.
 ///
 /// # Errors
 ///
 /// The limit error when the text would be longer than the execution may use.
-pub(crate) fn finish<T>(
+pub(crate) fn finish(
     ctx: &mut CallContext<'_>,
-    result: Result<T, Stop>,
-) -> Result<Option<T>, Thrown> {
+    result: Result<Vec<u8>, Stop>,
+) -> Result<Option<Vec<u8>>, Thrown> {
     match result {
-        Ok(made) => Ok(Some(made)),
+        Ok(made) => {
+            ctx.charge_memory(made.len())?;
+            Ok(Some(made))
+        }
         Err(Stop::Unfit) => Ok(None),
         Err(Stop::Full) => {
             ctx.charge_memory(usize::MAX)?;

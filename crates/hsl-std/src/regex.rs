@@ -15,7 +15,9 @@ use crate::regex_engine::{Pattern, PatternCache, RegexError, Spans, quote};
 /// The class `Regex`, the same for every set of functions: data imports make objects of it.
 fn class() -> &'static Class {
     static CLASS: LazyLock<Class> = LazyLock::new(|| {
-        Class::builder("Regex", "a compiled regular expression; see pcre_compile").build()
+        let mut class = Class::builder("Regex", "a compiled regular expression; see pcre_compile");
+        class.measure_with(|state: &RegexState, measure| measure.octets(state.0.size()));
+        class.build()
     });
     &CLASS
 }

@@ -32,6 +32,8 @@ pub struct Pattern {
     rooms: Mutex<Vec<CaptureLocations>>,
     /// Empty matches move on by characters, not octets.
     utf: bool,
+    /// About what it occupies.
+    size: usize,
 }
 
 /// The spans of one match, read one after the other.
@@ -95,7 +97,13 @@ impl Pattern {
             RegexError::Compile(format!("{reason} at offset {at}"))
         })?;
         let (room, rooms) = (Mutex::default(), Mutex::default());
-        Ok(Self { regex, room, rooms, utf: modifiers.contains(&b'u') || items.contains("(*UTF") })
+        let utf = modifiers.contains(&b'u') || items.contains("(*UTF");
+        Ok(Self { regex, room, rooms, utf, size: compiled_size(&pattern) })
+    }
+
+    /// Returns about how many octets the pattern occupies, with room for one match.
+    pub(crate) fn size(&self) -> usize {
+        self.size
     }
 
     /// Says whether `subject` matches anywhere.
@@ -303,6 +311,22 @@ const BAD_UTF: [i32; 22] = [
     -3, -4, -5, -6, -7, -8, -9, -10, -11, -12, -13, -14, -15, -16, -17, -18, -19, -20, -21, -22,
     -23, -36,
 ];
+
+/// About what a pattern occupies when it is compiled, with a room for matches. The engine does not say, so
+/// this goes by what was seen: some 3 KiB for the shortest, 80 octets more for each octet, and groups as
+/// often as they are repeated, until the engine finds them too large.
+fn compiled_size(pattern: &str) -> usize {
+    let repeats = pattern.split("){").skip(1).filter_map(|count| {
+        let count = count.split('}').next()?;
+        count.rsplit(',').find_map(|bound| bound.trim().parse::<usize>().ok())
+    });
+    let times = repeats.fold(1_usize, |times, count| times.saturating_mul(count.max(1)));
+    let largest = LARGEST_PATTERN.max(pattern.len().saturating_mul(80));
+    pattern.len().saturating_mul(80).saturating_mul(times).saturating_add(4096).min(largest)
+}
+
+/// More than patterns occupied that consist of repeated groups.
+const LARGEST_PATTERN: usize = 256 << 10;
 
 #[cfg(test)]
 mod tests {

@@ -447,9 +447,18 @@ pub trait FileContent: Send + Sync {
     fn path(&self) -> Option<&Path> {
         None
     }
+
+    /// Octets that it occupies in memory.
+    fn memory(&self) -> usize {
+        0
+    }
 }
 
 impl FileContent for Vec<u8> {
+    fn memory(&self) -> usize {
+        self.capacity()
+    }
+
     fn len(&self) -> u64 {
         self.as_slice().len() as u64
     }
@@ -460,6 +469,10 @@ impl FileContent for Vec<u8> {
 }
 
 impl FileContent for Bytes {
+    fn memory(&self) -> usize {
+        self.as_ref().len()
+    }
+
     fn len(&self) -> u64 {
         self.as_ref().len() as u64
     }

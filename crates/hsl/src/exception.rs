@@ -60,12 +60,18 @@ pub fn class() -> &'static Class {
     static CLASS: LazyLock<Class> = LazyLock::new(|| {
         let mut builder = ClassBuilder::new("Exception", "an error, to throw and to catch");
         builder
+            .measure_with(|exception: &Exception, measure| {
+                measure.value(&Value::String(exception.message.clone()));
+            })
             .constructor(
                 "Exception(string message) -> Exception",
                 "makes an exception",
                 |ctx, args| {
-                    let message = args.first().and_then(Value::as_bytes).unwrap_or_default();
-                    ctx.new_object(Exception { message: message.into(), place: None, origin: None })
+                    let message = match args.first_mut().map(Value::take) {
+                        Some(Value::String(message)) => message,
+                        _ => Str::default(),
+                    };
+                    ctx.new_object(Exception { message, place: None, origin: None })
                 },
             )
             .method("toString() -> string", "the message with its place", |ctx, _| {

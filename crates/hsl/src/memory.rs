@@ -11,7 +11,7 @@ use hashbrown::HashSet;
 
 use crate::host::Thrown;
 use crate::value::{
-    Array, Cell, CellData, FunctionKind, Key, Object, SharedCell, Value, WeakObject,
+    Array, Cell, CellData, ClassKind, FunctionKind, Key, Object, SharedCell, Value, WeakObject,
 };
 
 /// Octets that may be allocated before the next walk.
@@ -125,11 +125,56 @@ impl Tracker {
 
 /// Measures values reachable from `roots`, each shared one once, in octets.
 pub(crate) fn measure<'a>(roots: impl Iterator<Item = &'a Value>) -> usize {
-    let mut seen = HashSet::new();
-    let mut seen_texts = HashSet::new();
-    let mut work: Vec<Value> = Vec::new();
-    let mut total = 0_usize;
-    let mut visit = |value: &Value, work: &mut Vec<Value>| {
+    let mut walk = Measure { seen: HashSet::new(), work: Vec::new(), total: 0, is_deep: true };
+    for root in roots {
+        walk.value(root);
+        while let Some(value) = walk.work.pop() {
+            if let Value::Object(object) = &value {
+                walk.host_state(object);
+            }
+            each_child(&value, |child| walk.value(child));
+        }
+    }
+    walk.total
+}
+
+/// Measures what a new instance of a class of the host occupies, without what it shares with others.
+pub(crate) fn measure_instance(object: &Object) -> usize {
+    let mut walk = Measure { seen: HashSet::new(), work: Vec::new(), total: 0, is_deep: false };
+    walk.host_state(object);
+    walk.total.saturating_add(64 + Value::Object(object.clone()).shallow_size())
+}
+
+/// A measurement under way: what classes of the host tell the memory limit about their instances; see
+/// [`ClassBuilder::measure_with`](crate::host::ClassBuilder::measure_with).
+///
+/// What only one instance holds is told by [`Self::octets`]. What instances may share is told by
+/// [`Self::shared`] or [`Self::value`], and counts once.
+pub struct Measure {
+    seen: HashSet<usize>,
+    /// Containers whose contents were not looked at.
+    work: Vec<Value>,
+    total: usize,
+    /// Whether to look at what is shared.
+    is_deep: bool,
+}
+
+impl Measure {
+    /// Counts `octets` of the instance itself.
+    pub fn octets(&mut self, octets: usize) {
+        self.total = self.total.saturating_add(octets);
+    }
+
+    /// Counts what other instances may hold too; `octets` is asked at the first of them.
+    pub fn shared<T: ?Sized>(&mut self, content: &Arc<T>, octets: impl FnOnce() -> usize) {
+        let address = Arc::as_ptr(content).cast::<()>() as usize;
+        if self.is_deep && self.seen.insert(address) {
+            self.octets(octets());
+        }
+    }
+
+    /// Counts a value of the script and everything in it.
+    pub fn value(&mut self, value: &Value) {
         let address = match value {
             Value::String(text) => match text.address() {
                 Some(address) => address,
@@ -142,22 +187,28 @@ pub(crate) fn measure<'a>(roots: impl Iterator<Item = &'a Value>) -> usize {
             Value::Cell(cell) => Arc::as_ptr(&cell.0) as usize,
             _ => return,
         };
-        if seen.insert(address) {
-            total =
-                total.saturating_add(64 + value.shallow_size() + key_texts(value, &mut seen_texts));
+        if self.is_deep && self.seen.insert(address) {
+            let keys = key_texts(value, &mut self.seen);
+            self.octets(64 + value.shallow_size() + keys);
             if value.is_container() {
-                work.push(value.clone());
+                self.work.push(value.clone());
             }
         }
-    };
-    for root in roots {
-        visit(root, &mut work);
-        while let Some(value) = work.pop() {
-            each_child(&value, |child| visit(child, &mut work));
+    }
+
+    /// Counts the state of an instance of a class of the host.
+    fn host_state(&mut self, object: &Object) {
+        if let ClassKind::Native(class) = object.class().kind() {
+            self.octets(HOST_STATE_OCTETS);
+            if let Some(measure) = &class.measure {
+                measure(object, self);
+            }
         }
     }
-    total
 }
+
+/// About what the state of an instance occupies whose class says no more.
+const HOST_STATE_OCTETS: usize = 256;
 
 /// Measures the texts that are keys of an array or names of properties, each shared one once, in octets.
 fn key_texts(value: &Value, seen: &mut HashSet<usize>) -> usize {

@@ -18,6 +18,8 @@ pub struct Builder {
     boundary: String,
     body: Vec<u8>,
     parts: Vec<Vec<u8>>,
+    /// About what the children occupy.
+    parts_size: usize,
     /// The encoding that an added field names: `Some(None)` for one nobody knows.
     encoding: Option<Option<TransferEncoding>>,
     has_content_type: bool,
@@ -38,6 +40,7 @@ impl Builder {
             boundary: boundary.into(),
             body: Vec::new(),
             parts: Vec::new(),
+            parts_size: 0,
             encoding: None,
             has_content_type: false,
             is_text: true,
@@ -75,6 +78,7 @@ impl Builder {
 
     /// Adds a child: its header and body as they are to be written.
     pub fn append_part(&mut self, part: Vec<u8>) {
+        self.parts_size += part.len() + size_of::<Vec<u8>>();
         self.parts.push(part);
     }
 
@@ -124,8 +128,7 @@ impl Builder {
 
     /// Returns about how many octets the part occupies.
     pub fn size(&self) -> usize {
-        let parts: usize = self.parts.iter().map(Vec::len).sum();
-        self.fields.len() + self.body.len() + parts
+        self.fields.len() + self.body.len() + self.parts_size
     }
 
     /// Writes the message.

@@ -5,9 +5,8 @@
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
-use hsl::host::{CallContext, ClassBuilder, Registry, Thrown};
+use hsl::host::{CallContext, ClassBuilder, Measure, Registry, Thrown};
 use hsl::value::{Class, HostIterator, Key, Object, Str, Type, Value};
 use parking_lot::Mutex;
 
@@ -61,8 +60,6 @@ pub(crate) fn set_object(members: Vec<Value>) -> Result<Value, Thrown> {
 }
 
 fn object(class: &Class, state: MapState, entries: Vec<(Value, Value)>) -> Result<Value, Thrown> {
-    let octets = entries.iter().map(|(_, value)| weight(value)).sum();
-    state.octets.store(octets, Ordering::Relaxed);
     for (key, value) in entries {
         state.entries.lock().insert(MapKey::of(&key)?, value);
     }
@@ -71,6 +68,7 @@ fn object(class: &Class, state: MapState, entries: Vec<(Value, Value)>) -> Resul
 
 fn map_class(class: &mut ClassBuilder) {
     class.copy_with(MapState::own_copy).iterate(|object| walk(object, MapState::pairs));
+    class.measure_with(MapState::measure);
     class
         .constructor("Map(string keytype, string valuetype) -> Map", "an empty map", |ctx, args| {
             let keys = Kind::parse(args::bytes(args, 0))?;
@@ -122,6 +120,7 @@ fn map_class(class: &mut ClassBuilder) {
 
 fn set_class(class: &mut ClassBuilder) {
     class.copy_with(MapState::own_copy).iterate(|object| walk(object, MapState::members));
+    class.measure_with(MapState::measure);
     class
         .constructor("Set(string keytype) -> Set", "an empty set", |ctx, args| {
             let keys = Kind::parse(args::bytes(args, 0))?;
@@ -174,11 +173,11 @@ fn merge(ctx: &mut CallContext<'_>, args: &mut [Value]) -> Result<bool, Thrown> 
     let map = ctx.state_of_this::<MapState>()?;
     let key = map.key(&args::take(args, 0))?;
     let value = args::take(args, 1);
-    let (added, removed, len) = {
+    let added = {
         let mut entries = map.entries.lock();
         match entries.get_mut(&key) {
             Some(stored) => {
-                let removed = weight(stored);
+                let before = weight(stored);
                 match sum(stored.take(), value) {
                     Ok(sum) => *stored = sum,
                     Err((old, thrown)) => {
@@ -186,17 +185,16 @@ fn merge(ctx: &mut CallContext<'_>, args: &mut [Value]) -> Result<bool, Thrown> 
                         return Err(thrown);
                     }
                 }
-                (weight(stored), removed, entries.len())
+                weight(stored).saturating_sub(before)
             }
             None => {
                 map.values.check("value", &value)?;
-                let added = weight(&value);
                 entries.insert(key, value);
-                (added, 0, entries.len())
+                ENTRY_OCTETS
             }
         }
     };
-    map.account(ctx, added, removed, len)?;
+    ctx.charge_memory(added)?;
     Ok(true)
 }
 
@@ -234,9 +232,6 @@ struct MapState {
     keys: Kind,
     values: Kind,
     entries: Mutex<HashMap<MapKey, Value>>,
-    /// About what the values occupy, keys and table aside. The machine does not see into objects of
-    /// the host, so the container holds itself against the memory limit.
-    octets: AtomicUsize,
 }
 
 impl Drop for MapState {
@@ -248,19 +243,14 @@ impl Drop for MapState {
 
 impl MapState {
     fn new(keys: Kind, values: Kind) -> Self {
-        Self { keys, values, entries: Mutex::default(), octets: AtomicUsize::new(0) }
+        Self { keys, values, entries: Mutex::default() }
     }
 
     /// The same entries, in a container of their own.
     fn own_copy(&self) -> Self {
         let entries = self.entries.lock();
         let copies = entries.iter().map(|(key, value)| (key.clone(), value.own_copy()));
-        Self {
-            keys: self.keys,
-            values: self.values,
-            entries: Mutex::new(copies.collect()),
-            octets: AtomicUsize::new(self.octets.load(Ordering::Relaxed)),
-        }
+        Self { keys: self.keys, values: self.values, entries: Mutex::new(copies.collect()) }
     }
 
     /// All keys and values as they are now: a loop over them does not see later changes.
@@ -281,43 +271,35 @@ impl MapState {
 
     /// Sets a value; true if the key is new.
     fn insert(&self, ctx: &mut CallContext<'_>, key: MapKey, value: Value) -> Result<bool, Thrown> {
-        let added = weight(&value);
-        let (old, len) = {
-            let mut entries = self.entries.lock();
-            (entries.insert(key, value), entries.len())
-        };
-        self.account(ctx, added, old.as_ref().map_or(0, weight), len)?;
+        let old = self.entries.lock().insert(key, value);
+        if old.is_none() {
+            ctx.charge_memory(ENTRY_OCTETS)?;
+        }
         Ok(old.is_none())
     }
 
-    /// Takes note of a change, and holds the whole against the memory limit.
-    fn account(
-        &self,
-        ctx: &mut CallContext<'_>,
-        added: usize,
-        removed: usize,
-        len: usize,
-    ) -> Result<(), Thrown> {
-        self.octets.fetch_add(added, Ordering::Relaxed);
-        let total = self.octets.fetch_sub(removed, Ordering::Relaxed).saturating_sub(removed);
-        let total = total.saturating_add(len.saturating_mul(ENTRY_OCTETS));
-        args::charge_growth(ctx, added.saturating_sub(removed) + ENTRY_OCTETS, total)
+    /// Tells the memory limit about the entries.
+    fn measure(&self, measure: &mut Measure) {
+        let entries = self.entries.lock();
+        measure.octets(entries.len() * ENTRY_OCTETS);
+        for (key, value) in &*entries {
+            if let MapKey::Text(text) = key {
+                measure.value(&Value::String(text.clone()));
+            }
+            measure.value(value);
+        }
     }
 
     /// Removes a value; true if there was one.
     fn remove(&self, key: &MapKey) -> bool {
         let old = self.entries.lock().remove(key);
-        if let Some(old) = &old {
-            self.octets.fetch_sub(weight(old), Ordering::Relaxed);
-        }
         old.is_some()
     }
 
     fn clear(&self) {
         // Dropped after the lock: values may hold the container itself.
         let old = std::mem::take(&mut *self.entries.lock());
-        let octets = old.values().map(weight).sum();
-        self.octets.fetch_sub(octets, Ordering::Relaxed);
+        drop(old);
     }
 
     fn key(&self, key: &Value) -> Result<MapKey, Thrown> {
@@ -409,10 +391,9 @@ impl MapKey {
     }
 }
 
-/// About what a value occupies beyond its place in the table.
+/// About what merging may make larger.
 fn weight(value: &Value) -> usize {
     match value {
-        Value::String(text) => text.len(),
         Value::Array(array) => array.len() * size_of::<Value>(),
         _ => 0,
     }

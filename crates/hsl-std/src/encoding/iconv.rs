@@ -21,6 +21,9 @@ struct IconvState {
 
 fn iconv_class(class: &mut ClassBuilder) {
     class
+        .measure_with(|state: &IconvState, measure| {
+            measure.octets(state.converter.lock().as_ref().map_or(0, |_| CONVERTER_OCTETS));
+        })
         .constructor(
             "Iconv(string fromcharset, string tocharset) -> Iconv",
             "a conversion; suffixes //TRANSLIT and //IGNORE of the second charset count",
@@ -50,6 +53,9 @@ fn iconv_class(class: &mut ClassBuilder) {
             Ok::<_, Thrown>(())
         });
 }
+
+/// What a conversion occupies in the C library: a buffer of 32,640 octets between its two steps.
+const CONVERTER_OCTETS: usize = 33 << 10;
 
 fn convert(ctx: &mut CallContext<'_>, args: &mut [Value]) -> Result<Value, Thrown> {
     let state = ctx.state_of_this::<IconvState>()?;

@@ -109,7 +109,6 @@ pub(crate) fn register(registry: &mut Registry) {
             "values as octets of a binary format",
             |ctx, args| {
                 let (format, values) = (args::bytes(args, 0), args.get(1..).unwrap_or_default());
-                ctx.charge_memory(pack::filled_octets(format))?;
                 let most = ctx.limits().memory;
                 output::finish(ctx, pack::pack(format, values, most))
             },

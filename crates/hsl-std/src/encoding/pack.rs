@@ -50,18 +50,6 @@ pub(crate) fn pack(format: &[u8], values: &[&Value], most: usize) -> Result<Vec<
     Ok(out.into_octets())
 }
 
-/// The octets that the counts of `format` ask for, whatever the values are, up to the first code that
-/// is none.
-pub(crate) fn filled_octets(format: &[u8]) -> usize {
-    Codes(format).map_while(|code| code).fold(0_usize, |total, code| {
-        match (code.letter, code.count) {
-            (b'a' | b'Z' | b'x', Count::Exactly(count)) => total.saturating_add(count),
-            (b'H', Count::Exactly(count)) => total.saturating_add(count / 2),
-            _ => total,
-        }
-    })
-}
-
 /// Unpacks `data` from `offset` on. `None` when the format is none, or the data too short for it.
 pub(crate) fn unpack(format: &[u8], data: &[u8], offset: usize) -> Option<Vec<Value>> {
     let mut rest = data.get(offset..)?;
@@ -299,7 +287,6 @@ mod tests {
         }
         assert_eq!(pack(b"x99999999999", &[], MOST), Err(Stop::Unfit));
         assert_eq!(pack(b"x3", &[], 2), Err(Stop::Full));
-        assert_eq!(filled_octets(b"x2 x99999999999 x3"), 2);
         assert_eq!(
             Codes(b"x99999999999 C").map(|code| code.is_some()).collect::<Vec<_>>(),
             [false]

@@ -109,7 +109,7 @@ fn extract(value: Option<&[u8]>, with_names: bool) -> Option<Value> {
     })))
 }
 
-fn compile(ctx: &mut CallContext<'_>, addresses: &Array) -> Result<Value, Thrown> {
+fn compile(ctx: &mut CallContext<'_>, addresses: &Array) -> Result<Option<Vec<u8>>, Thrown> {
     let mut out = Output::new(ctx.limits().memory);
     for item in addresses.values() {
         let (name, address) = match item {
@@ -131,10 +131,11 @@ fn compile(ctx: &mut CallContext<'_>, addresses: &Array) -> Result<Value, Thrown
         }
         let name = name.unwrap_or_default();
         let separator: &[u8] = if out.is_empty() { b"" } else { b", " };
-        let written = write_mailbox(&mut out, separator, name, address);
-        output::finish(ctx, written)?;
+        if let Err(stop) = write_mailbox(&mut out, separator, name, address) {
+            return output::finish(ctx, Err(stop));
+        }
     }
-    Ok(out.into_octets().into())
+    output::finish(ctx, Ok(out.into_octets()))
 }
 
 fn write_mailbox(

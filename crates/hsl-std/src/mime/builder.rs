@@ -40,6 +40,10 @@ impl ComposedMessage {
 /// Adds the members of the class.
 pub(super) fn class(class: &mut ClassBuilder, services: &Services) {
     class
+        .measure_with(|state: &BuilderState, measure| {
+            let signers = state.signers.lock().len();
+            measure.octets(state.builder.lock().size() + signers * SIGNER_OCTETS);
+        })
         .constructor("MIME() -> MIME", "an empty message", |ctx, _| {
             let builder = Builder::new(Uuid::new_v4().to_string());
             let builder = Mutex::new(builder);

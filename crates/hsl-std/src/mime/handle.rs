@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hsl::host::{CallContext, Thrown};
+use hsl::host::{CallContext, Measure, Thrown};
 use mail_message::header::decode_value;
 use mail_message::{Message, Output, PartId};
 use parking_lot::Mutex;
@@ -18,6 +18,8 @@ pub type MessageHandle = Arc<Mutex<SharedMessage>>;
 pub struct SharedMessage {
     message: Message,
     content: Arc<dyn FileContent>,
+    /// Whether the content and the text of the message are the same octets of memory.
+    is_text_content: bool,
 }
 
 /// A part of a message: the state of `MIMEPart` and `MailMessage` objects.
@@ -39,13 +41,22 @@ impl PartRef {
     pub(crate) fn own_copy(&self) -> Self {
         Self { message: self.message.lock().own_copy(), part: self.part }
     }
+
+    /// Tells the memory limit about the message.
+    pub(super) fn measure(&self, measure: &mut Measure) {
+        let message = self.message.lock();
+        measure.shared(&self.message, || message.message.size());
+        if !message.is_text_content {
+            measure.shared(&message.content, || message.content.memory());
+        }
+    }
 }
 
 impl SharedMessage {
     /// Makes a message of all its octets.
     pub fn from_octets(octets: Bytes) -> Self {
         let content = Arc::new(octets.clone());
-        Self { message: Message::new(octets), content }
+        Self { message: Message::new(octets), content, is_text_content: true }
     }
 
     /// Makes a message of a file. Only the header is read, until something asks for more.
@@ -60,7 +71,7 @@ impl SharedMessage {
             let is_all = head.len() < wanted;
             let len = if is_all { head.len() as u64 } else { content.len() };
             match Message::from_head(head, len) {
-                Ok(message) => return Ok(Self { message, content }),
+                Ok(message) => return Ok(Self::from_message(message, content)),
                 Err(needed) => wanted = needed.given.saturating_mul(2),
             }
         }
@@ -68,12 +79,16 @@ impl SharedMessage {
 
     /// Makes a message of its start that was read already, and of all of it.
     pub fn from_message(message: Message, content: Arc<dyn FileContent>) -> Self {
-        Self { message, content }
+        Self { message, content, is_text_content: false }
     }
 
     /// A message of its own as this one is now: changes of one do not show in the other.
     pub fn own_copy(&self) -> MessageHandle {
-        let copy = Self { message: self.message.clone(), content: Arc::clone(&self.content) };
+        let copy = Self {
+            message: self.message.clone(),
+            content: Arc::clone(&self.content),
+            is_text_content: self.is_text_content,
+        };
         Arc::new(Mutex::new(copy))
     }
 

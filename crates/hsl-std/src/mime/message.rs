@@ -40,7 +40,10 @@ pub(super) fn statics(class: &mut ClassBuilder) {
         );
 }
 
-fn new_object(ctx: &CallContext<'_>, message: SharedMessage) -> Result<Value, Thrown> {
+fn new_object(ctx: &mut CallContext<'_>, message: SharedMessage) -> Result<Value, Thrown> {
+    // The octets are charged: also the places of the fields count.
+    let octets = message.message().size().saturating_sub(message.message().text().len());
+    ctx.charge_memory(octets)?;
     ctx.new_object(PartRef::top(Arc::new(Mutex::new(message))))
 }
 

@@ -35,12 +35,14 @@ pub(crate) fn register(registry: &mut Registry, services: &Services) {
     registry
         .class("MIMEPart", "a part of a message", |class| {
             part::methods(class, of_this);
+            class.measure_with(PartRef::measure);
         })
         .class("MailMessage", "a message, its top part", |class| {
             message::statics(class);
             mail_message_methods(class, services, of_this);
             message::queue(class, services);
             class.copy_with(PartRef::own_copy);
+            class.measure_with(PartRef::measure);
         })
         .class("MIME", "a message or part to be composed", |class| {
             builder::class(class, services);

@@ -448,7 +448,7 @@ fn tree(ctx: &mut CallContext<'_>, message: &mut SharedMessage) -> Result<Arc<Tr
     tree.cloned().ok_or_else(|| Thrown::new("the message is not in memory"))
 }
 
-fn object(ctx: &CallContext<'_>, of: &PartRef, part: PartId) -> Result<Value, Thrown> {
+fn object(ctx: &mut CallContext<'_>, of: &PartRef, part: PartId) -> Result<Value, Thrown> {
     ctx.instance_of("MIMEPart", PartRef { message: of.message.clone(), part })
 }
 

@@ -147,26 +147,37 @@ impl CallContext<'_> {
     ///
     /// # Errors
     ///
-    /// A builtin error if this is a plain function.
-    pub fn new_object<T: Any + Send + Sync>(&self, state: T) -> Result<Value, Thrown> {
+    /// A builtin error if this is a plain function; the limit error if the object is more than the
+    /// execution may use.
+    pub fn new_object<T: Any + Send + Sync>(&mut self, state: T) -> Result<Value, Thrown> {
         let class = self
             .class
             .ok_or_else(|| Thrown::new(format!("{}() belongs to no class", self.name())))?;
-        Ok(Value::Object(Object::new(class, state)))
+        self.charged(Object::new(class, state))
     }
 
     /// Makes an instance of the registered class `name`.
     ///
     /// # Errors
     ///
-    /// A builtin error if there is no such class.
-    pub fn instance_of<T: Any + Send + Sync>(&self, name: &str, state: T) -> Result<Value, Thrown> {
+    /// A builtin error if there is no such class; the limit error as for [`Self::new_object`].
+    pub fn instance_of<T: Any + Send + Sync>(
+        &mut self,
+        name: &str,
+        state: T,
+    ) -> Result<Value, Thrown> {
         let class = self
             .environment
             .host
             .class(name)
             .ok_or_else(|| Thrown::new(format!("class {name} is not available here")))?;
-        Ok(Value::Object(Object::new(class, state)))
+        let object = Object::new(class, state);
+        self.charged(object)
+    }
+
+    fn charged(&mut self, object: Object) -> Result<Value, Thrown> {
+        self.charge_memory(crate::memory::measure_instance(&object))?;
+        Ok(Value::Object(object))
     }
 
     /// Returns the functions and classes that the script was compiled against.

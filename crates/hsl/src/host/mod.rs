@@ -23,6 +23,7 @@ mod registry;
 mod signature;
 mod step;
 
+pub use crate::memory::Measure;
 pub use context::{CallContext, Clock, Echo, Limits};
 pub use registry::{ClassBuilder, HostSet, ModuleBuilder, ModuleEntry, NativeFunction, Registry};
 pub(crate) use registry::{REGEX_MATCH, count_message};

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::step::{NativeFn, ReadingFn};
-use super::{CallContext, NativeStep, Signature, SignatureError, Thrown, TypeSet};
+use super::{CallContext, Measure, NativeStep, Signature, SignatureError, Thrown, TypeSet};
 use crate::value::{Class, ClassKind, HostIterator, NativeClass, Object, Str, Value};
 
 /// A function of the host with its signature.
@@ -412,6 +412,7 @@ impl ClassBuilder {
                 statics: Default::default(),
                 iterate: None,
                 copy: None,
+                measure: None,
             },
         }
     }
@@ -493,6 +494,23 @@ impl ClassBuilder {
         self.class.copy = Some(Box::new(move |object| {
             let state = object.state::<T>()?;
             Some(Object::new(object.class(), copy(&state)))
+        }));
+        self
+    }
+
+    /// Says what an instance holds, for the memory limit; without, it is taken for some hundred octets.
+    /// The machine asks when a script has used up its budget, and it must not take long: `measure`
+    /// adds what is known and calls nothing. What is shared is charged where it is made or grows
+    /// ([`CallContext::charge_memory`]), the rest by [`CallContext::new_object`].
+    pub fn measure_with<T, F>(&mut self, measure: F) -> &mut Self
+    where
+        T: Any + Send + Sync,
+        F: Fn(&T, &mut Measure) + Send + Sync + 'static,
+    {
+        self.class.measure = Some(Box::new(move |object, result| {
+            if let Some(state) = object.state_ref::<T>() {
+                measure(state, result);
+            }
         }));
         self
     }

@@ -11,7 +11,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::layout::{Entry, Layout, Slot, Slots};
 use super::{Array, Function, Globals, Key, Str, Value};
-use crate::host::{ClassBuilder, NativeFunction};
+use crate::host::{ClassBuilder, Measure, NativeFunction};
 use crate::program::Program;
 
 /// A reference to an instance. Clones share it; equality is identity.
@@ -50,6 +50,7 @@ pub(crate) struct NativeClass {
     pub(crate) statics: HashMap<Str, Arc<NativeFunction>>,
     pub(crate) iterate: Option<Box<IterateFn>>,
     pub(crate) copy: Option<Box<CopyFn>>,
+    pub(crate) measure: Option<Box<MeasureFn>>,
 }
 
 /// Starts a walk over an instance, for `foreach`.
@@ -57,6 +58,9 @@ pub(crate) type IterateFn = dyn Fn(&Object) -> Box<dyn HostIterator> + Send + Sy
 
 /// Makes an instance with a state of its own of another one.
 pub(crate) type CopyFn = dyn Fn(&Object) -> Option<Object> + Send + Sync;
+
+/// Tells the memory limit what an instance holds.
+pub(crate) type MeasureFn = dyn Fn(&Object, &mut Measure) + Send + Sync;
 
 /// A class of a script.
 pub(crate) struct UserClass {

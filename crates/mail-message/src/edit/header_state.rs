@@ -50,6 +50,24 @@ impl NewField {
 }
 
 impl HeaderState {
+    /// Shows what it consists of; see [`super::state::State::measure`].
+    pub(super) fn measure(&self, visit: &mut impl FnMut(usize, &[u8])) {
+        let replaced = self.changed.values().filter_map(|change| match change {
+            FieldChange::Replaced(field) => Some(field),
+            FieldChange::Deleted | FieldChange::Renamed(_) => None,
+        });
+        for field in replaced.chain(&self.top).chain(&self.bottom) {
+            visit(size_of::<NewField>(), &field.raw);
+            visit(0, &field.name);
+        }
+        visit(self.changed.len() * 2 * size_of::<FieldChange>(), &[]);
+        for change in self.changed.values() {
+            if let FieldChange::Renamed(name) = change {
+                visit(0, name);
+            }
+        }
+    }
+
     /// Returns whether any octets change.
     pub(super) fn is_changed(&self) -> bool {
         !(self.changed.is_empty() && self.top.is_empty() && self.bottom.is_empty())

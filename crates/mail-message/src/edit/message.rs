@@ -1,5 +1,6 @@
 //! The message: what it says, and how changes of fields are recorded.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -156,6 +157,26 @@ impl Message {
     /// Returns whether the original is empty.
     pub fn is_empty(&self) -> bool {
         self.len == 0
+    }
+
+    /// Returns about how many octets of memory the message occupies: what is there of the original, the
+    /// places of its fields and parts, and all changes, also those that only snapshots remember.
+    pub fn size(&self) -> usize {
+        let parts = self.tree.as_ref().map_or(0, |tree| tree.parts().len());
+        let mut total =
+            self.text.len() + size_of_val(self.header.spans()) + parts * size_of::<Part>();
+        let (mut states, mut contents) = (BTreeSet::new(), BTreeSet::new());
+        for state in self.snapshots.iter().chain([&self.state]) {
+            total += size_of::<Arc<State>>();
+            if states.insert(Arc::as_ptr(state)) {
+                state.measure(&mut |octets, content: &[u8]| {
+                    // Snapshots share octets.
+                    let is_new = !content.is_empty() && contents.insert(content.as_ptr());
+                    total += octets + if is_new { content.len() } else { 0 };
+                });
+            }
+        }
+        total
     }
 
     /// Returns the header section of the original.
