@@ -41,7 +41,9 @@ pub(crate) fn register(registry: &mut Registry, services: &Services) {
              -> string, array, boolean or none",
             "the body of a 2xx answer, or none; the manual lists the options",
             move |ctx, args| {
-                let (request, wanted) = request::read(args, &*names, &*keys)?;
+                let Some((request, wanted)) = request::read(ctx, args, &*names, &*keys)? else {
+                    return Ok(Value::None.into());
+                };
                 let call = Call {
                     client: client.clone(),
                     background: Arc::clone(&background),
@@ -50,9 +52,9 @@ pub(crate) fn register(registry: &mut Registry, services: &Services) {
                 };
                 let post = args::take(args, 3);
                 if matches!(post, Value::Function(_)) {
-                    return Ok::<_, Thrown>(pull::start(call, request, post));
+                    return Ok(pull::start(call, request, post));
                 }
-                Ok(call.run(request))
+                Ok::<_, Thrown>(call.run(request))
             },
         )
         .pure_function(

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use hsl::host::Thrown;
+use hsl::host::{CallContext, Thrown};
 use hsl::value::{Array, Value};
 use hyper::Method;
 use hyper::header::{HeaderName, HeaderValue};
@@ -16,6 +16,7 @@ use super::tls_boolean;
 use crate::args::{self, Options};
 use crate::encoding::base::url_encode;
 use crate::keys::Keys;
+use crate::output::{self, Output, Stop};
 use crate::services::Names;
 
 /// One request, ready to be sent and, unless its payload is made by a function, to be repeated.
@@ -120,26 +121,32 @@ pub(super) struct Job {
     pub(super) retry_delay: Duration,
 }
 
-/// Reads the arguments of a call; a post by function is left for the caller.
+/// Reads the arguments of a call; a post by function is left for the caller. `None` when there is nothing
+/// that could be asked: the URL is none, or none of HTTP.
 ///
 /// # Errors
 ///
-/// For a URL, an option or a header that is none.
+/// For an option or a header that is none, and values that cannot be sent.
 pub(super) fn read(
+    ctx: &mut CallContext<'_>,
     args: &[Value],
     names: &dyn Names,
     keys: &dyn Keys,
-) -> Result<(Request, Wanted), Thrown> {
+) -> Result<Option<(Request, Wanted)>, Thrown> {
     let options = Options::new(args, 1);
-    let text = with_values(args::bytes(args, 0), args.get(2).and_then(Value::as_array))?;
-    let url = Url::parse(&text).map_err(|error| Thrown::new(format!("http(): {error}")))?;
-    if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
-        return Err(Thrown::new("http() needs an http or https URL"));
-    }
+    let most = ctx.limits().memory;
+    let values = args.get(2).and_then(Value::as_array);
+    let url = made(ctx, with_values(args::bytes(args, 0), values, most))?;
     let post = args.get(3).unwrap_or(&Value::None);
     let payload = match post {
-        Value::String(body) => Payload::Octets(Bytes::copy_from_slice(body), Some(FORM)),
-        Value::Array(fields) => Payload::Octets(form(fields)?.into(), Some(FORM)),
+        Value::String(body) => {
+            ctx.charge_memory(body.len())?;
+            Payload::Octets(Bytes::copy_from_slice(body), Some(FORM))
+        }
+        Value::Array(fields) => {
+            let body = made(ctx, form(fields, most))?.unwrap_or_default();
+            Payload::Octets(body.into(), Some(FORM))
+        }
         _ => Payload::None,
     };
     let method = match options.bytes("method")? {
@@ -148,13 +155,7 @@ pub(super) fn read(
         Some(name) => Method::from_bytes(name)
             .map_err(|_| Thrown::new("option \"method\" is no HTTP method"))?,
     };
-    let request = Request {
-        url,
-        method,
-        headers: headers(options)?,
-        payload,
-        settings: settings(options, names, keys)?,
-    };
+    let (headers, settings) = (headers(options)?, settings(options, names, keys)?);
     let background = match options.boolean("background", false)? {
         false => None,
         true => Some(Job {
@@ -168,7 +169,41 @@ pub(super) fn read(
         response_headers: options.boolean("response_headers", false)?,
         background,
     };
-    Ok((request, wanted))
+    // Mistakes in options are the script's; a URL is often somebody else's.
+    let url = url.and_then(|url| Url::parse(str::from_utf8(&url).ok()?).ok());
+    let url =
+        url.filter(|url| matches!(url.scheme(), "http" | "https") && url.host_str().is_some());
+    Ok(url.map(|url| (Request { url, method, headers, payload, settings }, wanted)))
+}
+
+/// Why a URL or a form is not made.
+enum Refused {
+    Thrown(Thrown),
+    Stop(Stop),
+}
+
+impl From<Thrown> for Refused {
+    fn from(thrown: Thrown) -> Self {
+        Self::Thrown(thrown)
+    }
+}
+
+impl From<Stop> for Refused {
+    fn from(stop: Stop) -> Self {
+        Self::Stop(stop)
+    }
+}
+
+fn made(
+    ctx: &mut CallContext<'_>,
+    result: Result<Vec<u8>, Refused>,
+) -> Result<Option<Vec<u8>>, Thrown> {
+    let result = match result {
+        Ok(octets) => Ok(octets),
+        Err(Refused::Thrown(thrown)) => return Err(thrown),
+        Err(Refused::Stop(stop)) => Err(stop),
+    };
+    output::finish(ctx, result)
 }
 
 fn settings(options: Options<'_>, names: &dyn Names, keys: &dyn Keys) -> Result<Settings, Thrown> {
@@ -271,30 +306,30 @@ fn headers(options: Options<'_>) -> Result<Vec<(HeaderName, Option<HeaderValue>)
 }
 
 /// Replaces `$1`, `$2` … by the values of `get`, encoded; a number without value stays.
-fn with_values(url: &[u8], get: Option<&Array>) -> Result<String, Thrown> {
+fn with_values(url: &[u8], get: Option<&Array>, most: usize) -> Result<Vec<u8>, Refused> {
     let values: Vec<&Value> = get.into_iter().flat_map(Array::values).collect();
-    let mut out = Vec::with_capacity(url.len());
+    let mut out = Output::new(most);
     let mut rest = url;
     while let Some(at) = memchr::memchr(b'$', rest) {
         let (before, mark) = rest.split_at(at);
-        out.extend_from_slice(before);
+        out.extend(before)?;
         let digits = mark.iter().skip(1).take_while(|byte| byte.is_ascii_digit()).count();
         let (number, after) = mark.split_at(1 + digits);
         let number = number.get(1..).and_then(|digits| str::from_utf8(digits).ok());
         let number = number.and_then(|digits| digits.parse::<usize>().ok());
         match number.and_then(|number| values.get(number.checked_sub(1)?)) {
-            Some(value) => out.extend_from_slice(&url_encode(&scalar(value)?)),
-            None => out.extend_from_slice(mark.get(..1 + digits).unwrap_or_default()),
+            Some(value) => out.extend(&url_encode(&scalar(value)?))?,
+            None => out.extend(mark.get(..1 + digits).unwrap_or_default())?,
         }
         rest = after;
     }
-    out.extend_from_slice(rest);
-    String::from_utf8(out).map_err(|_| Thrown::new("http() needs a URL in UTF-8"))
+    out.extend(rest)?;
+    Ok(out.into_octets())
 }
 
 /// Form fields as `application/x-www-form-urlencoded`; a list gives its field several times.
-fn form(fields: &Array) -> Result<Vec<u8>, Thrown> {
-    let mut out = Vec::new();
+fn form(fields: &Array, most: usize) -> Result<Vec<u8>, Refused> {
+    let mut out = Output::new(most);
     for (name, value) in fields {
         let name = scalar(&name.to_value())?;
         match value {
@@ -306,16 +341,16 @@ fn form(fields: &Array) -> Result<Vec<u8>, Thrown> {
             value => field(&mut out, &name, value)?,
         }
     }
-    Ok(out)
+    Ok(out.into_octets())
 }
 
-fn field(out: &mut Vec<u8>, name: &[u8], value: &Value) -> Result<(), Thrown> {
+fn field(out: &mut Output, name: &[u8], value: &Value) -> Result<(), Refused> {
     if !out.is_empty() {
-        out.push(b'&');
+        out.push(b'&')?;
     }
-    out.extend_from_slice(&url_encode(name));
-    out.push(b'=');
-    out.extend_from_slice(&url_encode(&scalar(value)?));
+    out.extend(&url_encode(name))?;
+    out.push(b'=')?;
+    out.extend(&url_encode(&scalar(value)?))?;
     Ok(())
 }
 
@@ -360,7 +395,8 @@ mod tests {
             Value::Array(array) => array,
             _ => Array::new(),
         };
-        with_values(text.as_bytes(), Some(&values)).unwrap()
+        let made = with_values(text.as_bytes(), Some(&values), 1000);
+        String::from_utf8(made.unwrap_or_default()).unwrap()
     }
 
     #[test]
@@ -378,7 +414,7 @@ mod tests {
             ("a b", Value::from("1&2")),
             ("list", Value::list([Value::from(1), Value::Bool(true)])),
         ]);
-        let body = form(fields.as_array().unwrap()).unwrap();
+        let body = form(fields.as_array().unwrap(), 1000).unwrap_or_default();
         assert_eq!(String::from_utf8(body).unwrap(), "a%20b=1%262&list=1&list=true");
     }
 }
