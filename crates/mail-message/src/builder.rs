@@ -133,7 +133,7 @@ impl Builder {
 
     /// Writes the message.
     pub fn to_message(&self) -> Vec<u8> {
-        let mut out = self.fields.clone();
+        let mut out = self.start();
         if !self.has_mime_version {
             out.extend_from_slice(b"MIME-Version: 1.0\r\n");
         }
@@ -143,8 +143,16 @@ impl Builder {
 
     /// Writes it as a part of another message.
     pub fn to_part(&self) -> Vec<u8> {
-        let mut out = self.fields.clone();
+        let mut out = self.start();
         self.write_content(&mut out);
+        out
+    }
+
+    /// The fields that were added, with room for the rest: parts within parts are copied level by level.
+    fn start(&self) -> Vec<u8> {
+        let delimiters = (self.parts.len() + 1) * (self.boundary.len() + 8);
+        let mut out = Vec::with_capacity(self.size() + delimiters + WRITTEN_FIELDS);
+        out.extend_from_slice(&self.fields);
         out
     }
 
@@ -199,6 +207,9 @@ impl Builder {
         out.extend_from_slice(format!("--{}--\r\n", self.boundary).as_bytes());
     }
 }
+
+/// More than the fields are long that a message gets by itself.
+const WRITTEN_FIELDS: usize = 256;
 
 /// Writes a field folded, or raw if the value cannot be one of words (it always can be one field).
 fn push_field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use uuid::Uuid;
 
 use super::dkim::{self, Signer};
-use super::options::{offset_minutes, part_text, write_options};
+use super::options::{charge, offset_minutes, part_text, write_options};
 use crate::args::{self, Options};
 use crate::file_http::file_object;
 use crate::services::Services;
@@ -132,10 +132,10 @@ pub(super) fn class(class: &mut ClassBuilder, services: &Services) {
 fn written(ctx: &mut CallContext<'_>) -> Result<Vec<u8>, Thrown> {
     let state = ctx.state_of_this::<BuilderState>()?;
     let builder = state.builder.lock();
-    ctx.charge_memory(builder.size().saturating_mul(2))?;
+    charge(ctx, builder.size().saturating_mul(2))?;
     let mut message = Bytes::from(builder.to_message());
     for signer in state.signers.lock().iter() {
-        ctx.charge_memory(message.len())?;
+        charge(ctx, message.len())?;
         let field = signer.field(&message)?;
         message = [&field[..], &message[..]].concat().into();
     }

@@ -39,7 +39,7 @@ pub(super) fn index(options: Options<'_>) -> Result<Option<usize>, Thrown> {
 pub(super) fn part_text(ctx: &mut CallContext<'_>, value: &Value) -> Result<Vec<u8>, Thrown> {
     if let Some(builder) = builder_of_object(value) {
         let builder = builder.lock();
-        ctx.charge_memory(builder.size())?;
+        charge(ctx, builder.size())?;
         return Ok(builder.to_part());
     }
     let part = value.as_object().and_then(|object| object.state::<PartRef>());
@@ -50,14 +50,23 @@ pub(super) fn part_text(ctx: &mut CallContext<'_>, value: &Value) -> Result<Vec<
     let mut message = part.message.lock();
     if part.part == mail_message::PartId::TOP {
         let len = message.message().output(&date).len();
-        ctx.charge_memory(usize::try_from(len).unwrap_or(usize::MAX))?;
+        charge(ctx, usize::try_from(len).unwrap_or(usize::MAX))?;
         return Ok(message.to_octets(&date).map_err(unreadable)?.into());
     }
     let view = message.complete(ctx)?.view(part.part);
     let text = view.map(|view| view.text).unwrap_or_default();
-    ctx.charge_memory(text.len())?;
+    charge(ctx, text.len())?;
     Ok(text.to_vec())
 }
+
+/// Accounts for a text that is about to be written: parts within parts are written again at each level.
+pub(super) fn charge(ctx: &mut CallContext<'_>, octets: usize) -> Result<(), Thrown> {
+    ctx.charge_fuel((octets / OCTETS_PER_STEP) as u64);
+    ctx.charge_memory(octets)
+}
+
+/// Octets that are copied in the time of a step of the machine.
+const OCTETS_PER_STEP: usize = 256;
 
 /// The value of a `Date` field for the present time of the execution.
 pub fn date_of_now(ctx: &CallContext<'_>, zone: &TimeZone) -> String {
