@@ -2,6 +2,10 @@
 //!
 //! A cache is named by namespace and function; entries are found by the arguments. This room only
 //! stores; calling the function and its callbacks is the machine's business.
+//!
+//! Scripts choose the size of a cache and how many there are, so all of them together are bounded in
+//! octets too ([`CacheStore::MAX_OCTETS`]). When there is no room, entries whose time is over go first, then
+//! other caches, by name, then the oldest entries of the same cache.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,9 +16,17 @@ use parking_lot::Mutex;
 use crate::value::{Array, Key, Str, Value};
 
 /// All caches. Share one per process behind an [`Arc`].
-#[derive(Default)]
 pub struct CacheStore {
-    caches: Mutex<BTreeMap<CacheName, Cache>>,
+    caches: Mutex<Caches>,
+    /// Octets that all caches may occupy.
+    most: usize,
+}
+
+#[derive(Default)]
+struct Caches {
+    by_name: BTreeMap<CacheName, Cache>,
+    /// About what all of them occupy.
+    octets: usize,
 }
 
 /// Which cache.
@@ -28,8 +40,11 @@ pub struct CacheName {
 
 #[derive(Default)]
 struct Cache {
-    /// Pairs of value and end of life (seconds of the monotonic clock), the least recently used first.
+    /// Lists of value, end of life (seconds of the monotonic clock) and octets, the least recently used
+    /// first.
     entries: Array,
+    /// About what the cache and its entries occupy.
+    octets: usize,
     statistics: CacheStatistics,
 }
 
@@ -48,7 +63,16 @@ pub struct CacheStatistics {
     pub evicts: u64,
 }
 
+impl Default for CacheStore {
+    fn default() -> Self {
+        Self { caches: Mutex::default(), most: Self::MAX_OCTETS }
+    }
+}
+
 impl CacheStore {
+    /// About how many octets all caches of a process may occupy.
+    pub const MAX_OCTETS: usize = 256 << 20;
+
     /// Makes a store without caches.
     pub fn new() -> Arc<Self> {
         Arc::default()
@@ -63,8 +87,11 @@ impl CacheStore {
         lru: bool,
     ) -> Option<Value> {
         let key = Key::from_value(arguments);
+        // What gives way is dropped outside of the lock.
+        let _dropped: Vec<Cache>;
         let mut caches = self.caches.lock();
-        let cache = caches.entry(name.clone()).or_default();
+        _dropped = caches.open(name, now, self.most);
+        let cache = caches.by_name.get_mut(name)?;
         let found = cache.entries.get(&key).and_then(Value::as_array).and_then(|entry| {
             let end = entry.get_int(1)?.as_number()?;
             (end > now.as_secs_f64()).then(|| entry.clone())
@@ -85,67 +112,72 @@ impl CacheStore {
     /// Returns what is stored for `arguments`, however old, without counting. For `update_function`.
     pub fn peek(&self, name: &CacheName, arguments: &Value) -> Option<Value> {
         let caches = self.caches.lock();
-        let entry = caches.get(name)?.entries.get(&Key::from_value(arguments))?;
+        let entry = caches.by_name.get(name)?.entries.get(&Key::from_value(arguments))?;
         entry.as_array()?.get_int(0).cloned()
     }
 
     /// Stores `value` for `arguments` until `now` plus `ttl`; a `ttl` of zero stores nothing.
     /// A full cache gives up its oldest entry if `lru`, else it takes nothing new.
     pub fn store(&self, name: &CacheName, arguments: &Value, value: Value, life: Life) {
-        let mut caches = self.caches.lock();
-        let cache = caches.entry(name.clone()).or_default();
+        let octets = ENTRY_OCTETS + crate::memory::measure([arguments, &value].into_iter());
+        // What gives way is dropped outside of the lock.
+        let mut dropped = Vec::new();
+        let mut guard = self.caches.lock();
+        let caches = &mut *guard;
+        dropped.extend(caches.open(name, life.now, self.most));
+        let Some(cache) = caches.by_name.get_mut(name) else { return };
         let limit = &mut cache.statistics.max_size;
         *limit = if *limit == 0 { life.size } else { (*limit).min(life.size) };
         let limit = *limit;
-        if life.ttl.is_zero() || limit == 0 {
+        if life.ttl.is_zero() || limit == 0 || octets > self.most {
             return;
         }
         let key = Key::from_value(arguments);
-        cache.entries.remove(&key);
+        let before = cache.octets;
+        cache.remove(&key);
         if cache.entries.len() >= limit {
-            let now = life.now.as_secs_f64();
-            let dead: Vec<Key> = cache
-                .entries
-                .iter()
-                .filter(|(_, entry)| {
-                    let end = entry.as_array().and_then(|e| e.get_int(1)?.as_number());
-                    end.is_none_or(|end| end <= now)
-                })
-                .map(|(key, _)| key)
-                .collect();
-            for key in dead {
-                cache.entries.remove(&key);
-            }
+            cache.remove_dead(life.now);
         }
-        while cache.entries.len() >= limit {
-            if !life.lru {
-                return;
-            }
-            let Some(oldest) = cache.entries.keys().next() else { break };
-            cache.entries.remove(&oldest);
-            cache.statistics.evicts += 1;
+        while life.lru && cache.entries.len() >= limit && cache.evict() {}
+        let is_full = cache.entries.len() >= limit;
+        caches.octets = (caches.octets + cache.octets).saturating_sub(before);
+        if is_full {
+            return;
         }
-        let end = (life.now + life.ttl).as_secs_f64();
-        cache.entries.insert(key, Value::list([value, Value::Number(end)]));
+        if caches.octets + octets > self.most {
+            dropped.extend(caches.make_room(name, octets, life.now, self.most));
+        }
+        let Some(cache) = caches.by_name.get_mut(name) else { return };
+        let others = caches.octets.saturating_sub(cache.octets);
+        while life.lru && others + cache.octets + octets > self.most && cache.evict() {}
+        if others + cache.octets + octets <= self.most {
+            let end = (life.now + life.ttl).as_secs_f64();
+            let entry = [value, Value::Number(end), Value::Number(octets as f64)];
+            cache.entries.insert(key, Value::list(entry));
+            cache.octets += octets;
+        }
+        caches.octets = others + cache.octets;
     }
 
     /// Empties the caches of a namespace, such as `file:X` when that file changes.
     pub fn clear(&self, namespace: &[u8]) {
-        self.caches.lock().retain(|name, _| name.namespace.as_bytes() != namespace);
+        self.clear_named(|name| name.namespace.as_bytes() == namespace);
     }
 
     /// Empties the caches that `is_meant` names; returns how many there were. Their figures go too.
     pub fn clear_named(&self, mut is_meant: impl FnMut(&CacheName) -> bool) -> usize {
         let mut caches = self.caches.lock();
-        let before = caches.len();
-        caches.retain(|name, _| !is_meant(name));
-        before - caches.len()
+        let before = caches.by_name.len();
+        caches.by_name.retain(|name, _| !is_meant(name));
+        caches.count();
+        before - caches.by_name.len()
     }
 
     /// Returns the figures of all caches, sorted by name.
     pub fn statistics(&self) -> Vec<(CacheName, CacheStatistics)> {
         let caches = self.caches.lock();
         caches
+            .by_name
             .iter()
             .map(|(name, cache)| {
                 let size = cache.entries.len();
@@ -154,6 +186,82 @@ impl CacheStore {
             .collect()
     }
 }
+
+impl Caches {
+    /// Makes sure that there is a cache; returns what gave way to it.
+    fn open(&mut self, name: &CacheName, now: Duration, most: usize) -> Vec<Cache> {
+        if self.by_name.contains_key(name) {
+            return Vec::new();
+        }
+        let octets = CACHE_OCTETS + name.namespace.len() + name.function.len();
+        self.by_name.insert(name.clone(), Cache { octets, ..Cache::default() });
+        self.octets += octets;
+        if self.octets > most { self.make_room(name, 0, now, most) } else { Vec::new() }
+    }
+
+    /// Removes entries whose time is over, then whole caches but `keep`, until `needed` octets more fit.
+    fn make_room(
+        &mut self,
+        keep: &CacheName,
+        needed: usize,
+        now: Duration,
+        most: usize,
+    ) -> Vec<Cache> {
+        self.by_name.values_mut().for_each(|cache| cache.remove_dead(now));
+        self.count();
+        let mut dropped = Vec::new();
+        while self.octets + needed > most {
+            let Some(other) = self.by_name.keys().find(|name| *name != keep).cloned() else {
+                break;
+            };
+            if let Some(cache) = self.by_name.remove(&other) {
+                self.octets = self.octets.saturating_sub(cache.octets);
+                dropped.push(cache);
+            }
+        }
+        dropped
+    }
+
+    fn count(&mut self) {
+        self.octets = self.by_name.values().map(|cache| cache.octets).sum();
+    }
+}
+
+impl Cache {
+    fn remove(&mut self, key: &Key) {
+        let Some(entry) = self.entries.remove(key) else { return };
+        let octets = entry.as_array().and_then(|entry| entry.get_int(2)?.as_number());
+        self.octets = self.octets.saturating_sub(octets.map_or(0, |octets| octets as usize));
+    }
+
+    /// Removes the entries whose time is over.
+    fn remove_dead(&mut self, now: Duration) {
+        let now = now.as_secs_f64();
+        let is_dead = |entry: &Value| {
+            let end = entry.as_array().and_then(|entry| entry.get_int(1)?.as_number());
+            end.is_none_or(|end| end <= now)
+        };
+        let entries = self.entries.iter();
+        let dead: Vec<Key> =
+            entries.filter(|(_, entry)| is_dead(entry)).map(|(key, _)| key).collect();
+        for key in dead {
+            self.remove(&key);
+        }
+    }
+
+    /// Gives up the oldest entry; false if there is none.
+    fn evict(&mut self) -> bool {
+        let Some(oldest) = self.entries.keys().next() else { return false };
+        self.remove(&oldest);
+        self.statistics.evicts += 1;
+        true
+    }
+}
+
+/// About what an entry occupies apart from arguments and value.
+const ENTRY_OCTETS: usize = 160;
+/// About what a cache without entries occupies, apart from its name.
+const CACHE_OCTETS: usize = 256;
 
 /// How long and among how many an entry lives.
 #[derive(Clone, Copy, Debug)]
@@ -207,5 +315,42 @@ mod tests {
         store.store(&name(), &key(4), Value::from(4), life(60, 3, false));
         assert!(store.fetch(&name(), &key(4), NOW, true).is_none());
         assert_eq!(store.statistics()[0].1.evicts, 1);
+    }
+
+    #[test]
+    fn all_caches_together_are_bounded_in_octets() {
+        let store = CacheStore { most: 100_000, ..CacheStore::default() };
+        let cache = |function: String| CacheName {
+            namespace: Str::default(),
+            function: Str::from(function.as_str()),
+        };
+        let text = |n: i32| Value::from(format!("{n:09000}"));
+        let key = |n: i32| Value::list([Value::from(n)]);
+        let octets = || store.caches.lock().octets;
+        // One cache with room for many: the oldest entries go.
+        for n in 0..100 {
+            store.store(&name(), &key(n), text(n), life(60, 1_000_000, true));
+            assert!(octets() <= 100_000);
+        }
+        assert_eq!(store.fetch(&name(), &key(99), NOW, true), Some(text(99)));
+        assert_eq!(store.fetch(&name(), &key(0), NOW, true), None);
+        assert!(octets() > 80_000);
+        // Without `lru`, and for what never fits, nothing is stored and nothing goes.
+        store.store(&name(), &key(100), text(100), life(60, 1_000_000, false));
+        store.store(&name(), &key(101), Value::from("x".repeat(200_000)), life(60, 9, true));
+        assert_eq!(store.fetch(&name(), &key(100), NOW, true), None);
+        assert_eq!(store.fetch(&name(), &key(99), NOW, true), Some(text(99)));
+        // Many caches: the others go.
+        for n in 0..1000 {
+            store.store(&cache(format!("g{n}")), &key(n), text(n), life(60, 32, true));
+            assert!(octets() <= 100_000);
+        }
+        assert_eq!(store.fetch(&cache("g999".to_owned()), &key(999), NOW, true), Some(text(999)));
+        for n in 0..1000 {
+            assert_eq!(store.fetch(&cache(format!("h{n}")), &key(n), NOW, true), None);
+            assert!(octets() <= 100_000);
+        }
+        store.clear_named(|_| true);
+        assert_eq!(octets(), 0);
     }
 }
