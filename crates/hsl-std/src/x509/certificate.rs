@@ -18,6 +18,10 @@ pub(super) fn class() -> &'static Class {
     static CLASS: LazyLock<Class> = LazyLock::new(|| {
         let mut class = Class::builder("X509", "a certificate");
         class
+            .measure_with(|certificate: &X509, measure| {
+                let octets = certificate.to_der().map_or(0, |der| der.len());
+                measure.octets(CERTIFICATE_OCTETS + octets * OCTETS_PER_OCTET);
+            })
             .constructor(
                 "X509(X509Resource or X509 x509) -> X509",
                 "the certificate of a resource or an object",
@@ -34,7 +38,7 @@ pub(super) fn class() -> &'static Class {
                 |ctx, args| {
                     let options = Options::new(args, 1);
                     let data = args::bytes(args, 0);
-                    ctx.charge_memory(data.len())?;
+                    ctx.charge_memory(data.len().saturating_mul(OCTETS_PER_OCTET))?;
                     let is_many = options.boolean("multiple", false)?;
                     let list = match options.boolean("pem", false)? {
                         true => keys::certificates_from_pem(data).ok(),
@@ -44,6 +48,8 @@ pub(super) fn class() -> &'static Class {
                             list.ok().filter(|list| !list.is_empty())
                         }
                     };
+                    let count = list.as_ref().map_or(0, Vec::len);
+                    ctx.charge_memory(count * CERTIFICATE_OCTETS)?;
                     Ok::<_, Thrown>(match list {
                         None => Value::None,
                         Some(list) if is_many => Value::list(list.into_iter().map(super::object)),
@@ -171,3 +177,7 @@ fn alternative_name(name: &GeneralNameRef) -> Option<(&'static str, Value)> {
     }
     Some(("DirName", super::name(name.directory_name()?)))
 }
+
+/// About what a certificate occupies in libcrypto beyond its text, and what an octet of its text adds.
+const CERTIFICATE_OCTETS: usize = 4096;
+const OCTETS_PER_OCTET: usize = 4;

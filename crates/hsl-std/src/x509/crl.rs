@@ -30,6 +30,11 @@ pub(super) fn class() -> &'static Class {
     static CLASS: LazyLock<Class> = LazyLock::new(|| {
         let mut class = Class::builder("X509CRL", "a list of revoked certificates");
         class
+            .measure_with(|list: &Shared, measure| {
+                measure.shared(list, || {
+                    LIST_OCTETS + list.get_revoked().map_or(0, |all| all.len()) * REVOKED_OCTETS
+                });
+            })
             .constructor(
                 "X509CRL(X509CRLResource x509crl) -> X509CRL",
                 "a list of a resource",
@@ -45,7 +50,9 @@ pub(super) fn class() -> &'static Class {
                 "a list in DER or PEM; option pem",
                 |ctx, args| {
                     let data = args::bytes(args, 0);
-                    ctx.charge_memory(data.len())?;
+                    // Some 40 octets are an entry.
+                    let entries = (data.len() / 40).saturating_mul(REVOKED_OCTETS);
+                    ctx.charge_memory(entries.saturating_add(LIST_OCTETS))?;
                     let list = match Options::new(args, 1).boolean("pem", false)? {
                         true => X509Crl::from_pem(data),
                         false => X509Crl::from_der(data),
@@ -152,5 +159,8 @@ fn extensions(der: &[u8]) -> Option<Value> {
     Some(super::extensions(fields.next()?.items().field(der::SEQUENCE)?))
 }
 
+/// About what a list without entries occupies in libcrypto, and what an entry adds.
+const LIST_OCTETS: usize = 4096;
+const REVOKED_OCTETS: usize = 400;
 /// About what one entry of `revoked()` occupies.
 const ENTRY_OCTETS: usize = 400;
