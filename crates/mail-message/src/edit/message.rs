@@ -163,8 +163,10 @@ impl Message {
     /// places of its fields and parts, and all changes, also those that only snapshots remember.
     pub fn size(&self) -> usize {
         let parts = self.tree.as_ref().map_or(0, |tree| tree.parts().len());
-        let mut total =
-            self.text.len() + size_of_val(self.header.spans()) + parts * size_of::<Part>();
+        let mut total = size_of::<Self>()
+            + self.text.len()
+            + size_of_val(self.header.spans())
+            + parts * size_of::<Part>();
         let (mut states, mut contents) = (BTreeSet::new(), BTreeSet::new());
         for state in self.snapshots.iter().chain([&self.state]) {
             total += size_of::<Arc<State>>();
