@@ -4,9 +4,11 @@
 //! the script where it waits or at its next slice. Then, as at any end, plugins hear of it
 //! (`Halon_early_cleanup`), get [`GRACE`] to give back what they have, and clean up. A script that is
 //! inside of a plugin cannot be ended: after the same times it is left behind. A second signal ends
-//! the program at once. The exit code is that of shells: 128 and the number of the signal.
+//! the program at once. The exit code is that of shells: 128 and the number of the signal. At the
+//! prompt SIGINT ends the line that runs, and nothing else.
 
 use std::future::Future;
+use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -31,6 +33,31 @@ pub(crate) struct Ending {
     is_loaded: AtomicBool,
     /// Whether the program ends at once.
     is_exiting: AtomicBool,
+    /// What SIGINT finds at the prompt.
+    line: watch::Sender<Line>,
+}
+
+/// What SIGINT finds at the prompt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Line {
+    /// There is no prompt, or lines come from no terminal and none runs: the program ends.
+    None,
+    /// Somebody types; SIGINT came just too late to interrupt the last line.
+    IsTyped,
+    /// A line runs: it ends, and the prompt comes back.
+    Runs,
+    /// It is to end. Another signal does not wait for that.
+    IsInterrupted,
+}
+
+/// What ended a script.
+pub(crate) enum End<T> {
+    /// Its own end.
+    Own(T),
+    /// SIGINT, at the prompt.
+    Interrupted,
+    /// A signal that ends the program.
+    Program,
 }
 
 impl Ending {
@@ -42,6 +69,7 @@ impl Ending {
             is_busy: watch::Sender::new(true),
             is_loaded: AtomicBool::new(false),
             is_exiting: AtomicBool::new(false),
+            line: watch::Sender::new(Line::None),
         });
         let ignored = ignored_signals();
         let _context = runtime.enter();
@@ -54,11 +82,25 @@ impl Ending {
             let ending = Arc::clone(&ending);
             runtime.spawn(async move {
                 while signals.recv().await.is_some() {
+                    if kind == SignalKind::interrupt() && ending.interrupts_line() {
+                        continue;
+                    }
                     ending.came(128 + u8::try_from(number).unwrap_or_default());
                 }
             });
         }
         Ok(ending)
+    }
+
+    /// SIGINT has come; whether that is nothing that ends the program.
+    fn interrupts_line(&self) -> bool {
+        let mut is_taken = false;
+        self.line.send_modify(|line| match line {
+            Line::Runs => (*line, is_taken) = (Line::IsInterrupted, true),
+            Line::IsTyped => is_taken = true,
+            Line::None | Line::IsInterrupted => {}
+        });
+        is_taken
     }
 
     /// A signal has come.
@@ -94,10 +136,30 @@ impl Ending {
         }
     }
 
+    /// Runs a line of the prompt to its end.
+    ///
+    /// # Cancel safety
+    ///
+    /// As `line`.
+    pub(crate) async fn run_line<T>(&self, line: impl Future<Output = T>) -> End<T> {
+        self.line.send_replace(Line::Runs);
+        let mut state = self.line.subscribe();
+        let end = tokio::select! {
+            biased;
+            _ = state.wait_for(|state| *state == Line::IsInterrupted) => End::Interrupted,
+            result = self.run(line) => result.map_or(End::Program, End::Own),
+        };
+        self.line.send_replace(Line::None);
+        end
+    }
+
     /// Runs `wait`, which waits for somebody who types: no script runs meanwhile.
     pub(crate) fn idle<T>(&self, wait: impl FnOnce() -> T) -> T {
         self.is_busy.send_replace(false);
+        let typed = std::io::stdin().is_terminal();
+        self.line.send_replace(if typed { Line::IsTyped } else { Line::None });
         let result = wait();
+        self.line.send_replace(Line::None);
         self.is_busy.send_replace(true);
         result
     }

@@ -9,6 +9,7 @@
 mod completion;
 mod data;
 mod debugger;
+mod drive;
 mod ending;
 mod history;
 mod hook;
@@ -27,6 +28,7 @@ mod zone;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::ending::Ending;
 use crate::run::Script;
@@ -84,6 +86,10 @@ struct Arguments {
     #[arg(long, value_name = "DIR", conflicts_with_all = ["script", "syntax"])]
     test: Option<PathBuf>,
 
+    /// Longest time that a test (60 by default) or the script of a hook (300, as in smtpd) may take.
+    #[arg(long, value_name = "SECONDS", value_parser = limit)]
+    limit: Option<Duration>,
+
     /// Show how long each line of the script took, on standard error.
     ///
     /// Lines stand in the order of their time, waits included: milliseconds, share, how often a
@@ -124,6 +130,13 @@ const EXAMPLES: &str = r#"Examples:
   hsh --hook eod --message a.eml --transaction '{"sender": "a@example.org"}' eod.hsl
                               show what a hook's script decides about a message
   hsh --test tests/           run the scripts of a folder as tests"#;
+
+/// Reads a number of seconds.
+fn limit(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse::<f64>().map_err(|error| error.to_string())?;
+    let limit = Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())?;
+    if limit.is_zero() { Err("must be more than 0".to_owned()) } else { Ok(limit) }
+}
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();

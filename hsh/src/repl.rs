@@ -9,13 +9,15 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use hsl::{CompileError, Compiler, Program, Value, Vm};
+use hsl_std::Outcome;
 use hsl_std::import::FileLoader;
-use hsl_std::{DEFAULT_FUEL, Outcome, drive};
 use rustyline::Editor;
 use rustyline::error::ReadlineError;
 use rustyline::history::DefaultHistory;
 
 use crate::completion::Words;
+use crate::drive::drive;
+use crate::ending::End;
 use crate::history::History;
 use crate::run;
 use crate::settings::Settings;
@@ -47,8 +49,7 @@ pub(crate) fn start(
                 }
                 let text = std::mem::take(&mut pending);
                 if !text.trim().is_empty() {
-                    let line = session.run(&text, settings);
-                    if runtime.block_on(settings.ending.run(line)).is_none() {
+                    if !runtime.block_on(session.run(&text, settings)) {
                         return Ok(ExitCode::FAILURE);
                     }
                     if let Some(words) = editor.helper_mut() {
@@ -73,7 +74,8 @@ struct Session {
 }
 
 impl Session {
-    async fn run(&mut self, line: &str, settings: &Settings) {
+    /// Runs a line, and shows what is wrong with it. False: a signal came that ends the program.
+    async fn run(&mut self, line: &str, settings: &Settings) -> bool {
         for name in variable_names(line) {
             if !self.variables.contains_key(name.as_str()) {
                 self.variables.insert(Box::leak(name.into_boxed_str()), Value::None);
@@ -81,7 +83,10 @@ impl Session {
         }
         let program = match self.compile(line, settings) {
             Ok(program) => program,
-            Err(error) => return run::report_compile_error(&error),
+            Err(error) => {
+                run::report_compile_error(&error);
+                return true;
+            }
         };
         let mut setup = run::setup(settings);
         setup.variables = self
@@ -91,7 +96,12 @@ impl Session {
             .map(|(name, value)| (*name, value.clone()))
             .collect();
         let mut vm = Vm::new(&program, setup);
-        let outcome = drive(&mut vm, DEFAULT_FUEL, || settings.output.flush()).await;
+        let script = drive(&mut vm, None, || settings.output.flush());
+        let outcome = match settings.ending.run_line(script).await {
+            End::Own(outcome) => outcome,
+            End::Interrupted => Outcome::Failed(vm.interrupt("the line was interrupted")),
+            End::Program => return false,
+        };
         settings.output.flush();
         if let Outcome::Failed(error) = &outcome {
             run::report(error.diagnostic(), error.sources());
@@ -101,6 +111,7 @@ impl Session {
         for (name, value) in &mut self.variables {
             *value = vm.variable(name).unwrap_or_default();
         }
+        true
     }
 
     /// Compiles a line: as an expression to show, or else as statements.

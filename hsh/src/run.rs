@@ -9,10 +9,11 @@ use hsl::host::{HostSet, Limits};
 use hsl::source::SourceMap;
 use hsl::{CompileError, Compiler, Program, Setup, Vm};
 use hsl_std::import::FileLoader;
-use hsl_std::{DEFAULT_FUEL, Outcome, SystemClock, drive};
+use hsl_std::{Outcome, SystemClock};
 use script_host::hooks::{Hook, HookKind, HookSets};
 
 use crate::debugger::Debugger;
+use crate::drive::{Limit, drive};
 use crate::settings::Settings;
 
 /// The text of a script and what it is called.
@@ -94,7 +95,7 @@ pub(crate) async fn run(script: &Script, settings: &Settings) -> anyhow::Result<
             return Ok(ExitCode::FAILURE);
         }
     };
-    let (outcome, _) = execute(&program, setup(settings), settings).await?;
+    let (outcome, _) = execute(&program, setup(settings), None, settings).await?;
     match outcome {
         Outcome::Done(_) | Outcome::Exited(_) => Ok(ExitCode::SUCCESS),
         Outcome::Failed(error) => {
@@ -104,7 +105,8 @@ pub(crate) async fn run(script: &Script, settings: &Settings) -> anyhow::Result<
     }
 }
 
-/// Runs a program to its end, under the debugger and with the profiler that were asked for.
+/// Runs a program to its end, under the debugger and with the profiler that were asked for. Under the
+/// debugger nothing is limited: it holds scripts up itself.
 ///
 /// # Errors
 ///
@@ -112,6 +114,7 @@ pub(crate) async fn run(script: &Script, settings: &Settings) -> anyhow::Result<
 pub(crate) async fn execute(
     program: &Arc<Program>,
     mut setup: Setup,
+    limit: Option<Limit>,
     settings: &Settings,
 ) -> anyhow::Result<(Outcome, Vm)> {
     let (outcome, vm) = if let Some((path, breakpoints)) = &settings.debugger {
@@ -121,7 +124,7 @@ pub(crate) async fn execute(
         (debugger.drive(&mut vm).await?, vm)
     } else {
         let mut vm = Vm::new(program, setup);
-        (drive(&mut vm, DEFAULT_FUEL, || settings.output.flush()).await, vm)
+        (drive(&mut vm, limit, || settings.output.flush()).await, vm)
     };
     settings.output.flush();
     if let Some(profiler) = &settings.profiler {

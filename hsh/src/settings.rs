@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use config::startup::{ControlSocket, Plugin};
@@ -49,6 +50,8 @@ pub(crate) struct Settings {
     pub(crate) hooks: Option<config::running::Hooks>,
     /// What a hook's script asks of the server that is not there.
     pub(crate) recorder: Recorder,
+    /// Longest time of a test or a hook's script, where the command line names one.
+    pub(crate) limit: Option<Duration>,
     /// Where `echo` goes.
     pub(crate) output: Output,
     /// Tells scripts when to end.
@@ -159,6 +162,7 @@ impl Settings {
             debugger,
             hooks: running.map(|running| running.scripting.hooks),
             recorder,
+            limit: arguments.limit,
             output: Output::stdout(arguments.binary),
             ending,
         })

@@ -11,9 +11,10 @@ use hsl::diagnostic::Style;
 use hsl::host::{Clock, Limits, Registry};
 use hsl::{Setup, Vm};
 use hsl_std::services::{BoxFuture, LogSink, Services, Timer};
-use hsl_std::{DEFAULT_FUEL, Outcome, SystemClock, drive};
+use hsl_std::{Outcome, SystemClock};
 use parking_lot::Mutex;
 
+use crate::drive::{Limit, drive};
 use crate::run::Script;
 use crate::settings::Settings;
 use crate::zone::Zone;
@@ -196,17 +197,14 @@ fn run_test(path: &Path, settings: &Settings) -> Result<(), String> {
         .build()
         .map_err(|error| format!("cannot start a runtime: {error}"))?;
     let mut vm = Vm::new(&program, setup);
-    let ending = runtime.block_on(async {
-        let script = drive(&mut vm, DEFAULT_FUEL, || {});
-        tokio::time::timeout(PATIENCE, settings.ending.run(script)).await
-    });
-    let error = match ending {
-        Err(_) => Some(format!("the test did not end within {} s", PATIENCE.as_secs())),
-        Ok(None) => Some("a signal came before its end".to_owned()),
-        Ok(Some(Outcome::Failed(error))) => {
+    let limit = Limit { what: "the test", time: settings.limit.unwrap_or(PATIENCE) };
+    let script = drive(&mut vm, Some(limit), || {});
+    let error = match runtime.block_on(settings.ending.run(script)) {
+        None => Some("a signal came before its end".to_owned()),
+        Some(Outcome::Failed(error)) => {
             Some(error.diagnostic().render(error.sources(), Style::Plain).trim_end().to_owned())
         }
-        Ok(Some(Outcome::Done(_) | Outcome::Exited(_))) => None,
+        Some(Outcome::Done(_) | Outcome::Exited(_)) => None,
     };
     let output = std::mem::take(&mut *output.lock());
     expectation.check(&String::from_utf8_lossy(&output), error.as_deref())
@@ -261,5 +259,5 @@ fn write_line(output: &Mutex<Vec<u8>>, text: &[u8]) {
     output.push(b'\n');
 }
 
-/// Far longer than a test takes.
+/// Far longer than a test takes; `--limit` sets another time.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -434,3 +434,40 @@ fn a_folder_of_tests_passes_or_names_what_failed() {
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).contains("there are no tests"));
 }
+
+#[test]
+fn a_test_that_does_not_end_fails_at_its_limit_where_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    std::fs::create_dir(path.join("t")).unwrap();
+    for (name, text) in [
+        ("a.hsl", "echo 1;\nforever {}"),
+        // This wait is over at once, for it moves the clock.
+        ("b.hsl", "echo 1;\n\nforever {\n  sleep(1);\n}"),
+        (
+            "c.hsl",
+            "function f() {\n  try {\n    while (true) { $a = 1; }\n  } catch ($e) {}\n}\nf();",
+        ),
+        ("d.hsl", "//! the test did not end within\nforever {}"),
+        ("e.hsl", "//> 1\necho 1;"),
+    ] {
+        std::fs::write(path.join("t").join(name), text).unwrap();
+    }
+    let output = hsh(path).args(["--limit", "0.5", "--test", "t"]).output().unwrap();
+    let out = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{out}");
+    assert!(out.ends_with("\n2 passed, 3 failed\n"), "{out}");
+    for place in ["a.hsl:2:", "b.hsl:4:", "c.hsl:3:"] {
+        assert!(out.contains(place), "{place} in {out}");
+    }
+    assert_eq!(out.matches("the test did not end within 0.5 s").count(), 3, "{out}");
+    assert!(out.contains("function f"), "{out}");
+}
+
+#[test]
+fn limits_are_seconds() {
+    for wrong in ["0", "-1", "x", "1e300"] {
+        let output = hsh(Path::new(".")).arg(format!("--limit={wrong}")).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{wrong}");
+    }
+}

@@ -1,6 +1,6 @@
 //! The end of the program while plugins have calls: the script is ended by a signal, or at its own end.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, Read, Write};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -159,4 +159,36 @@ fn scripts_without_plugins_are_ended_by_signals_wherever_they_are() {
         assert!(killed.success());
         assert_eq!(child.wait().unwrap().code(), TERMINATED, "{script}");
     }
+}
+
+#[test]
+fn an_interrupt_ends_the_line_that_runs_and_the_prompt_comes_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_hsh"))
+        .current_dir(folder.path())
+        .args(["-c", "/dev/null"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let mut lines = std::io::BufReader::new(child.stdout.take().unwrap()).lines();
+    for (number, endless) in
+        ["forever {}", "sleep(100)", "while (true) { $m = \"\" . $n; }"].into_iter().enumerate()
+    {
+        writeln!(stdin, "$n = {number}; echo \"here\"; {endless};").unwrap();
+        assert_eq!(lines.next().unwrap().unwrap(), "here", "{endless}");
+        let id = child.id().to_string();
+        assert!(Command::new("kill").args(["-s", "INT", &id]).status().unwrap().success());
+        // What the line did before it was interrupted stays done.
+        writeln!(stdin, "\"n is \" . $n").unwrap();
+        assert_eq!(lines.next().unwrap().unwrap(), format!("n is {number}"), "{endless}");
+    }
+    drop(stdin);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(error.matches("the line was interrupted").count(), 3, "{error}");
+    assert_eq!(error.matches("line:1:").count(), 3, "{error}");
 }

@@ -278,3 +278,16 @@ fn the_script_of_a_recipient_shows_its_copies_and_the_reply() {
     assert!(out.starts_with("eodrcpt: Defer (script error)\n") && !out.contains("queued"), "{out}");
     assert!(shown("eodrcpt", "Done();", &given).starts_with("eodrcpt: Done (decision)\n  > 421 "));
 }
+
+#[test]
+fn a_script_that_does_not_end_fails_at_its_limit_and_takes_the_action_of_a_failure() {
+    for endless in ["forever {}", "sleep(1000);", "try { forever {} } catch ($e) {}"] {
+        let output = hook("helo", &format!("$a = 1;\n{endless}"), &["--limit", "0.2"]);
+        let out = text(&output.stdout);
+        assert!(out.starts_with("helo: Defer (script error)\n"), "{endless}: {out}");
+        let error = text(&output.stderr);
+        assert!(error.contains("the script did not end within 0.2 s"), "{endless}: {error}");
+        assert!(error.contains("t.hsl:2:"), "{endless}: {error}");
+        assert_eq!(output.status.code(), Some(1));
+    }
+}

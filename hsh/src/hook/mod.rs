@@ -20,8 +20,9 @@ use clap::Args;
 use hsl::Setup;
 use hsl_std::Outcome;
 use mta_types::TransactionId;
-use script_host::hooks::{Hook, HookKind, HookSets};
+use script_host::hooks::{Hook, HookKind, HookSets, LONGEST_RUN};
 
+use crate::drive::Limit;
 use crate::run::{self, Script};
 use crate::settings::Settings;
 pub(crate) use recorder::Recorder;
@@ -109,7 +110,8 @@ pub(crate) async fn run(
         message: Some(input.id.as_bytes().as_slice().into()),
         ..run::setup(settings)
     };
-    let (outcome, mut vm) = run::execute(&hook.program, setup, settings).await?;
+    let limit = Limit { what: "the script", time: settings.limit.unwrap_or(LONGEST_RUN) };
+    let (outcome, mut vm) = run::execute(&hook.program, setup, Some(limit), settings).await?;
     let ending = match outcome {
         Outcome::Done(_) => Ending::End,
         Outcome::Exited(exit) => Ending::Exit(exit),

@@ -1,7 +1,7 @@
 //! Exceptions: the way from a throw to its `catch`, or out of the script.
 
 use super::frame::{Back, NOT_LENT, Target};
-use super::{ScriptError, Step, Vm};
+use super::{ScriptError, State, Step, Vm};
 use crate::bytecode::{HandlerKind, Variable};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::exception::{Exception, Origin, Place};
@@ -50,6 +50,23 @@ impl Vm {
         let exception = object.state::<Exception>()?;
         let origin = exception.origin.as_deref()?;
         (origin.program == self.program().number).then(|| origin.clone())
+    }
+
+    /// Ends an execution between two runs, as a limit would: the error tells where the script is, and
+    /// no `catch` sees it.
+    pub fn interrupt(&mut self, message: impl Into<String>) -> ScriptError {
+        let mut thrown = Thrown::limit(message);
+        let place = match (&self.state, self.frames.last()) {
+            // A slice ends in front of what is to be done next.
+            (State::Running, Some(frame)) => self.place(frame.unit, frame.function, frame.pc),
+            _ => self.place_of_top(),
+        };
+        thrown.set_place(place);
+        thrown.set_trace(self.trace());
+        let error = self.script_error(thrown);
+        self.leave_all();
+        self.finish();
+        error
     }
 
     /// Runs the handlers of the topmost frame. Returns whether one of them caught.

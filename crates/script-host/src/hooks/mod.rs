@@ -15,6 +15,7 @@ pub mod values;
 pub mod verdict;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use hsl::diagnostic::Style;
 use hsl::host::{HostSet, Registry};
@@ -220,6 +221,10 @@ impl HookSets {
         Ok(Hook { program, name: name.into() })
     }
 }
+
+/// Longest time a script of a hook may take, waits included. RFC 5321 §4.5.3.2 lets clients wait five
+/// minutes for most replies.
+pub const LONGEST_RUN: Duration = Duration::from_secs(300);
 
 #[cfg(test)]
 mod tests {
