@@ -236,11 +236,14 @@ fn man_page(folder: &Path) -> ExitCode {
 }
 
 fn print_functions(settings: &Settings) {
-    println!(
+    let text = format!(
         "{{\"functions\": {},\n\"classes\": {}}}",
         hsl_std::docs::functions_json(&settings.host),
         hsl_std::docs::classes_json(&settings.host)
     );
+    // `head` need not read it all.
+    settings.output.line(text.as_bytes());
+    settings.output.flush();
 }
 
 const EXIT_CONFIGURATION: u8 = 3;

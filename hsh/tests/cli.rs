@@ -471,3 +471,16 @@ fn limits_are_seconds() {
         assert_eq!(output.status.code(), Some(2), "{wrong}");
     }
 }
+
+#[test]
+fn a_reader_of_the_list_of_functions_may_go_away() {
+    let mut child = hsh(Path::new("."))
+        .arg("--json-functions")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((text(&output.stderr), output.status.code()), (String::new(), Some(0)));
+}
