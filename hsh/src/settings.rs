@@ -50,6 +50,8 @@ pub(crate) struct Settings {
     pub(crate) hooks: Option<config::running::Hooks>,
     /// What a hook's script asks of the server that is not there.
     pub(crate) recorder: Recorder,
+    /// Transport of recipients that have none in a hook.
+    pub(crate) transport: String,
     /// Longest time of a test or a hook's script, where the command line names one.
     pub(crate) limit: Option<Duration>,
     /// Where `echo` goes.
@@ -138,6 +140,13 @@ impl Settings {
         if is_hook {
             recorder.register(&mut registry);
         }
+        let transport = running
+            .as_ref()
+            .and_then(|running| {
+                running.servers.values().find_map(|server| server.transport.as_ref())
+            })
+            .map_or("mx", |transport| transport.as_str())
+            .to_owned();
         let profiler = arguments.profile.then(Profiler::default);
         if let Some(profiler) = &profiler {
             profiler.register(&mut registry);
@@ -163,6 +172,7 @@ impl Settings {
             hooks: running.map(|running| running.scripting.hooks),
             recorder,
             limit: arguments.limit,
+            transport,
             output: Output::stdout(arguments.binary),
             ending,
         })

@@ -291,3 +291,28 @@ fn a_script_that_does_not_end_fails_at_its_limit_and_takes_the_action_of_a_failu
         assert_eq!(output.status.code(), Some(1));
     }
 }
+
+#[test]
+fn recipients_without_a_transport_have_that_of_the_configuration() {
+    let script = r#"foreach ($transaction["recipients"] as $r)
+        $arguments["mail"]->queue($transaction["senderaddress"], $r["address"], $r["transportid"]);
+        Accept();"#;
+    let given =
+        ["--message", "t.eml", "--transaction", r#"{"sender": "a@b", "recipients": ["c@d"]}"#];
+    let out = shown("eod", script, &given);
+    assert!(out.contains("from <a@b> to <c@d> over mx,"), "{out}");
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("app.yaml");
+    let text = "version: \"5.6\"\nservers:\n  - id: s\n    type: smtp\n    transport: out\n\
+                transportgroups:\n  - id: g\n    transports:\n      - id: out\n        connection: {}\n";
+    std::fs::write(&config, text).unwrap();
+    let config = config.display().to_string();
+    let out = shown("eod", script, &[&["-A", &config], &given[..]].concat());
+    assert!(out.contains("over out,"), "{out}");
+    let out = shown(
+        "rcptto",
+        "echo $arguments[\"transportid\"];",
+        &["--arguments", r#"{"recipient": "c@d"}"#],
+    );
+    assert!(out.starts_with("mx\n"), "{out}");
+}

@@ -33,7 +33,8 @@ pub(super) struct Input {
     pub(super) message: Option<MessageHandle>,
 }
 
-/// Reads what the command line gives; `id` is for a transaction that has none.
+/// Reads what the command line gives; `id` is for a transaction that has none, `transport` for
+/// recipients that have none.
 ///
 /// # Errors
 ///
@@ -43,6 +44,7 @@ pub(super) fn read(
     given: &HookArguments,
     id: TransactionId,
     sets: &HookSets,
+    transport: &str,
 ) -> anyhow::Result<Input> {
     let mut connection = object("--connection", given.connection.as_deref())?;
     let mut transaction = object("--transaction", given.transaction.as_deref())?;
@@ -82,7 +84,10 @@ pub(super) fn read(
     usually(&mut transaction, "id", id.to_string());
     spread_address(&mut transaction, "sender", "senderaddress", "senderparams")?;
     if let Some(Value::Array(list)) = transaction.remove(&Key::from("recipients")) {
-        let list = list.values().map(recipient).collect::<anyhow::Result<Vec<_>>>()?;
+        let list = list
+            .values()
+            .map(|item| recipient(item, transport))
+            .collect::<anyhow::Result<Vec<_>>>()?;
         put(&mut transaction, "recipients", Value::list(list));
     }
     match kind {
@@ -97,7 +102,10 @@ pub(super) fn read(
         }
         HookKind::Disconnect => transaction = Array::new(),
         HookKind::Mailfrom => spread_address(&mut arguments, "sender", "address", "params")?,
-        HookKind::Rcptto => spread_address(&mut arguments, "recipient", "address", "params")?,
+        HookKind::Rcptto => {
+            spread_address(&mut arguments, "recipient", "address", "params")?;
+            usually(&mut arguments, "transportid", transport);
+        }
         _ => {}
     }
     let mut states: Vec<Box<dyn Any + Send>> = Vec::new();
@@ -109,7 +117,8 @@ pub(super) fn read(
         let queued = queued(id, &transaction, now);
         states.push(Box::new(arrival(&handle, &connection, &transaction)));
         if kind == HookKind::Eodrcpt {
-            let run = recipient_run(handle, queued, &connection, &transaction, &arguments)?;
+            let run =
+                recipient_run(handle, queued, &connection, &transaction, &arguments, transport)?;
             let message = Some(Arc::clone(&run.message));
             let mut variables = eod_rcpt::connection_variables(&connection);
             let params = transaction.get_text("senderparams").cloned().unwrap_or_default();
@@ -161,6 +170,7 @@ fn recipient_run(
     connection: &Array,
     transaction: &Array,
     arguments: &Array,
+    default: &str,
 ) -> anyhow::Result<RecipientRun> {
     let mut facts = match transaction.get_text("recipients") {
         Some(Value::Array(list)) => match list.values().next() {
@@ -171,6 +181,7 @@ fn recipient_run(
     };
     if let Some(given) = arguments.get_text("recipient") {
         facts = Array::from_iter([(Key::from("address"), given.clone())]);
+        put(&mut facts, "transportid", default);
     }
     for key in ["transportid", "params"] {
         if let Some(value) = arguments.get_text(key) {
@@ -263,12 +274,13 @@ fn queued_message(
 }
 
 /// An item of `$transaction["recipients"]`: a string, or an array of what is known.
-fn recipient(item: &Value) -> anyhow::Result<Value> {
+fn recipient(item: &Value, transport: &str) -> anyhow::Result<Value> {
     let mut out = match item {
         Value::Array(item) => item.clone(),
         other => Array::from_iter([(Key::from("recipient"), other.clone())]),
     };
     spread_address(&mut out, "recipient", "address", "params")?;
+    usually(&mut out, "transportid", transport);
     Ok(Value::Array(out))
 }
 

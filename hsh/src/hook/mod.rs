@@ -54,7 +54,8 @@ pub(crate) struct HookArguments {
     /// $transaction, as a JSON object or @FILE; in the hooks of the queue, the facts of $message.
     ///
     /// Addresses may be written as strings: "sender" also makes senderaddress and senderparams, an
-    /// item of "recipients" also makes address and params. In the hooks of the queue "metadata" is what
+    /// item of "recipients" also makes address, params and transportid: the first that a server of -A
+    /// names, else mx. In the hooks of the queue "metadata" is what
     /// GetMetaData() returns.
     #[arg(long, value_name = "JSON", requires = "hook")]
     transaction: Option<String>,
@@ -103,7 +104,7 @@ pub(crate) async fn run(
         return Ok(ExitCode::FAILURE);
     };
     let id = TransactionId::from_bytes(*uuid::Uuid::new_v4().as_bytes());
-    let input = input::read(kind, arguments, id, &sets)?;
+    let input = input::read(kind, arguments, id, &sets, &settings.transport)?;
     let setup = Setup {
         variables: input.variables,
         states: input.states,
