@@ -20,6 +20,7 @@ mod output;
 mod profile;
 mod repl;
 mod run;
+mod server_functions;
 mod settings;
 mod stdin;
 mod test;

@@ -28,6 +28,7 @@ use crate::mail_queue::ServerQueue;
 use crate::no_queue::NoQueue;
 use crate::output::Output;
 use crate::profile::Profiler;
+use crate::server_functions;
 use crate::stdin::StandardInput;
 
 /// Everything a script runs with.
@@ -139,6 +140,8 @@ impl Settings {
         hsl_std::register(&mut registry, &services);
         if is_hook {
             recorder.register(&mut registry);
+        } else {
+            server_functions::register(&mut registry, false);
         }
         let transport = running
             .as_ref()

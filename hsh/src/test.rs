@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 
 use crate::drive::{Limit, drive};
 use crate::run::Script;
+use crate::server_functions;
 use crate::settings::Settings;
 use crate::zone::Zone;
 
@@ -174,6 +175,7 @@ fn run_test(path: &Path, settings: &Settings) -> Result<(), String> {
     };
     let mut registry = Registry::new();
     hsl_std::register(&mut registry, &services);
+    server_functions::register(&mut registry, true);
     settings.plugins.register(&mut registry).map_err(|error| error.to_string())?;
     let host = registry.freeze();
     let program = match Script::from_file(path, text).compile(&host, &settings.loader) {

@@ -484,3 +484,31 @@ fn a_reader_of_the_list_of_functions_may_go_away() {
     let output = child.wait_with_output().unwrap();
     assert_eq!((text(&output.stderr), output.status.code()), (String::new(), Some(0)));
 }
+
+const SERVER_FUNCTIONS: &str = r#"
+function f() { queue_policy(["jobid"], [], [], 1); queue_policy_delete("x"); queue_suspend([], 1); }
+metrics_increment("m", ["a" => "1", "b" => "2"]);
+metrics_increment("m", ["b" => "2", "a" => "1"], 2);
+metrics_decrement("m", ["a" => "1", "b" => "2"], 0.5);
+metrics_set("n", [], 7);
+echo [metrics_get("m", ["a" => "1", "b" => "2"])["value"], metrics_get("n", []), metrics_get("o", [])];
+echo [queue_quota("q"), server_concurrency("s")];"#;
+
+#[test]
+fn functions_of_a_server_keep_to_the_process() {
+    let (folder, output) = script(SERVER_FUNCTIONS);
+    let wanted = "[0=>2.5,1=>[\"value\"=>7],2=>none]\n[0=>[\"count\"=>0,\"bytes\"=>0],1=>none]\n";
+    assert_eq!((text(&output.stderr), text(&output.stdout)), (String::new(), wanted.to_owned()));
+    let checked = hsh(folder.path()).args(["-s", "t.hsl"]).output().unwrap();
+    assert_eq!(checked.status.code(), Some(0));
+    let (_folder, output) = script("queue_suspend([\"jobid\" => \"x\"], 60);");
+    assert!(text(&output.stderr).contains("queue_suspend: there is no server"));
+    assert_eq!(output.status.code(), Some(1));
+    let test = "//> true false true\n$id = queue_policy([\"jobid\"], [], [], 60)[\"id\"];\n\
+                echo queue_policy_delete($id) . \" \" . queue_policy_delete($id) . \" \" .\n  \
+                (queue_suspend([], 60, [\"id\" => \"mine\"]) == [\"id\" => \"mine\"]);";
+    std::fs::create_dir(folder.path().join("t")).unwrap();
+    std::fs::write(folder.path().join("t/a.hsl"), test).unwrap();
+    let output = hsh(folder.path()).args(["--test", "t"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stdout));
+}

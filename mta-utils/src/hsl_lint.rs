@@ -98,8 +98,9 @@ impl Input {
     fn check(&self) -> Result<(), CompileError> {
         let mut registry = Registry::new();
         hsl_std::register(&mut registry, &hsl_std::Services::default());
-        if let Some(hook) = &self.hook {
-            hook.register(&mut registry);
+        match &self.hook {
+            Some(hook) => hook.register(&mut registry),
+            None => HookWords::common().register(&mut registry),
         }
         let host = registry.freeze();
         let mut loader = FileLoader::new().with_extras(Path::new(PLUGINS));

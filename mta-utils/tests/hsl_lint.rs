@@ -26,6 +26,8 @@ fn scripts_of_a_hook_know_its_functions_and_variables() {
     let (code, error) = lint("type: connect\ndata: $connection = 1;\n");
     assert_eq!(code, Some(1), "read-only: {error}");
     assert_eq!(lint("type: ''\ndata: echo json_encode([]);\n").0, Some(0));
+    let module = "type: ''\ndata: function f() { queue_suspend([], 1); metrics_get(\"m\", []); }\n";
+    assert_eq!(lint(module), (Some(0), String::new()));
 }
 
 #[test]

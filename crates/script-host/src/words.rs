@@ -33,7 +33,8 @@ impl HookWords {
         Some(hook)
     }
 
-    /// What scripts of all hooks may name, and no other script: the functions of a server.
+    /// What scripts of all hooks may name: the functions of a server. Programs that run other scripts
+    /// have forms of their own.
     pub fn common() -> Self {
         parse(HOOKS).into_iter().find(|hook| hook.name == "*").unwrap_or_default()
     }
