@@ -1,8 +1,9 @@
 //! Completes names at the prompt: functions, classes, words of the language, variables.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use hsl::host::HostSet;
+use hsl::host::{HostSet, NativeFunction};
 use rustyline::completion::Completer;
 use rustyline::highlight::Highlighter;
 use rustyline::hint::Hinter;
@@ -12,6 +13,8 @@ use rustyline::{Context, Helper};
 /// The names there are.
 pub(crate) struct Words {
     names: BTreeSet<String>,
+    /// Methods of all classes: what stands in front of `->` has no known class.
+    methods: BTreeSet<String>,
 }
 
 impl Words {
@@ -21,9 +24,18 @@ impl Words {
         let functions = public.map(|function| format!("{}(", function.name()));
         let classes =
             host.classes().map(|class| String::from_utf8_lossy(class.name()).into_owned());
+        let statics = host.classes().flat_map(|class| {
+            let name = String::from_utf8_lossy(class.name());
+            let member =
+                move |function: &Arc<NativeFunction>| format!("{name}::{}(", function.name());
+            class.static_functions().into_iter().map(member)
+        });
+        let methods = host.classes().flat_map(|class| class.methods());
+        let methods = methods.map(|method| format!("{}(", method.name())).collect();
         let modules = host.modules().map(|(path, _)| path.to_owned());
         let words = LANGUAGE.iter().map(|word| (*word).to_owned());
-        Self { names: functions.chain(classes).chain(modules).chain(words).collect() }
+        let names = functions.chain(classes).chain(statics).chain(modules).chain(words);
+        Self { names: names.collect(), methods }
     }
 
     /// Adds the variables of a session.
@@ -37,11 +49,13 @@ impl Words {
         let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | ':' | '/');
         let word = before.trim_end_matches(is_part);
         let start = word.strip_suffix('$').unwrap_or(word).len();
+        let is_method = before.get(..start).is_some_and(|before| before.ends_with("->"));
         let word = before.get(start..).unwrap_or_default();
-        if word.is_empty() {
+        if word.is_empty() && !is_method {
             return (at, Vec::new());
         }
-        let names = self.names.range(word.to_owned()..);
+        let names = if is_method { &self.methods } else { &self.names };
+        let names = names.range(word.to_owned()..);
         (start, names.take_while(|name| name.starts_with(word)).cloned().collect())
     }
 }
@@ -124,6 +138,14 @@ mod tests {
         assert_eq!(words.matches("echo $mes", 9), (5, vec!["$message".to_owned()]));
         assert_eq!(words.matches("foreac", 6), (0, vec!["foreach".to_owned()]));
         assert!(words.matches("Mail", 4).1.contains(&"MailMessage".to_owned()));
+        let members = words.matches("MailMessage::", 13);
+        assert!(
+            members.0 == 0 && members.1.contains(&"MailMessage::String(".to_owned()),
+            "{members:?}"
+        );
+        let members = words.matches("MIME()->addH", 12);
+        assert_eq!(members, (8, vec!["addHeader(".to_owned()]));
+        assert!(words.matches("$m->", 4).1.contains(&"getHeader(".to_owned()));
         assert_eq!(words.matches("f(", 2).1, Vec::<String>::new());
     }
 }

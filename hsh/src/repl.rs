@@ -8,6 +8,9 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use anyhow::Context;
+use hsl::parser::{Limits, parse};
+use hsl::source::SourceMap;
+use hsl::symbol::Interner;
 use hsl::{CompileError, Compiler, Program, Value, Vm};
 use hsl_std::Outcome;
 use hsl_std::import::FileLoader;
@@ -44,7 +47,7 @@ pub(crate) fn start(
                 history.append(&line);
                 pending.push_str(&line);
                 pending.push('\n');
-                if open_brackets(&pending) > 0 {
+                if is_open(&pending) {
                     continue;
                 }
                 let text = std::mem::take(&mut pending);
@@ -161,6 +164,17 @@ fn variable_names(line: &str) -> Vec<String> {
         .collect()
 }
 
+/// Whether `text` goes on in the next line: a string, a comment or a bracket is open at its end.
+fn is_open(text: &str) -> bool {
+    let lacks_more = |text: String| {
+        let file = SourceMap::new().add("line", None, text.into_bytes());
+        let parsed = parse(&file, &mut Interner::new(), &Limits::default());
+        parsed.is_err_and(|error| error.is_incomplete())
+    };
+    // A `;` ends what is no bracket, as the prompt does, and is wrong in round and square ones.
+    lacks_more(format!("{text};")) || (open_brackets(text) > 0 && lacks_more(text.to_owned()))
+}
+
 /// Brackets that are open at the end of `text`, those in double-quoted strings aside.
 fn open_brackets(text: &str) -> i32 {
     let mut open = 0;
@@ -188,10 +202,15 @@ mod tests {
     }
 
     #[test]
-    fn a_line_goes_on_while_brackets_are_open() {
-        assert_eq!(open_brackets("if (1) {"), 1);
-        assert_eq!(open_brackets("echo \"{\\\"{\";"), 0);
-        assert_eq!(open_brackets("[1, 2]"), 0);
+    fn a_line_goes_on_while_brackets_and_strings_are_open() {
+        for text in
+            ["if (1) {\n", "$s = \"a\n", "f(\n", "[1,\n", "''a\n", "/* a\n", "\"{\" . \"b\n"]
+        {
+            assert!(is_open(text), "{text}");
+        }
+        for text in ["1 + 1\n", "echo \"{\\\"{\";\n", "[1, 2]\n", "1 // \"(\n", "f(1;\n", "}\n"] {
+            assert!(!is_open(text), "{text}");
+        }
     }
 
     #[test]
