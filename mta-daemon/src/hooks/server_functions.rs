@@ -1,5 +1,5 @@
-//! The chapter *Queue and server* of the standard library: functions that need a daemon, and so are
-//! not in `hsh`.
+//! The chapter *Queue and server* of the standard library: functions that need a daemon. Those of `hsh`
+//! keep to what that process knows.
 
 use std::sync::{Arc, Weak};
 
