@@ -68,8 +68,9 @@ impl Budget {
     }
 }
 
+/// Says that there is no more memory.
 #[cold]
-fn exceeded(limit: usize) -> Thrown {
+pub(crate) fn exceeded(limit: usize) -> Thrown {
     Thrown::limit(format!("memory limit of {limit} bytes exceeded"))
 }
 

@@ -14,7 +14,7 @@ pub(crate) fn binary(op: BinaryOp) -> Option<BinaryFn> {
         BinaryOp::Subtract => |a, b, _| subtract(a, b),
         BinaryOp::Multiply => multiply,
         BinaryOp::Divide => |a, b, _| divide(a, b),
-        BinaryOp::Remainder => |a, b, _| remainder(a, b),
+        BinaryOp::Remainder => remainder,
         BinaryOp::Power => |a, b, _| power(a, b),
         BinaryOp::Concat => |a, b, _| concat(a, b),
         BinaryOp::BitAnd
@@ -148,7 +148,7 @@ fn repetitions(count: f64, size: usize, max: usize) -> Result<usize, Thrown> {
         return Ok(0);
     }
     if count.checked_mul(size).is_none_or(|size| size > max) {
-        return Err(Thrown::limit(format!("memory limit of {max} bytes exceeded")));
+        return Err(crate::memory::exceeded(max));
     }
     Ok(count)
 }
@@ -164,10 +164,10 @@ pub(crate) fn divide(a: &Value, b: &Value) -> Result<Value, Thrown> {
 
 /// `%`: remainder with the sign of the left side, or a formatted string.
 #[inline]
-pub(crate) fn remainder(a: &Value, b: &Value) -> Result<Value, Thrown> {
+pub(crate) fn remainder(a: &Value, b: &Value, max: usize) -> Result<Value, Thrown> {
     match (a, b) {
         (Value::Number(a), Value::Number(b)) => Ok(Value::Number(a % b)),
-        (Value::String(template), Value::Array(values)) => super::format(template, values),
+        (Value::String(template), Value::Array(values)) => super::format(template, values, max),
         _ => Err(unsupported("%", a, b)),
     }
 }

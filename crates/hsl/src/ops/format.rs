@@ -19,7 +19,7 @@ const MAX_WIDTH: usize = 65_536;
 /// # Errors
 ///
 /// A builtin error for a malformed directive, a missing value, or a value of the wrong type.
-pub fn format(template: &[u8], values: &Array) -> Result<Value, Thrown> {
+pub(crate) fn format(template: &[u8], values: &Array, max: usize) -> Result<Value, Thrown> {
     let items: Vec<&Value> = values.values().collect();
     let mut out = Vec::with_capacity(template.len() + 16);
     let mut rest = template;
@@ -47,6 +47,9 @@ pub fn format(template: &[u8], values: &Array) -> Result<Value, Thrown> {
             .ok_or_else(|| Thrown::new(format!("format has no value number {next}")))?;
         next += 1;
         directive.write(kind, value, &mut out)?;
+        if out.len() > max {
+            return Err(crate::memory::exceeded(max));
+        }
     }
     out.extend_from_slice(rest);
     Ok(Value::from(out))
@@ -180,11 +183,13 @@ mod tests {
             ("%x %b %c", vec![255.into(), 5.into(), 65.into()], "ff 101 A"),
         ];
         for (template, values, expected) in cases {
-            let value = format(template.as_bytes(), &values.iter().cloned().collect()).unwrap();
+            let values = values.iter().cloned().collect();
+            let value = format(template.as_bytes(), &values, 1 << 20).unwrap();
             assert_eq!(value, Value::from(*expected), "{template}");
         }
         for template in ["%", "%q", "%[x]s", "%[3]s", "%99999999s"] {
-            assert!(format(template.as_bytes(), &Array::from_iter([Value::from(1)])).is_err());
+            let values = Array::from_iter([Value::from(1)]);
+            assert!(format(template.as_bytes(), &values, 1 << 20).is_err());
         }
     }
 }

@@ -15,7 +15,7 @@ pub use convert::{
     MAX_DUMP, checked_text, dump, dump_within, loose_equal, strict_equal, to_number, to_text,
     write_text,
 };
-pub use format::format;
+pub(crate) use format::format;
 pub use slice::{Bounds, slice};
 
 pub(crate) use arithmetic::*;

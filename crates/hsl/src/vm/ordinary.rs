@@ -13,6 +13,7 @@ use super::quick::{Registers, WINDOW, modulo};
 use crate::ast::BinaryOp;
 use crate::bytecode::{FunctionCode, Op, PathAction, PathStep, Register, TextPart, Variable};
 use crate::host::{Environment, Thrown};
+use crate::memory::exceeded;
 use crate::ops;
 use crate::value::number::short_integer;
 use crate::value::string::StrBuilder;
@@ -279,7 +280,8 @@ pub(super) fn ordinary(
         }
         Op::Divide { d, a, b } => arithmetic!(d, a, &r!(b), |x, y| x / y, ops::divide),
         Op::Remainder { d, a, b } => {
-            arithmetic!(d, a, &r!(b), |x, y| modulo(*x, *y), ops::remainder);
+            let max = environment.limits.memory;
+            arithmetic!(d, a, &r!(b), |x, y| modulo(*x, *y), |a, b| ops::remainder(a, b, max));
         }
         Op::AddK { d, a, k } => {
             if let (Value::Number(x), Value::Number(y)) = (&r!(a), k!(k)) {
@@ -304,7 +306,8 @@ pub(super) fn ordinary(
         }
         Op::DivideK { d, a, k } => arithmetic!(d, a, k!(k), |x, y| x / y, ops::divide),
         Op::RemainderK { d, a, k } => {
-            arithmetic!(d, a, k!(k), |x, y| modulo(*x, *y), ops::remainder);
+            let max = environment.limits.memory;
+            arithmetic!(d, a, k!(k), |x, y| modulo(*x, *y), |a, b| ops::remainder(a, b, max));
         }
         Op::AddAssign { a, b } => {
             if let (&Value::Number(x), &Value::Number(y)) = (&r!(a), &r!(b)) {
@@ -375,7 +378,7 @@ pub(super) fn ordinary(
             let Some(parts) = regs.get_mut(from..from + usize::from(count)) else {
                 throw!(Thrown::new("registers are missing"));
             };
-            let value = check!(concat(parts));
+            let value = check!(concat(parts, environment.limits.memory));
             environment.budget.charge(48 + value.len());
             r!(d).put(Value::String(value));
         }
@@ -666,12 +669,13 @@ pub(super) fn clear(values: &mut [Value]) {
     }
 }
 
-/// Puts the parts of a text together.
+/// Puts the parts of a text together, which may be `max` octets.
 #[inline(never)]
 pub(super) fn join(
     regs: &mut [Value; WINDOW],
     constants: &[Value],
     parts: &[TextPart],
+    max: usize,
 ) -> Result<Str, Thrown> {
     let mut size = 0;
     for part in parts {
@@ -681,12 +685,22 @@ pub(super) fn join(
             _ => size += 8,
         }
     }
+    if size > max {
+        return Err(exceeded(max));
+    }
     let mut text = StrBuilder::new(size);
     for &part in parts {
         match part_value(regs, constants, part) {
             Value::String(part) => text.push(part),
             Value::Number(number) => push_number(*number, &mut text),
-            other => text.push(&ops::checked_text(other)?),
+            other => {
+                let other = ops::checked_text(other)?;
+                size += other.len();
+                if size > max {
+                    return Err(exceeded(max));
+                }
+                text.push(&other);
+            }
         }
         if let TextPart::Temporary(register) = part {
             regs[register as usize].put_none();
@@ -723,8 +737,8 @@ fn no_text(regs: &[Value; WINDOW], constants: &[Value], parts: &[TextPart]) -> T
     Thrown::new("none cannot be made a string")
 }
 
-/// Puts texts together.
-fn concat(parts: &mut [Value]) -> Result<Str, Thrown> {
+/// Puts texts together, which may be `max` octets.
+fn concat(parts: &mut [Value], max: usize) -> Result<Str, Thrown> {
     let mut size = 0;
     for part in &*parts {
         match part {
@@ -733,12 +747,22 @@ fn concat(parts: &mut [Value]) -> Result<Str, Thrown> {
             _ => size += 8,
         }
     }
+    if size > max {
+        return Err(exceeded(max));
+    }
     let mut text = StrBuilder::new(size);
     for part in parts {
         match &*part {
             Value::String(part) => text.push(part),
             Value::Number(number) => push_number(*number, &mut text),
-            other => text.push(&ops::checked_text(other)?),
+            other => {
+                let other = ops::checked_text(other)?;
+                size += other.len();
+                if size > max {
+                    return Err(exceeded(max));
+                }
+                text.push(&other);
+            }
         }
         part.put(Value::None);
     }

@@ -390,7 +390,7 @@ fn call_host(
 fn join_text(word: Word, regs: &mut Registers, machine: &mut Machine<'_>) -> bool {
     let function = machine.function;
     let parts = function.texts.get(word.wide()).map(|parts| &**parts).unwrap_or_default();
-    match join(regs, &function.constants, parts) {
+    match join(regs, &function.constants, parts, machine.environment.limits.memory) {
         Ok(text) => {
             machine.environment.budget.charge(48 + text.len());
             regs[word.first()].put(Value::String(text));
