@@ -41,9 +41,9 @@ pub(crate) fn run(
     };
     let mut vm = Vm::new(program, setup);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let ending = runtime
-        .expect("a runtime")
-        .block_on(async { tokio::time::timeout(PATIENCE, drive(&mut vm, 10_000, || {})).await });
+    let ending = runtime.expect("a runtime").block_on(async {
+        tokio::time::timeout(PATIENCE, drive(&mut vm, 10_000, None, || {})).await
+    });
     let ending = ending.expect("does not come to an end");
     if let Outcome::Failed(error) = ending {
         let text = error.diagnostic().message();

@@ -9,7 +9,6 @@
 mod completion;
 mod data;
 mod debugger;
-mod drive;
 mod ending;
 mod history;
 mod hook;

@@ -12,14 +12,13 @@ use hsl::parser::{Limits, parse};
 use hsl::source::SourceMap;
 use hsl::symbol::Interner;
 use hsl::{CompileError, Compiler, Program, Value, Vm};
-use hsl_std::Outcome;
 use hsl_std::import::FileLoader;
+use hsl_std::{DEFAULT_FUEL, Outcome, drive};
 use rustyline::Editor;
 use rustyline::error::ReadlineError;
 use rustyline::history::DefaultHistory;
 
 use crate::completion::Words;
-use crate::drive::drive;
 use crate::ending::End;
 use crate::history::History;
 use crate::run;
@@ -99,7 +98,7 @@ impl Session {
             .map(|(name, value)| (*name, value.clone()))
             .collect();
         let mut vm = Vm::new(&program, setup);
-        let script = drive(&mut vm, None, || settings.output.flush());
+        let script = drive(&mut vm, DEFAULT_FUEL, None, || settings.output.flush());
         let outcome = match settings.ending.run_line(script).await {
             End::Own(outcome) => outcome,
             End::Interrupted => Outcome::Failed(vm.interrupt("the line was interrupted")),

@@ -9,11 +9,10 @@ use hsl::host::{HostSet, Limits};
 use hsl::source::SourceMap;
 use hsl::{CompileError, Compiler, Program, Setup, Vm};
 use hsl_std::import::FileLoader;
-use hsl_std::{Outcome, SystemClock};
+use hsl_std::{DEFAULT_FUEL, Limit, Outcome, SystemClock, drive};
 use script_host::hooks::{Hook, HookKind, HookSets};
 
 use crate::debugger::Debugger;
-use crate::drive::{Limit, drive};
 use crate::settings::Settings;
 
 /// The text of a script and what it is called.
@@ -124,7 +123,7 @@ pub(crate) async fn execute(
         (debugger.drive(&mut vm).await?, vm)
     } else {
         let mut vm = Vm::new(program, setup);
-        (drive(&mut vm, limit, || settings.output.flush()).await, vm)
+        (drive(&mut vm, DEFAULT_FUEL, limit, || settings.output.flush()).await, vm)
     };
     settings.output.flush();
     if let Some(profiler) = &settings.profiler {

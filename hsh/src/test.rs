@@ -11,10 +11,9 @@ use hsl::diagnostic::Style;
 use hsl::host::{Clock, Limits, Registry};
 use hsl::{Setup, Vm};
 use hsl_std::services::{BoxFuture, LogSink, Services, Timer};
-use hsl_std::{Outcome, SystemClock};
+use hsl_std::{DEFAULT_FUEL, Limit, Outcome, SystemClock, drive};
 use parking_lot::Mutex;
 
-use crate::drive::{Limit, drive};
 use crate::run::Script;
 use crate::server_functions;
 use crate::settings::Settings;
@@ -200,7 +199,7 @@ fn run_test(path: &Path, settings: &Settings) -> Result<(), String> {
         .map_err(|error| format!("cannot start a runtime: {error}"))?;
     let mut vm = Vm::new(&program, setup);
     let limit = Limit { what: "the test", time: settings.limit.unwrap_or(PATIENCE) };
-    let script = drive(&mut vm, Some(limit), || {});
+    let script = drive(&mut vm, DEFAULT_FUEL, Some(limit), || {});
     let error = match runtime.block_on(settings.ending.run(script)) {
         None => Some("a signal came before its end".to_owned()),
         Some(Outcome::Failed(error)) => {

@@ -31,10 +31,7 @@ pub(crate) fn register(registry: &mut Registry) {
             args.first().map_or(0.0, |value| hsl::ops::to_number(value))
         })
         .pure_function("string(any value) -> string", "the value as text", |_, args| {
-            match args.first() {
-                Some(Value::String(text)) => Value::String(text.clone()),
-                other => hsl::ops::to_text(other.unwrap_or(&&Value::None)).into(),
-            }
+            hsl::ops::checked_text(args.first().copied().unwrap_or(&Value::None))
         });
     for (kind, signature) in [
         (Type::Array, "is_array(any value) -> boolean"),

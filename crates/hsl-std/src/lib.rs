@@ -50,7 +50,7 @@ mod x509;
 
 use hsl::host::Registry;
 
-pub use drive::{DEFAULT_FUEL, Outcome, SystemClock, drive};
+pub use drive::{DEFAULT_FUEL, Limit, Outcome, SystemClock, drive};
 pub use encoding::{value_from_json, value_to_json};
 pub use ffi::{descriptor_value, pointer_value};
 pub use file_http::{content_of_file, file_object, file_resource};

@@ -46,7 +46,7 @@ fn each_execution_gets_objects_of_its_own() {
         let echo = move |text: &[u8]| lines.lock().push(String::from_utf8_lossy(text).into_owned());
         let setup = Setup { echo: Box::new(echo), ..Setup::default() };
         let mut vm = Vm::new(&program, setup);
-        if let Outcome::Failed(error) = runtime.block_on(drive(&mut vm, 1000, || {})) {
+        if let Outcome::Failed(error) = runtime.block_on(drive(&mut vm, 1000, None, || {})) {
             panic!("{}", error.diagnostic().message());
         }
         let expected = ["Subject: x", "[\"as imported\",false,\"as imported\"]", "X-Seen: seen"];

@@ -62,7 +62,7 @@ impl World {
             ..Setup::default()
         };
         let mut vm = Vm::new(&hook.program, setup);
-        match drive(&mut vm, DEFAULT_FUEL, || {}).await {
+        match drive(&mut vm, DEFAULT_FUEL, None, || {}).await {
             Outcome::Done(value) => text(&value),
             Outcome::Failed(error) => error.to_string(),
             Outcome::Exited(_) => "ended".to_owned(),

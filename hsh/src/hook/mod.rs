@@ -18,11 +18,10 @@ use std::sync::Arc;
 use anyhow::{Context, anyhow, bail};
 use clap::Args;
 use hsl::Setup;
-use hsl_std::Outcome;
+use hsl_std::{Limit, Outcome};
 use mta_types::TransactionId;
 use script_host::hooks::{Hook, HookKind, HookSets, LONGEST_RUN};
 
-use crate::drive::Limit;
 use crate::run::{self, Script};
 use crate::settings::Settings;
 pub(crate) use recorder::Recorder;

@@ -95,7 +95,7 @@ fn run_script(
         ..Setup::default()
     };
     let mut vm = Vm::new(&program, setup);
-    let error = match block_on(drive(&mut vm, 1000, || {})) {
+    let error = match block_on(drive(&mut vm, 1000, None, || {})) {
         Outcome::Done(_) | Outcome::Exited(_) => None,
         Outcome::Failed(error) => Some(error.diagnostic().message().to_owned()),
     };

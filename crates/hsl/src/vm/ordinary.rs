@@ -679,34 +679,75 @@ pub(super) fn join(
 ) -> Result<Str, Thrown> {
     let mut size = 0;
     for part in parts {
-        match part_value(regs, constants, *part) {
-            Value::String(text) => size += text.len(),
-            Value::None => return Err(no_text(regs, constants, parts)),
-            _ => size += 8,
+        match about_size(part_value(regs, constants, *part)) {
+            Some(octets) => size += octets,
+            None => return Err(no_text(regs, constants, parts)),
         }
     }
-    if size > max {
-        return Err(exceeded(max));
-    }
-    let mut text = StrBuilder::new(size);
+    let mut text = start_text(size, max)?;
     for &part in parts {
-        match part_value(regs, constants, part) {
-            Value::String(part) => text.push(part),
-            Value::Number(number) => push_number(*number, &mut text),
-            other => {
-                let other = ops::checked_text(other)?;
-                size += other.len();
-                if size > max {
-                    return Err(exceeded(max));
-                }
-                text.push(&other);
-            }
-        }
+        push_part(part_value(regs, constants, part), &mut text, &mut size, max)?;
         if let TextPart::Temporary(register) = part {
             regs[register as usize].put_none();
         }
     }
     Ok(text.finish())
+}
+
+/// Puts texts together, which may be `max` octets.
+fn concat(parts: &mut [Value], max: usize) -> Result<Str, Thrown> {
+    let mut size = 0;
+    for part in &*parts {
+        size += about_size(part).ok_or_else(none_as_text)?;
+    }
+    let mut text = start_text(size, max)?;
+    for part in parts {
+        push_part(part, &mut text, &mut size, max)?;
+        part.put(Value::None);
+    }
+    Ok(text.finish())
+}
+
+/// About how many octets the text of a value has; `None` for none, which has no text. Arrays tell when
+/// they are written.
+#[inline(always)]
+fn about_size(value: &Value) -> Option<usize> {
+    match value {
+        Value::String(text) => Some(text.len()),
+        Value::None => None,
+        _ => Some(8),
+    }
+}
+
+#[inline(always)]
+fn start_text(size: usize, max: usize) -> Result<StrBuilder, Thrown> {
+    if size > max {
+        return Err(exceeded(max));
+    }
+    Ok(StrBuilder::new(size))
+}
+
+/// Appends the text of a value. `size` counts what was not foreseen.
+#[inline(always)]
+fn push_part(
+    value: &Value,
+    text: &mut StrBuilder,
+    size: &mut usize,
+    max: usize,
+) -> Result<(), Thrown> {
+    match value {
+        Value::String(part) => text.push(part),
+        Value::Number(number) => push_number(*number, text),
+        other => {
+            let other = ops::checked_text(other)?;
+            *size += other.len();
+            if *size > max {
+                return Err(exceeded(max));
+            }
+            text.push(&other);
+        }
+    }
+    Ok(())
 }
 
 fn push_number(number: f64, text: &mut StrBuilder) {
@@ -734,37 +775,10 @@ fn no_text(regs: &[Value; WINDOW], constants: &[Value], parts: &[TextPart]) -> T
         let (a, b) = (part_value(regs, constants, a), part_value(regs, constants, b));
         return ops::unsupported(".", a, b);
     }
-    Thrown::new("none cannot be made a string")
+    none_as_text()
 }
 
-/// Puts texts together, which may be `max` octets.
-fn concat(parts: &mut [Value], max: usize) -> Result<Str, Thrown> {
-    let mut size = 0;
-    for part in &*parts {
-        match part {
-            Value::String(text) => size += text.len(),
-            Value::None => return Err(Thrown::new("none cannot be made a string")),
-            _ => size += 8,
-        }
-    }
-    if size > max {
-        return Err(exceeded(max));
-    }
-    let mut text = StrBuilder::new(size);
-    for part in parts {
-        match &*part {
-            Value::String(part) => text.push(part),
-            Value::Number(number) => push_number(*number, &mut text),
-            other => {
-                let other = ops::checked_text(other)?;
-                size += other.len();
-                if size > max {
-                    return Err(exceeded(max));
-                }
-                text.push(&other);
-            }
-        }
-        part.put(Value::None);
-    }
-    Ok(text.finish())
+#[cold]
+fn none_as_text() -> Thrown {
+    Thrown::new("none cannot be made a string")
 }
