@@ -30,8 +30,9 @@ pub(crate) fn register(registry: &mut Registry) {
         .pure_function("number(any value) -> number", "the value as a number", |_, args| {
             args.first().map_or(0.0, |value| hsl::ops::to_number(value))
         })
-        .pure_function("string(any value) -> string", "the value as text", |_, args| {
-            hsl::ops::checked_text(args.first().copied().unwrap_or(&Value::None))
+        .pure_function("string(any value) -> string", "the value as text", |ctx, args| {
+            let value = args.first().copied().unwrap_or(&Value::None);
+            hsl::ops::checked_text(value, ctx.limits().memory)
         });
     for (kind, signature) in [
         (Type::Array, "is_array(any value) -> boolean"),

@@ -24,17 +24,17 @@ pub fn write_text(value: &Value, out: &mut Vec<u8>) -> Result<(), Thrown> {
     }
 }
 
-/// Returns the text of a value.
+/// Returns the text of a value, which may be `max` octets if it is that of an array.
 ///
 /// # Errors
 ///
-/// As [`write_text`].
-pub fn checked_text(value: &Value) -> Result<Str, Thrown> {
+/// The limit error when it would be longer, or longer than [`MAX_DUMP`].
+pub fn checked_text(value: &Value, max: usize) -> Result<Str, Thrown> {
     if let Value::String(text) = value {
         return Ok(text.clone());
     }
     let mut out = Vec::new();
-    dump_within(value, &mut out, MAX_DUMP)?;
+    dump_within(value, &mut out, max.min(MAX_DUMP))?;
     Ok(out.into())
 }
 

@@ -265,7 +265,7 @@ impl Vm {
             },
 
             Op::BarrierEnter { d, a } => {
-                let name = ops::checked_text(&r!(a))?;
+                let name = ops::checked_text(&r!(a), self.environment.limits.memory)?;
                 let place = base + usize::from(d);
                 if let Some(step) = self.enter_barrier(&name, place) {
                     return Ok(Some(step));

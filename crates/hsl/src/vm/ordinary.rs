@@ -637,7 +637,7 @@ pub(super) fn ordinary(
         }
         Op::Echo { a } => match &r!(a) {
             Value::String(text) => environment.echo.echo(text),
-            value => environment.echo.echo(&check!(ops::checked_text(value))),
+            value => environment.echo.echo(&check!(ops::checked_text(value, environment.limits.memory))),
         },
         Op::BarrierValue { d, a } => {
             let value = super::barrier::value(&r!(a));
@@ -739,7 +739,7 @@ fn push_part(
         Value::String(part) => text.push(part),
         Value::Number(number) => push_number(*number, text),
         other => {
-            let other = ops::checked_text(other)?;
+            let other = ops::checked_text(other, max)?;
             *size += other.len();
             if *size > max {
                 return Err(exceeded(max));
