@@ -3,7 +3,7 @@
 //! Those that only changed their name are registered beside the new one with [`Renamed`]; the others,
 //! which swap or add arguments, are here.
 
-use hsl::host::{CallContext, NativeStep, Registry, Thrown};
+use hsl::host::{Answer, CallContext, Registry, Thrown};
 use hsl::value::Value;
 
 use crate::args::{self, Options};
@@ -72,14 +72,14 @@ pub(crate) trait Renamed {
     fn renamed<F, R>(&mut self, old: &[&str], signature: &str, doc: &str, body: F) -> &mut Self
     where
         F: Fn(&mut CallContext<'_>, &[&Value]) -> R + Send + Sync + Copy + 'static,
-        R: Into<NativeStep>;
+        R: Answer;
 }
 
 impl Renamed for Registry {
     fn renamed<F, R>(&mut self, old: &[&str], signature: &str, doc: &str, body: F) -> &mut Self
     where
         F: Fn(&mut CallContext<'_>, &[&Value]) -> R + Send + Sync + Copy + 'static,
-        R: Into<NativeStep>,
+        R: Answer,
     {
         let (new, parameters) = signature.split_once('(').unwrap_or((signature, ")"));
         for old in old {

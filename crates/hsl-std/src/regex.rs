@@ -68,10 +68,10 @@ pub(crate) fn register(registry: &mut Registry) {
         "the first match and its groups, by number and name; empty if there is none",
         move |ctx, args| {
             let pattern = pattern_of(&patterns, args.first().copied())?;
-            let subject = args::bytes(args, 1);
+            let Some(Value::String(subject)) = args.get(1) else { return Ok(Array::new()) };
             charge(ctx, subject);
             let groups = pattern.groups_from(subject, 0, |groups| {
-                groups.map(|span| Value::from(cut(subject, span))).collect::<Array>()
+                groups.map(|span| group(subject, span)).collect::<Array>()
             });
             let Some(mut groups) = groups.map_err(thrown)? else { return Ok(Array::new()) };
             for (at, name) in (0..).zip(pattern.names()) {
@@ -89,7 +89,8 @@ pub(crate) fn register(registry: &mut Registry) {
         "all matches by group; empty if there is none",
         move |ctx, args| {
             let pattern = pattern_of(&patterns, args.first().copied())?;
-            match_all(ctx, &pattern, args::bytes(args, 1))
+            let Some(Value::String(subject)) = args.get(1) else { return Ok(Array::new()) };
+            match_all(ctx, &pattern, subject)
         },
     );
     registry.function(
@@ -155,11 +156,7 @@ fn pattern_of<'a>(cache: &PatternCache, value: Option<&'a Value>) -> Result<Give
         .ok_or_else(|| Thrown::new("a pattern must be a Regex or a string"))
 }
 
-fn match_all(
-    ctx: &mut CallContext<'_>,
-    pattern: &Pattern,
-    subject: &[u8],
-) -> Result<Array, Thrown> {
+fn match_all(ctx: &mut CallContext<'_>, pattern: &Pattern, subject: &Str) -> Result<Array, Thrown> {
     charge(ctx, subject);
     let names = pattern.names();
     let mut groups: Vec<Vec<Value>> = vec![Vec::new(); names.len()];
@@ -167,10 +164,9 @@ fn match_all(
     let (mut octets, mut charged) = (0usize, 0usize);
     while let Some(at) = from {
         let Some(spans) = pattern.spans_from(subject, at).map_err(thrown)? else { break };
-        for (group, span) in groups.iter_mut().zip(&spans) {
-            let value = cut(subject, *span);
-            octets = octets.saturating_add(value.len() + 64);
-            group.push(Value::from(value));
+        for (found, span) in groups.iter_mut().zip(&spans) {
+            octets = octets.saturating_add(cut(subject, *span).len() + 64);
+            found.push(group(subject, *span));
         }
         from = next_from(pattern, subject, &spans);
         if octets - charged > CHARGE_STEP {
@@ -312,8 +308,17 @@ fn parse_template(template: &[u8]) -> Vec<Piece<'_>> {
 }
 
 /// The whole match and the groups, by number; groups that took no part are empty texts.
-fn numbered(subject: &[u8], spans: &Spans) -> Array {
-    spans.iter().map(|span| Value::from(cut(subject, *span))).collect()
+fn numbered(subject: &Str, spans: &Spans) -> Array {
+    spans.iter().map(|span| group(subject, *span)).collect()
+}
+
+/// The text of a group. One that is all of the subject is the subject: patterns from `^` to `$` are the
+/// usual ones for lines.
+fn group(subject: &Str, span: Option<(usize, usize)>) -> Value {
+    if span == Some((0, subject.len())) {
+        return Value::String(subject.clone());
+    }
+    Value::from(cut(subject, span))
 }
 
 /// With `(?|…)` or `(?J)` several groups have one name: the one that took part counts.

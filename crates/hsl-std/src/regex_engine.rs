@@ -37,7 +37,25 @@ pub struct Pattern {
 }
 
 /// The spans of one match, read one after the other.
-pub(crate) type Groups<'a> = dyn ExactSizeIterator<Item = Option<(usize, usize)>> + 'a;
+pub(crate) struct Groups<'a> {
+    room: &'a CaptureLocations,
+    groups: std::ops::Range<usize>,
+}
+
+impl Iterator for Groups<'_> {
+    type Item = Option<(usize, usize)>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        self.groups.next().map(|group| self.room.get(group))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.groups.size_hint()
+    }
+}
+
+impl ExactSizeIterator for Groups<'_> {}
 
 /// The spans of one match: the whole match first, then each group that took part.
 pub(crate) type Spans = SmallVec<[Option<(usize, usize)>; 4]>;
@@ -139,7 +157,7 @@ impl Pattern {
         &self,
         subject: &[u8],
         from: usize,
-        read: impl FnOnce(&mut Groups<'_>) -> R,
+        read: impl FnOnce(Groups<'_>) -> R,
     ) -> Result<Option<R>, RegexError> {
         if let Some(mut room) = self.room.try_lock() {
             let room = room.get_or_insert_with(|| self.regex.capture_locations());
@@ -160,11 +178,11 @@ impl Pattern {
         room: &mut CaptureLocations,
         subject: &[u8],
         from: usize,
-        read: impl FnOnce(&mut Groups<'_>) -> R,
+        read: impl FnOnce(Groups<'_>) -> R,
     ) -> Result<Option<R>, RegexError> {
         let found = self.regex.captures_read_at(room, subject, from).map(|m| m.is_some());
         let found = or_no_match(found, false)?;
-        Ok(found.then(|| read(&mut (0..self.regex.captures_len()).map(|group| room.get(group)))))
+        Ok(found.then(|| read(Groups { room, groups: 0..self.names().len() })))
     }
 
     /// Where to look for the match after one that spanned `start..end`.

@@ -28,6 +28,8 @@ pub use context::{CallContext, Clock, Echo, Limits};
 pub use registry::{ClassBuilder, HostSet, ModuleBuilder, ModuleEntry, NativeFunction, Registry};
 pub(crate) use registry::{REGEX_MATCH, count_message};
 pub use signature::{Parameter, Signature, SignatureError, TypeSet};
-pub use step::{Arguments, Continuation, HostFuture, NativeFn, NativeStep, Thrown, ThrownKind};
+pub use step::{
+    Answer, Arguments, Continuation, HostFuture, NativeFn, NativeStep, Thrown, ThrownKind,
+};
 
 pub(crate) use context::Environment;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::step::{NativeFn, ReadingFn};
+use super::step::{Answer, NativeFn, ReadingFn};
 use super::{CallContext, Measure, NativeStep, Signature, SignatureError, Thrown, TypeSet};
 use crate::value::{Class, ClassKind, HostIterator, NativeClass, Object, Str, Value};
 
@@ -59,11 +59,13 @@ impl NativeFunction {
     pub fn reading<F, R>(signature: Signature, doc: &str, body: F) -> Self
     where
         F: Fn(&mut CallContext<'_>, &[&Value]) -> R + Send + Sync + 'static,
-        R: Into<NativeStep>,
+        R: Answer,
     {
-        let call = Box::new(move |context: &mut CallContext<'_>, arguments: &[&Value]| {
-            body(context, arguments).into()
-        });
+        let call = Box::new(
+            move |context: &mut CallContext<'_>, arguments: &[&Value], place: &mut Value| {
+                body(context, arguments).give(place)
+            },
+        );
         Self::with_call(signature, doc, Call::Reading(call))
     }
 
@@ -201,21 +203,22 @@ impl NativeFunction {
             Call::Owning(call) => call(context, arguments),
             Call::Reading(call) => {
                 let lent: SmallVec<[&Value; 8]> = arguments.iter().collect();
-                call(context, &lent)
+                let mut value = Value::None;
+                match call(context, &lent, &mut value) {
+                    Ok(()) => NativeStep::Return(value),
+                    Err(thrown) => NativeStep::Throw(thrown),
+                }
             }
         }
     }
 
-    /// Runs a function that only looks at its arguments; the caller has checked and completed them.
+    /// Returns what runs a function that only looks at its arguments; the caller has checked and completed
+    /// them.
     #[inline]
-    pub(crate) fn read(&self, context: &mut CallContext<'_>, arguments: &[&Value]) -> NativeStep {
+    pub(crate) fn reader(&self) -> Option<&ReadingFn> {
         match &self.call {
-            Call::Reading(call) => call(context, arguments),
-            Call::Owning(call) => {
-                let mut owned: SmallVec<[Value; 8]> =
-                    arguments.iter().map(|argument| (*argument).clone()).collect();
-                call(context, &mut owned)
-            }
+            Call::Reading(call) => Some(call),
+            Call::Owning(_) => None,
         }
     }
 }
@@ -291,7 +294,7 @@ impl Registry {
     pub fn pure_function<F, R>(&mut self, signature: &str, doc: &str, body: F) -> &mut Self
     where
         F: Fn(&mut CallContext<'_>, &[&Value]) -> R + Send + Sync + 'static,
-        R: Into<NativeStep>,
+        R: Answer,
     {
         let mut function = NativeFunction::reading(read(signature), doc, body);
         function.is_pure = true;

@@ -17,8 +17,36 @@ use crate::value::{Str, Value};
 /// function may take values out of the slice.
 pub type NativeFn = dyn Fn(&mut CallContext<'_>, &mut [Value]) -> NativeStep + Send + Sync;
 
-/// A function of the host that only looks at its arguments.
-pub(super) type ReadingFn = dyn Fn(&mut CallContext<'_>, &[&Value]) -> NativeStep + Send + Sync;
+/// A function of the host that only looks at its arguments. Its value goes to the place given, which holds
+/// none: a [`NativeStep`] is moved several times until it is there.
+pub(super) type ReadingFn =
+    dyn Fn(&mut CallContext<'_>, &[&Value], &mut Value) -> Result<(), Thrown> + Send + Sync;
+
+/// What a function that only looks at its arguments gives back: a value, or a `Result` of one.
+pub trait Answer {
+    /// Puts the value into `place`, which holds none.
+    ///
+    /// # Errors
+    ///
+    /// What the function throws.
+    fn give(self, place: &mut Value) -> Result<(), Thrown>;
+}
+
+impl<T: Into<Value>> Answer for T {
+    #[inline(always)]
+    fn give(self, place: &mut Value) -> Result<(), Thrown> {
+        *place = self.into();
+        Ok(())
+    }
+}
+
+impl<T: Into<Value>> Answer for Result<T, Thrown> {
+    #[inline(always)]
+    fn give(self, place: &mut Value) -> Result<(), Thrown> {
+        *place = self?.into();
+        Ok(())
+    }
+}
 
 /// A wait of a native function. Whoever drives the machine polls it.
 pub type HostFuture = Pin<Box<dyn Future<Output = Result<Value, Thrown>> + Send>>;

@@ -227,11 +227,10 @@ handlers! {
     }
     call_reading(word, code, stack, regs, machine) {
         if machine.has_fuel() {
-            return match invoke_reading(word, code.len(), regs, machine) {
-                Invoked::Returned => next(code, stack, machine),
-                Invoked::Threw => leave(Exit::Threw, code, machine),
-                Invoked::Waits => leave(Exit::Native, code, machine),
-            };
+            if invoke_reading(word, code.len(), regs, machine) {
+                return next(code, stack, machine);
+            }
+            return leave(Exit::Threw, code, machine);
         }
         leave(Exit::Full, code, machine)
     }
@@ -263,22 +262,42 @@ fn invoke(word: Word, behind: usize, regs: &mut Registers, machine: &mut Machine
 }
 
 /// Calls a native function with parts of a text as its arguments: octets 2 and 3 name the function, the
-/// wide operand the text; the value goes to the first.
+/// wide operand the text; the value goes to the first. False if it threw.
 #[inline(never)]
 fn invoke_reading(
     word: Word,
     behind: usize,
     regs: &mut Registers,
     machine: &mut Machine<'_>,
-) -> Invoked {
+) -> bool {
     let parts = machine.function.texts.get(word.wide()).map(|parts| &**parts).unwrap_or_default();
-    let outcome = lend(word, behind, regs, parts, machine);
+    let mut value = Value::None;
+    let outcome = lend(word, behind, regs, parts, machine, &mut value);
     for &part in parts {
         if let TextPart::Temporary(register) = part {
             regs[usize::from(register)].put_none();
         }
     }
-    returned(outcome, &mut regs[word.first()], machine)
+    machine.fuel = machine.environment.fuel;
+    match outcome {
+        Ok(()) => {
+            put_result(value, &mut regs[word.first()], machine);
+            true
+        }
+        Err(thrown) => {
+            machine.thrown = Some(thrown);
+            false
+        }
+    }
+}
+
+/// Puts what a native function gave into its place. Most give a number or boolean.
+#[inline(always)]
+fn put_result(value: Value, place: &mut Value, machine: &mut Machine<'_>) {
+    if !place.put_plain(&value) {
+        machine.environment.budget.charge_value(&value);
+        place.put(value);
+    }
 }
 
 /// Puts the value of a native function into its place.
@@ -291,11 +310,7 @@ fn returned(
     machine.fuel = machine.environment.fuel;
     match outcome {
         Ok(NativeStep::Return(value)) => {
-            // Most functions return a number or boolean.
-            if !place.put_plain(&value) {
-                machine.environment.budget.charge_value(&value);
-                place.put(value);
-            }
+            put_result(value, place, machine);
             Invoked::Returned
         }
         Ok(NativeStep::Throw(thrown)) | Err(thrown) => {
@@ -316,10 +331,22 @@ fn lend(
     regs: &Registers,
     parts: &[TextPart],
     machine: &mut Machine<'_>,
-) -> Result<NativeStep, Thrown> {
+    value: &mut Value,
+) -> Result<(), Thrown> {
     let constants = &*machine.function.constants;
-    let (environment, target) = prepare(word.index(), behind, machine)?;
-    let function = &*target.function;
+    let call = prepare(word.index(), behind, machine)?;
+    let (function, given) = (&*call.1.function, parts.len());
+    // Nearly all calls give one or two arguments to functions that take no more.
+    match *parts {
+        [a] if function.fixed() == 1 => {
+            return read(call, [part_value(regs, constants, a)].as_slice(), given, value);
+        }
+        [a, b] if function.fixed() == 2 => {
+            let arguments = [part_value(regs, constants, a), part_value(regs, constants, b)];
+            return read(call, arguments.as_slice(), given, value);
+        }
+        _ => {}
+    }
     let mut lent = [&Value::None; MAX_LENT];
     for (at, place) in lent.iter_mut().enumerate() {
         match parts.get(at) {
@@ -328,11 +355,25 @@ fn lend(
             None => break,
         }
     }
-    let given = parts.len();
-    let Some(arguments) = lent.get(..given.max(function.fixed())) else {
-        return Err(Thrown::new("this is too complex for one expression"));
-    };
+    match lent.get(..given.max(function.fixed())) {
+        Some(arguments) => read(call, arguments, given, value),
+        None => Err(Thrown::new("this is too complex for one expression")),
+    }
+}
+
+/// Calls a function that only looks at its arguments, of which the script gave the first `given`.
+#[inline(always)]
+fn read(
+    (environment, target): (&mut Environment, &NativeCall),
+    arguments: &[&Value],
+    given: usize,
+    value: &mut Value,
+) -> Result<(), Thrown> {
+    let function = &*target.function;
     function.check(arguments.iter().take(given).copied())?;
+    let Some(read) = function.reader() else {
+        return Err(Thrown::new("a function of the host is missing"));
+    };
     let mut context = CallContext {
         environment,
         function: Some(function),
@@ -340,7 +381,7 @@ fn lend(
         class: target.class.as_ref(),
         given,
     };
-    Ok(function.read(&mut context, arguments))
+    read(&mut context, arguments, value)
 }
 
 /// Notes that a native function is called, and where.
@@ -498,6 +539,13 @@ fn read_element(
     machine: &mut Machine<'_>,
 ) -> bool {
     let key = key.unwrap_or_else(|| &regs[word.third()]);
+    if let (Value::Array(array), &Value::Number(at)) = (&regs[word.second()], key)
+        && let Some(item) = array.list_item(at)
+    {
+        let item = item.clone();
+        regs[word.first()].put(item);
+        return true;
+    }
     match ops::element(&regs[word.second()], key, machine.function.class.as_deref()) {
         Ok(value) => {
             regs[word.first()].put(value);
