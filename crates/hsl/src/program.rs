@@ -45,6 +45,12 @@ impl Program {
         &self.sources
     }
 
+    /// Returns whether the program was compiled with a context variable of the name. One that yields is
+    /// left out where no file mentions its name.
+    pub fn has_variable(&self, name: &str) -> bool {
+        self.globals.iter().any(|global| global.is_context && &*global.name == name)
+    }
+
     /// Returns what the program was compiled against.
     pub fn host(&self) -> &Arc<HostSet> {
         &self.host

@@ -125,6 +125,7 @@ fn execute(
     let compiler = Compiler::new(&host)
         .with_loader(files)
         .with_read_only("transaction")
+        .with_yielding("sender")
         .with_writable("context");
     let program =
         compiler.compile("main", "main.hsl", text.as_bytes()).map_err(|error| error.to_string())?;
@@ -136,7 +137,10 @@ fn execute(
             echo: Box::new(move |text: &[u8]| {
                 sink.lock().push(String::from_utf8_lossy(text).into_owned());
             }),
-            variables: vec![("transaction", Value::map([("id", Value::from("t1"))]))],
+            variables: vec![
+                ("transaction", Value::map([("id", Value::from("t1"))])),
+                ("sender", Value::from("given")),
+            ],
             ..Setup::default()
         },
     );

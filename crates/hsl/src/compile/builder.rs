@@ -5,7 +5,6 @@ use std::sync::{Arc, OnceLock};
 
 use hashbrown::{HashMap, HashSet};
 
-use super::ContextVariable;
 use super::constant;
 use super::function::{Compiled, FunctionState, Kind, MAX_VARIABLES, error};
 use super::load::{Files, Link};
@@ -13,6 +12,7 @@ use super::scope::{
     Callee, ClassInfo, FunctionInfo, ModuleScope, Namespace, StaticKind, StaticMember,
 };
 use super::variables::Variables;
+use super::{Access, ContextVariable};
 use crate::ast::{self, ImportWhat, MemberKind, Stmt, StmtKind};
 use crate::bytecode::{FunctionCode, Op, Variable};
 use crate::diagnostic::Diagnostic;
@@ -26,7 +26,7 @@ use crate::value::{Class, ClassKind, Layout, MAX_SLOTS, Member, Str, UserClass, 
 pub(super) struct Builder<'a> {
     pub(super) files: &'a Files,
     pub(super) host: &'a Arc<HostSet>,
-    context: HashMap<Symbol, u16>,
+    context: HashMap<Symbol, (u16, Access)>,
     functions: Vec<Option<FunctionCode>>,
     pub(super) infos: Vec<FunctionInfo>,
     natives: Vec<NativeCall>,
@@ -80,6 +80,10 @@ impl<'a> Builder<'a> {
             instance_of: None,
         };
         for variable in variables {
+            let symbol = files.interner.find(&variable.name);
+            if symbol.is_none() && variable.access == Access::Yielding {
+                continue;
+            }
             let number = builder.globals.len() as u16; // a handful
             builder.globals.push(Global {
                 name: variable.name.as_str().into(),
@@ -87,10 +91,10 @@ impl<'a> Builder<'a> {
                 holds_objects: false,
                 is_context: true,
             });
-            builder.read_only.push(variable.is_read_only);
+            builder.read_only.push(variable.access != Access::Write);
             // A name that no file mentions needs no symbol.
-            if let Some(symbol) = files.interner.find(&variable.name) {
-                builder.context.insert(symbol, number);
+            if let Some(symbol) = symbol {
+                builder.context.insert(symbol, (number, variable.access));
             }
         }
         builder
@@ -347,8 +351,10 @@ impl<'a> Builder<'a> {
         let mut scope = ModuleScope::default();
         let exports = self.exports.get(number).cloned().flatten();
         let exports_all = self.exports.get(number).is_some_and(Option::is_none);
-        for (name, number) in &self.context {
-            scope.variables.insert(*name, *number);
+        for (name, (number, access)) in &self.context {
+            if *access != Access::Yielding || !variables.is_own(files, &script.body, *name) {
+                scope.variables.insert(*name, *number);
+            }
         }
         self.modules.push(scope);
         let mut state = FunctionState::new("".into(), Kind::Module, None);

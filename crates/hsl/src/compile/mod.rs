@@ -33,7 +33,16 @@ pub struct Compiler<'a> {
 
 struct ContextVariable {
     name: String,
-    is_read_only: bool,
+    access: Access,
+}
+
+/// What scripts may do with a context variable.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Access {
+    Read,
+    Write,
+    /// Read, in modules that do not write a variable of the name.
+    Yielding,
 }
 
 impl<'a> Compiler<'a> {
@@ -51,15 +60,25 @@ impl<'a> Compiler<'a> {
 
     /// Declares a context variable that scripts can only read, such as `transaction`.
     #[must_use]
-    pub fn with_read_only(mut self, name: &str) -> Self {
-        self.variables.push(ContextVariable { name: name.to_owned(), is_read_only: true });
-        self
+    pub fn with_read_only(self, name: &str) -> Self {
+        self.with(name, Access::Read)
+    }
+
+    /// Declares a context variable that scripts can only read and whose name is theirs all the same: in
+    /// a module that writes a variable of the name, the name is the module's own.
+    #[must_use]
+    pub fn with_yielding(self, name: &str) -> Self {
+        self.with(name, Access::Yielding)
     }
 
     /// Declares a context variable that scripts can write, such as `context`.
     #[must_use]
-    pub fn with_writable(mut self, name: &str) -> Self {
-        self.variables.push(ContextVariable { name: name.to_owned(), is_read_only: false });
+    pub fn with_writable(self, name: &str) -> Self {
+        self.with(name, Access::Write)
+    }
+
+    fn with(mut self, name: &str, access: Access) -> Self {
+        self.variables.push(ContextVariable { name: name.to_owned(), access });
         self
     }
 

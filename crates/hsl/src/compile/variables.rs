@@ -4,7 +4,7 @@ use hashbrown::HashSet;
 
 use super::load::{Files, Link};
 use super::walk::{Walker, walk_expr, walk_function, walk_stmt, walk_stmts};
-use crate::ast::{Expr, ExprKind, Function, Ident, ImportWhat, Stmt, StmtKind};
+use crate::ast::{Expr, ExprKind, Function, Ident, ImportWhat, Stmt, StmtKind, StringLiteral};
 use crate::symbol::Symbol;
 
 /// The variables of one function body, nested functions aside.
@@ -43,6 +43,53 @@ impl Variables {
         variables.order.retain(|name| !globals.contains(name) && !imported.contains(name));
         variables
     }
+
+    /// Returns whether a variable of a module is written or imported there, by functions of the module
+    /// too.
+    pub(super) fn is_own(&self, files: &Files, body: &[Stmt], name: Symbol) -> bool {
+        let mut inner = InnerWrites { files, name, found: false };
+        self.is_changed(name) || self.imported.contains(&name) || {
+            walk_stmts(&mut inner, body);
+            inner.found
+        }
+    }
+
+    fn is_changed(&self, name: Symbol) -> bool {
+        self.assigned.contains(&name) || self.unset.contains(&name)
+    }
+}
+
+/// Walks the file that an include names.
+fn walk_included<W: Walker>(walker: &mut W, files: &Files, path: &StringLiteral) {
+    if let Some(Link::Include(file)) = files.link(path)
+        && let Some(script) = files.script(*file)
+    {
+        walk_stmts(walker, &script.body);
+    }
+}
+
+/// Looks for functions of any depth that write a variable from around them.
+struct InnerWrites<'a> {
+    files: &'a Files,
+    name: Symbol,
+    found: bool,
+}
+
+impl Walker for InnerWrites<'_> {
+    fn stmt(&mut self, stmt: &Stmt) {
+        match &stmt.kind {
+            StmtKind::Include { path, .. } => walk_included(self, self.files, path),
+            _ => walk_stmt(self, stmt),
+        }
+    }
+
+    fn function(&mut self, function: &Function) {
+        let variables = Variables::collect(self.files, &function.body.body);
+        let is_outer = variables.globals.contains(&self.name)
+            || function.captures.iter().any(|ident| ident.name == self.name);
+        self.found |= is_outer && variables.is_changed(self.name);
+        walk_function(self, function);
+    }
 }
 
 struct Pass<'a> {
@@ -72,13 +119,7 @@ impl Walker for Pass<'_> {
                     }
                 }
             }
-            StmtKind::Include { path, .. } => {
-                if let Some(Link::Include(file)) = self.files.link(path)
-                    && let Some(script) = self.files.script(*file)
-                {
-                    walk_stmts(self, &script.body);
-                }
-            }
+            StmtKind::Include { path, .. } => walk_included(self, self.files, path),
             StmtKind::Import(import) => match &import.what {
                 ImportWhat::Data(ident) => self.imported(*ident),
                 ImportWhat::Symbols(symbols) => {
@@ -143,13 +184,7 @@ impl Walker for InnerGlobals<'_> {
     fn stmt(&mut self, stmt: &Stmt) {
         match &stmt.kind {
             StmtKind::Global(names) => self.names.extend(names.iter().map(|ident| ident.name)),
-            StmtKind::Include { path, .. } => {
-                if let Some(Link::Include(file)) = self.files.link(path)
-                    && let Some(script) = self.files.script(*file)
-                {
-                    walk_stmts(self, &script.body);
-                }
-            }
+            StmtKind::Include { path, .. } => walk_included(self, self.files, path),
             _ => walk_stmt(self, stmt),
         }
     }

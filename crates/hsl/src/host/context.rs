@@ -4,6 +4,8 @@ use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
+
 use super::{HostSet, NativeFunction, Thrown};
 use crate::cache::CacheStore;
 use crate::memory::{Budget, Tracker};
@@ -93,6 +95,20 @@ impl Environment {
         }
         self.units.push(Arc::clone(unit));
         self.units.len() as u32 - 1
+    }
+
+    /// Returns where a context variable of the script is kept.
+    fn context_variable(&self, name: &str) -> Option<&Mutex<Value>> {
+        let unit = self.units.first()?;
+        let mut globals = unit.program.globals.iter().zip(&unit.values);
+        let found = globals.find(|(global, _)| global.is_context && &*global.name == name);
+        found.map(|(_, place)| place)
+    }
+
+    /// Returns the value of a context variable of the script, if it has one.
+    pub(crate) fn variable(&self, name: &str) -> Option<Value> {
+        let value = self.context_variable(name)?.lock().clone();
+        (!matches!(value, Value::Unset)).then_some(value)
     }
 
     /// Returns the place of an instruction.
@@ -190,13 +206,16 @@ impl CallContext<'_> {
         self.environment.states.iter_mut().find_map(|state| state.downcast_mut())
     }
 
+    /// Returns the value of a context variable of the script; `None` for a name that the program was
+    /// not compiled with, and for one without value.
+    pub fn variable(&self, name: &str) -> Option<Value> {
+        self.environment.variable(name)
+    }
+
     /// Gives a context variable of the script another value, also one that scripts only read. A name
     /// that the program was not compiled with is passed over.
     pub fn set_variable(&mut self, name: &str, value: Value) {
-        let Some(unit) = self.environment.units.first() else { return };
-        let mut globals = unit.program.globals.iter().zip(&unit.values);
-        let place = globals.find(|(global, _)| global.is_context && &*global.name == name);
-        if let Some((_, place)) = place {
+        if let Some(place) = self.environment.context_variable(name) {
             let old = std::mem::replace(&mut *place.lock(), value);
             drop(old); // outside of the lock
         }

@@ -222,17 +222,7 @@ impl Vm {
     /// Returns the value of a context variable as it is now, such as `context` after the end. Values
     /// handed back this way may outlive the execution.
     pub fn variable(&mut self, name: &str) -> Option<Value> {
-        let unit = self.environment.units.first()?;
-        let number = unit
-            .program
-            .globals
-            .iter()
-            .position(|global| global.is_context && &*global.name == name)?;
-        let value = unit.values.get(number)?.lock().clone();
-        if matches!(value, Value::Unset) {
-            return None;
-        }
-        Some(value)
+        self.environment.variable(name)
     }
 
     /// Returns the host state of type `T`.
