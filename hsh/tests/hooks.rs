@@ -202,6 +202,41 @@ fn scripts_of_the_queue_see_the_message_and_its_metadata() {
 }
 
 #[test]
+fn what_older_scripts_set_is_shown_among_the_options() {
+    let given = ["--connection", r#"{"remoteip": "192.0.2.1", "tls": {"protocol": "TLSv1.3"}}"#];
+    for (kind, script, options) in [
+        ("connect", "SetSenderIP(\"192.0.2.2\"); $context = $senderip;", "remoteip: \"192.0.2.2\""),
+        ("helo", "SetHELO(GetTLS()[\"protocol\"]);", "host: \"TLSv1.3\""),
+        (
+            "mailfrom",
+            "SetSender(\"a@b\"); Accept();",
+            "sender: [\"localpart\"=>\"a\",\"domain\"=>\"b\"]",
+        ),
+        (
+            "rcptto",
+            "SetRecipient(\"$recipientlocalpart@d\");",
+            "recipient: [\"localpart\"=>\"Ann\",\"domain\"=>\"d\"]",
+        ),
+        ("predelivery", "SetHELO(\"h\");", "helo: \"h\""),
+        ("predelivery", "SetHELO(\"h\"); Try([\"helo\" => $senderhelo]);", "helo: \"mx.example\""),
+    ] {
+        let arguments = ["--arguments", r#"{"recipient": "Ann@c"}"#];
+        let row = ["--transaction", r#"{"senderhelo": "mx.example"}"#];
+        let out = shown(kind, script, &[&given[..], &arguments, &row].concat());
+        assert!(out.contains(&format!("\n  {options}\n")), "{options} in {out}");
+    }
+    let script = r#"SetDSN(["from" => "a@b"]); SetHELO("h");
+        if (!CurrentConnections("n", "e", 1)) throw "taken";
+        Reschedule(GetMailFile()->tell() + 5, ["reason" => "wait"]);"#;
+    assert_eq!(
+        shown("predelivery", script, &["--message", "t.eml"]),
+        "predelivery: Queue (decision)\n  reason: \"wait\"\n  delay: 5\ndsn: [\"from\"=>\"a@b\"]\n"
+    );
+    let out = shown("postdelivery", "Retry([\"delay\" => 7]);", &[]);
+    assert_eq!(out, "postdelivery: Retry (decision)\n  delay: 7\n");
+}
+
+#[test]
 fn scripts_come_from_the_running_configuration_too() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(

@@ -13,6 +13,8 @@ pub struct HookRow {
     pub name: &'static str,
     /// Variables, `$context` included.
     pub variables: Vec<&'static str>,
+    /// Those of older manuals, where a script does not write them.
+    pub old_variables: Vec<&'static str>,
     /// Signatures of its functions.
     pub functions: Vec<String>,
     /// Its classes with the signatures of their methods.
@@ -74,6 +76,7 @@ pub fn hook_words() -> String {
     for kind in HookKind::ALL {
         lines.push(format!("hook {}", kind.name()));
         lines.extend(kind.variables().iter().map(|name| format!("variable {name}")));
+        lines.extend(kind.old_variables().map(|name| format!("yielding {name}")));
         let set = sets.set(kind);
         let own = set.functions().filter(|f| common.function(f.name()).is_none());
         lines.extend(own.map(|function| format!("function {}", plain_text(function))));
@@ -118,6 +121,7 @@ pub fn hooks() -> Vec<HookRow> {
             HookRow {
                 name: kind.name(),
                 variables,
+                old_variables: kind.old_variables().collect(),
                 functions: own.map(|function| text(function)).collect(),
                 classes: classes.collect(),
             }

@@ -114,6 +114,9 @@ impl Input {
             for variable in &hook.variables {
                 compiler = compiler.with_read_only(variable);
             }
+            for variable in &hook.yielding {
+                compiler = compiler.with_yielding(variable);
+            }
             compiler = compiler.with_writable("context");
         }
         compiler.compile("file:", MAIN, self.script.as_bytes()).map(drop)

@@ -73,3 +73,12 @@ fn input_that_cannot_be_used_is_a_failure_and_no_finding() {
         assert!(error.starts_with("hsl-lint: "), "{error}");
     }
 }
+
+#[test]
+fn older_functions_and_variables_are_known_in_their_hooks() {
+    let input = |hook: &str, script: &str| format!("type: {hook}\ndata: |\n  {script}\n");
+    for script in ["SetRecipient($recipient);", "$recipient = 1; echo $recipient;"] {
+        assert_eq!(lint(&input("rcptto", script)), (Some(0), String::new()), "{script}");
+    }
+    assert_eq!(lint(&input("eod", "SetRecipient(1);")).0, Some(1));
+}

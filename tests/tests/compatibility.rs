@@ -81,9 +81,14 @@ fn commands(out: &mut String) {
 fn hooks(out: &mut String) {
     out.push_str("\n## Hooks\n");
     for hook in mta_daemon::compatibility::hooks() {
-        let variables: Vec<String> =
-            hook.variables.iter().map(|name| format!("`${name}`")).collect();
-        let _ = write!(out, "\n### {}\n\nVariables: {}.\n\n", hook.name, variables.join(", "));
+        let list = |names: &[&str]| {
+            names.iter().map(|name| format!("`${name}`")).collect::<Vec<_>>().join(", ")
+        };
+        let _ = write!(out, "\n### {}\n\nVariables: {}.\n\n", hook.name, list(&hook.variables));
+        if !hook.old_variables.is_empty() {
+            let names = list(&hook.old_variables);
+            let _ = write!(out, "In scripts that do not write them also: {names}.\n\n");
+        }
         for function in &hook.functions {
             let _ = writeln!(out, "- `{function}`");
         }
@@ -107,7 +112,7 @@ fn library(out: &mut String) {
         let _ = writeln!(out, "- `{member}`");
     }
     out.push_str(
-        "\n## Functions that are missing or differ\n\nWhat the manual documents, of every script and of single hooks. The hook of the end of data per\nrecipient, and those of the integrated package (api, firewall), are missing as a whole.\n\n| function | here |\n| --- | --- |\n",
+        "\n## Functions that are missing or differ\n\nWhat the manual documents, of every script and of single hooks. The hooks of the integrated package\n(api, firewall) are missing as a whole.\n\n| function | here |\n| --- | --- |\n",
     );
     for documented in documented().iter().filter(|documented| !documented.note.is_empty()) {
         let _ = writeln!(out, "| `{}` | {} |", documented.name, documented.note);

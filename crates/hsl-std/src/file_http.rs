@@ -23,6 +23,12 @@ pub fn file_resource(content: Arc<dyn FileContent>) -> Value {
     Value::Resource(Resource::new("FileResource", FileResource(content)))
 }
 
+/// The content behind a resource that [`file_resource`] made; `None` for other values.
+pub fn content_of_resource(value: &Value) -> Option<Arc<dyn FileContent>> {
+    let Value::Resource(resource) = value else { return None };
+    Some(Arc::clone(&resource.get::<FileResource>()?.0))
+}
+
 /// A `File` object over `content`, as `toFile()` of other classes gives it.
 ///
 /// # Errors
@@ -87,10 +93,9 @@ fn file_class(class: &mut ClassBuilder, services: &Services) {
         "opens a file resource, or a file by name",
         move |ctx, args| {
             let content = match args.first() {
-                Some(Value::Resource(resource)) => {
-                    let file = resource.get::<FileResource>();
-                    let file = file.ok_or_else(|| Thrown::new("File() needs a FileResource"))?;
-                    Some(Arc::clone(&file.0))
+                Some(resource @ Value::Resource(_)) => {
+                    let content = content_of_resource(resource);
+                    Some(content.ok_or_else(|| Thrown::new("File() needs a FileResource"))?)
                 }
                 _ => files.open(args::bytes(args, 0)),
             };

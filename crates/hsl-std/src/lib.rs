@@ -53,7 +53,7 @@ use hsl::host::Registry;
 pub use drive::{DEFAULT_FUEL, Limit, Outcome, SystemClock, drive};
 pub use encoding::{value_from_json, value_to_json};
 pub use ffi::{descriptor_value, pointer_value};
-pub use file_http::{content_of_file, file_object, file_resource};
+pub use file_http::{content_of_file, content_of_resource, file_object, file_resource};
 pub use ldap::count_entries as count_ldap_entries;
 pub use ldap::{filter_octets as ldap_filter, filter_value as ldap_filter_escape};
 pub use mail::dmarc::Arrival;

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use hsl::Value;
 use mta_types::{Class, EnhancedCode};
-use script_host::hooks::dsn_options::DsnOptions;
 use smtp::client::{Answer, Failure, Outcome};
 
 use crate::plan::{Settings, Target, TryDsn};
@@ -33,8 +32,6 @@ pub struct Attempt {
     pub by_hand: bool,
     /// The status that an operator gave when he bounced the message.
     pub stated: Option<EnhancedCode>,
-    /// What a pre-delivery script said about the notification.
-    pub dsn: Option<Arc<DsnOptions>>,
 }
 
 /// How an attempt ended.
@@ -128,6 +125,8 @@ pub struct ConnectionFacts {
     pub local: Option<IpAddr>,
     /// The peer's address.
     pub remote: Option<IpAddr>,
+    /// The peer's port.
+    pub port: u16,
     /// The peer's name.
     pub remotemx: Arc<str>,
     /// TLS, when it is on.
@@ -155,6 +154,7 @@ impl ConnectionFacts {
             localid: source.and_then(|source| source.id.clone()),
             local,
             remote: Some(target.address.ip()),
+            port: target.address.port(),
             remotemx: Arc::clone(&target.host),
             tls: None,
             report: None,
@@ -180,7 +180,6 @@ impl Attempt {
             by_hand: false,
             stated: None,
             asked: None,
-            dsn: None,
         }
     }
 

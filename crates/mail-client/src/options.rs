@@ -8,10 +8,15 @@ use config::running::{Destination, MailProtocol, ProxyProtocol};
 use config::value::TlsMode;
 use hsl::host::Thrown;
 use hsl::{Array, Value};
+use mta_types::Address;
 use script_host::hooks::{eod, values, verdict};
+use smtp::parameters::Parameters;
 
 use crate::plan::{PluginCall, Settings, Sni, Source, TryDsn};
 use crate::world::World;
+
+/// The host that stands for the exchangers of the recipient's domain.
+pub const LOOKUP_MX: &str = "lookup-mx";
 
 /// Lays `Try` options over the settings.
 ///
@@ -20,7 +25,7 @@ use crate::world::World;
 /// An option of the wrong kind, by name, or an address that the configuration does not have.
 pub fn apply(settings: &mut Settings, world: &World, options: &Array) -> Result<(), Thrown> {
     if let Some(host) = verdict::text(options, "host") {
-        settings.destination = if host == "lookup-mx" {
+        settings.destination = if host == LOOKUP_MX {
             Destination::Mx
         } else if let Ok(ip) = host.parse::<IpAddr>() {
             Destination::Address(ip)
@@ -35,10 +40,14 @@ pub fn apply(settings: &mut Settings, world: &World, options: &Array) -> Result<
         settings.port = port as u16;
     }
     if let Some(sender) = options.get_text("sender").filter(|v| !v.is_none()) {
-        settings.sender = Some(values::parse_address(sender)?);
+        let (address, params) = party(sender)?;
+        settings.sender = address.or(settings.sender.take());
+        settings.sender_params = params;
     }
     if let Some(recipient) = options.get_text("recipient").filter(|v| !v.is_none()) {
-        settings.recipient = Some(values::parse_address(recipient)?);
+        let (address, params) = party(recipient)?;
+        settings.recipient = address.or(settings.recipient.take());
+        settings.recipient_params = params;
     }
     if let Some(helo) = verdict::text(options, "helo") {
         settings.helo = Some(helo.into());
@@ -127,6 +136,20 @@ pub fn apply(settings: &mut Settings, world: &World, options: &Array) -> Result<
         settings.dsn = Some(Arc::new(try_dsn(dsn)?));
     }
     apply_tls(settings, options, names("tls_verify_name"))
+}
+
+/// The options `sender` and `recipient`: an address, or an array of its parts with `params`. Without
+/// parts the address stays as it is.
+fn party(value: &Value) -> Result<(Option<Address>, Option<Parameters>), Thrown> {
+    let Value::Array(parts) = value else { return Ok((Some(values::parse_address(value)?), None)) };
+    let params = match parts.get_text("params") {
+        None | Some(Value::None) => return Ok((Some(values::parse_address(value)?), None)),
+        Some(Value::Array(params)) => values::parse_parameters(params)?,
+        Some(_) => return Err(Thrown::new("Try: params expects an array")),
+    };
+    let has_address = ["localpart", "domain"].iter().any(|part| parts.get_text(part).is_some());
+    let address = has_address.then(|| values::parse_address(value)).transpose()?;
+    Ok((address, Some(params)))
 }
 
 /// The option `dsn`: what the sender is told of success, and RFC 3461's parameters.

@@ -12,6 +12,8 @@ use config::running::{Destination, MailProtocol, ProxyProtocol, SourceAddress, T
 use config::value::TlsMode;
 use mta_types::Address;
 use queue::message::{DsnNotify, DsnReturn, QueuedMessage};
+use script_host::hooks::dsn_options::DsnOptions;
+use script_host::hooks::slots::Slot;
 use smtp::parameters::Parameters;
 
 use crate::tls::Dane;
@@ -24,8 +26,19 @@ pub struct Plan {
     pub targets: Vec<Target>,
     /// How it is done.
     pub settings: Settings,
-    /// `$context` on its way from the pre-delivery to the post-delivery script.
+    /// What the pre-delivery script left behind.
+    pub left: Left,
+}
+
+/// What a pre-delivery script leaves for the attempt and for the post-delivery script.
+#[derive(Clone, Debug, Default)]
+pub struct Left {
+    /// `$context`.
     pub context: hsl::Value,
+    /// How a notification of this attempt differs from the usual one.
+    pub dsn: Option<Arc<DsnOptions>>,
+    /// Slots that are given back when the attempt is over.
+    pub slots: Arc<[Slot]>,
 }
 
 /// One address to connect to.

@@ -1,8 +1,9 @@
 //! What scripts of each hook may name, for programs that check scripts without running them.
 //!
 //! `hooks.txt` is printed from the tables of `smtpd` (`tests/tests/compatibility.rs` writes it and
-//! keeps it equal), one word a line: `hook NAME` begins a hook, then come its `variable`s, `function`s
-//! with their signatures and `class`es. The hook `*` stands before them and holds what all have.
+//! keeps it equal), one word a line: `hook NAME` begins a hook, then come its `variable`s, those that are
+//! `yielding` to a script's own, `function`s with their signatures and `class`es. The hook `*` stands
+//! before them and holds what all have.
 
 use hsl::host::{NativeStep, Registry};
 
@@ -15,6 +16,8 @@ pub struct HookWords {
     pub name: &'static str,
     /// Read-only variables.
     pub variables: Vec<&'static str>,
+    /// Read-only variables where a script does not write them.
+    pub yielding: Vec<&'static str>,
     /// Signatures of functions.
     pub functions: Vec<&'static str>,
     /// Names of classes.
@@ -63,6 +66,7 @@ fn parse(text: &'static str) -> Vec<HookWords> {
         let Some(hook) = out.last_mut() else { continue };
         match kind {
             "variable" => hook.variables.push(rest),
+            "yielding" => hook.yielding.push(rest),
             "function" => hook.functions.push(rest),
             "class" => hook.classes.push(rest),
             _ => {}
@@ -79,6 +83,8 @@ mod tests {
     fn every_hook_is_known_with_what_its_scripts_call() {
         let eod = HookWords::of("eodonce").unwrap();
         assert!(eod.variables.contains(&"transaction") && eod.classes.contains(&"EODMailMessage"));
+        let rcptto = HookWords::of("rcptto").unwrap();
+        assert!(rcptto.yielding.contains(&"senderip") && !rcptto.variables.contains(&"senderip"));
         let recipient = HookWords::of("eodrcpt").unwrap();
         assert!(recipient.variables.contains(&"actionid"));
         assert!(!recipient.variables.contains(&"arguments"));

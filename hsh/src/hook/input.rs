@@ -14,9 +14,12 @@ use hsl_std::mime::{MessageHandle, SharedMessage};
 use hsl_std::{Arrival, SystemClock};
 use mta_types::{Address, TransactionId};
 use parking_lot::Mutex;
+use script_host::hooks::dsn_options::SetDsn;
 use script_host::hooks::eod::{self, Queued};
 use script_host::hooks::eod_rcpt::{self, RecipientRun};
+use script_host::hooks::old_functions::SetOptions;
 use script_host::hooks::queue_scripts::Notes;
+use script_host::hooks::slots::TakenSlots;
 use script_host::hooks::values::{self, put};
 use script_host::hooks::{HookKind, HookSets};
 use smtp::parameters::Parameters;
@@ -73,10 +76,17 @@ pub(super) fn read(
             id,
             variables: vec![
                 ("arguments", Value::Array(arguments)),
-                ("message", Value::Array(message)),
+                ("message", Value::Array(message.clone())),
                 ("context", context),
+                // What only older scripts see may stand beside the rest.
+                ("row", Value::Array(message)),
             ],
-            states: vec![Box::new(Notes { metadata, changed: false })],
+            states: vec![
+                Box::new(Notes { metadata, changed: false }),
+                Box::new(SetOptions::default()),
+                Box::new(SetDsn::default()),
+                Box::new(TakenSlots::new(Arc::default())),
+            ],
             message: None,
         });
     }
@@ -108,7 +118,7 @@ pub(super) fn read(
         }
         _ => {}
     }
-    let mut states: Vec<Box<dyn Any + Send>> = Vec::new();
+    let mut states: Vec<Box<dyn Any + Send>> = vec![Box::new(SetOptions::default())];
     let mut message = None;
     if let (HookKind::Eod | HookKind::Eodrcpt, Some(content)) = (kind, content) {
         let now = SystemClock.unix_time();
@@ -194,14 +204,12 @@ fn recipient_run(
         Some(sender) => address_of("sender", sender)?,
         None => Address::null(),
     };
-    let mut params = Parameters::default();
-    if let Some(Value::Array(given)) = facts.get_text("params") {
-        for (key, value) in given.iter() {
-            let text = values::text(value);
-            let text = (!matches!(value, Value::Bool(true))).then_some(text.as_str());
-            params.push(&values::text(&key.to_value()), text).context("params")?;
+    let params = match facts.get_text("params") {
+        Some(Value::Array(given)) => {
+            values::parse_parameters(given).map_err(|error| anyhow!("params: {error}"))?
         }
-    }
+        _ => Parameters::default(),
+    };
     Ok(RecipientRun {
         message,
         queued,

@@ -55,7 +55,7 @@ pub(crate) struct HookArguments {
     /// Addresses may be written as strings: "sender" also makes senderaddress and senderparams, an
     /// item of "recipients" also makes address, params and transportid: the first that a server of -A
     /// names, else mx. In the hooks of the queue "metadata" is what
-    /// GetMetaData() returns.
+    /// GetMetaData() returns, and flat variables of older scripts, such as senderip, may be given as well.
     #[arg(long, value_name = "JSON", requires = "hook")]
     transaction: Option<String>,
 
@@ -103,7 +103,8 @@ pub(crate) async fn run(
         return Ok(ExitCode::FAILURE);
     };
     let id = TransactionId::from_bytes(*uuid::Uuid::new_v4().as_bytes());
-    let input = input::read(kind, arguments, id, &sets, &settings.transport)?;
+    let mut input = input::read(kind, arguments, id, &sets, &settings.transport)?;
+    hook.add_old_variables(&mut input.variables);
     let setup = Setup {
         variables: input.variables,
         states: input.states,

@@ -7,8 +7,10 @@ use hsl_std::services::FileContent;
 use mta_types::TransactionId;
 use queue::message::DsnReturn;
 use script_host::hooks::HookKind;
+use script_host::hooks::dsn_options::SetDsn;
 use script_host::hooks::eod::{CopyFacts, Queued, Variant, notify_text};
 use script_host::hooks::eod_rcpt::{RecipientRun, deciding};
+use script_host::hooks::old_functions::all_options;
 use script_host::hooks::queue_scripts::{ERROR_DELAY, Notes, QueueExit};
 use script_host::hooks::smtp_scripts::{Challenge, Passed};
 use script_host::hooks::values::put;
@@ -58,7 +60,7 @@ impl Report {
             None => {
                 let queued = vm.take_state::<Queued>();
                 let variants = queued.map(|queued| queued.variants).unwrap_or_default();
-                let decided = decide(kind, id, ending, !variants.is_empty());
+                let decided = decide(kind, id, ending, vm, !variants.is_empty());
                 (variants, Vec::new(), decided)
             }
         };
@@ -101,6 +103,9 @@ impl Report {
             ])
         });
         put(&mut out, "calls", Value::list(calls));
+        if let Some(dsn) = vm.state::<SetDsn>().and_then(|set| set.0.as_deref()) {
+            put(&mut out, "dsn", as_data(Value::Array(dsn.given().clone())));
+        }
         if let Some(notes) = vm.state::<Notes>().filter(|notes| notes.changed) {
             let pairs = notes.metadata.iter().map(|(key, value)| (key, Value::from(value)));
             put(&mut out, "metadata", Value::map(pairs));
@@ -161,7 +166,7 @@ fn because(ending: &Ending) -> &'static str {
     }
 }
 
-fn decide(kind: HookKind, id: TransactionId, ending: Ending, queued: bool) -> Decided {
+fn decide(kind: HookKind, id: TransactionId, ending: Ending, vm: &mut Vm, queued: bool) -> Decided {
     let because = because(&ending);
     let hostname = hsl_std::Services::default().hostname;
     let heard = |answer: Answer<'_>| reply::lines(kind, &answer, id, &hostname, queued);
@@ -178,7 +183,7 @@ fn decide(kind: HookKind, id: TransactionId, ending: Ending, queued: bool) -> De
                     put(&mut options, "increment_retry", false);
                     plain("Queue", options)
                 }
-                HookKind::Predelivery => plain("Try", Array::new()),
+                HookKind::Predelivery => plain("Try", all_options(vm, Array::new())),
                 HookKind::Postdelivery => plain("Default", Array::new()),
                 HookKind::Disconnect => plain("Pass", Array::new()),
                 HookKind::Proxy if !failed => plain("Pass", Array::new()),
@@ -186,7 +191,11 @@ fn decide(kind: HookKind, id: TransactionId, ending: Ending, queued: bool) -> De
                     let verdict = if failed { kind.failed() } else { kind.implicit() };
                     let reply = heard(Answer::Verdict(&verdict, None));
                     let word = if kind == HookKind::Proxy { "Reply" } else { word(&verdict) };
-                    Decided { reply, ..plain(word, Array::new()) }
+                    let options = match failed {
+                        true => Array::new(),
+                        false => all_options(vm, Array::new()),
+                    };
+                    Decided { reply, ..plain(word, options) }
                 }
             };
         }
@@ -196,15 +205,17 @@ fn decide(kind: HookKind, id: TransactionId, ending: Ending, queued: bool) -> De
             let reply = heard(Answer::Verdict(&decided.verdict, Some(&decided)));
             let accepts = decided.verdict.decision == Decision::Accept;
             let word = word(&decided.verdict);
-            return Decided { reply, accepts, ..plain(word, decided.options) };
+            let options = all_options(vm, decided.options);
+            return Decided { reply, accepts, ..plain(word, options) };
         }
         Err(exit) => exit,
     };
     let exit = match exit.downcast::<QueueExit>() {
         Ok(decided) => {
             return match *decided {
-                QueueExit::Try(options) => plain("Try", options),
+                QueueExit::Try(options) => plain("Try", all_options(vm, options)),
                 QueueExit::Queue(put_off) => plain("Queue", put_off.options().clone()),
+                QueueExit::Retry(put_off) => plain("Retry", put_off.options().clone()),
                 QueueExit::Bounce(removal) => plain("Bounce", removal.options),
                 QueueExit::Delete(removal) => plain("Delete", removal.options),
                 QueueExit::Default => plain("Default", Array::new()),

@@ -45,7 +45,7 @@ impl Report {
             let arguments: Vec<String> = array(call, "arguments").values().map(shown).collect();
             let _ = writeln!(out, "called: {name}({})", arguments.join(", "));
         }
-        for key in ["metadata", "context"] {
+        for key in ["dsn", "metadata", "context"] {
             if let Some(value) = report.get_text(key).filter(|value| !value.is_none()) {
                 let _ = writeln!(out, "{key}: {}", shown(value));
             }

@@ -2,12 +2,13 @@
 
 use dns::{Confirmation, LookupError};
 use hsl::{Array, Value};
+use script_host::hooks::old_functions::SetOptions;
 use smtp::server::Verdict;
 
 use crate::hooks::HookKind;
-use crate::hooks::runner::{self, Ending, Run};
+use crate::hooks::runner::{self, Run};
 use crate::hooks::shared::{self, put};
-use crate::hooks::verdict::{self, HookVerdict};
+use crate::hooks::verdict;
 use crate::inbound::connection::Connection;
 
 /// Runs the script and returns the banner's verdict.
@@ -25,21 +26,13 @@ pub(crate) async fn call(connection: &mut Connection, found: Option<Confirmation
             ("transaction", shared::transaction(connection.facts.id, None, None)),
             ("context", connection.context.clone()),
         ],
-        states: Vec::new(),
+        states: vec![Box::new(SetOptions::default())],
     };
     let (ending, mut vm) = runner::run(&connection.core.scripts, run).await;
     connection.context = vm.variable("context").unwrap_or_default();
-    match ending {
-        Ending::Exit(exit) => match exit.downcast::<HookVerdict>() {
-            Ok(decided) => {
-                apply(connection, &decided.options);
-                decided.verdict
-            }
-            Err(_) => Verdict::defer(),
-        },
-        Ending::End => HookKind::Connect.implicit(),
-        Ending::Failed => HookKind::Connect.failed(),
-    }
+    let decided = shared::decided(HookKind::Connect, ending, &mut vm);
+    apply(connection, &decided.options);
+    decided.verdict
 }
 
 fn arguments(connection: &Connection, found: Option<Confirmation>) -> Value {

@@ -1,12 +1,13 @@
 //! `helo`: HELO, EHLO and LHLO. Implicit end: Accept. Script error: Defer.
 
 use hsl::{Array, Value};
+use script_host::hooks::old_functions::SetOptions;
 use smtp::server::{Hello, HelloVerb, Verdict};
 
 use crate::hooks::HookKind;
-use crate::hooks::runner::{self, Ending, Run};
+use crate::hooks::runner::{self, Run};
 use crate::hooks::shared::{self, put};
-use crate::hooks::verdict::{self, HookVerdict};
+use crate::hooks::verdict;
 use crate::inbound::connection::Connection;
 
 /// Runs the script; returns the verdict, the keywords to announce and another name for the peer.
@@ -33,16 +34,11 @@ pub(crate) async fn call(
             ("transaction", shared::transaction(connection.facts.id, None, None)),
             ("context", connection.context.clone()),
         ],
-        states: Vec::new(),
+        states: vec![Box::new(SetOptions::default())],
     };
     let (ending, mut vm) = runner::run(&connection.core.scripts, run).await;
     connection.context = vm.variable("context").unwrap_or_default();
-    let Ending::Exit(exit) = ending else {
-        let failed = matches!(ending, Ending::Failed);
-        let kind = HookKind::Helo;
-        return (if failed { kind.failed() } else { kind.implicit() }, None, None);
-    };
-    let Ok(decided) = exit.downcast::<HookVerdict>() else { return (Verdict::defer(), None, None) };
+    let decided = shared::decided(HookKind::Helo, ending, &mut vm);
     // Compat: ignored for HELO since 5.4-p3.
     let extensions = match decided.options.get_text("extensions") {
         Some(Value::Array(list)) if hello.verb != HelloVerb::Helo => {

@@ -2,12 +2,12 @@
 
 use hsl::{Array, Value};
 use mta_types::Address;
+use script_host::hooks::old_functions::SetOptions;
 use smtp::server::{Mail, Verdict};
 
 use crate::hooks::HookKind;
-use crate::hooks::runner::{self, Ending, Run};
+use crate::hooks::runner::{self, Run};
 use crate::hooks::shared::{self, put};
-use crate::hooks::verdict::HookVerdict;
 use crate::inbound::connection::Connection;
 
 /// Runs the script; returns the verdict and another sender, if the script wants one.
@@ -28,26 +28,21 @@ pub(crate) async fn call(connection: &mut Connection, mail: &Mail) -> (Verdict, 
             ("transaction", shared::transaction(connection.facts.id, None, None)),
             ("context", connection.context.clone()),
         ],
-        states: Vec::new(),
+        states: vec![Box::new(SetOptions::default())],
     };
     let (ending, mut vm) = runner::run(&connection.core.scripts, run).await;
     connection.context = vm.variable("context").unwrap_or_default();
-    match ending {
-        Ending::Exit(exit) => match exit.downcast::<HookVerdict>() {
-            Ok(decided) => match decided.options.get_text("sender") {
-                None | Some(Value::None) => (decided.verdict, None),
-                Some(sender) => match shared::parse_address(sender) {
-                    Ok(sender) => (decided.verdict, Some(sender)),
-                    Err(error) => {
-                        let id = connection.facts.id;
-                        tracing::error!(transaction = %id, hook = %hook.name, %error, "script.failed");
-                        (Verdict::defer(), None)
-                    }
-                },
-            },
-            Err(_) => (Verdict::defer(), None),
-        },
-        Ending::End => (HookKind::Mailfrom.implicit(), None),
-        Ending::Failed => (HookKind::Mailfrom.failed(), None),
+    let decided = shared::decided(HookKind::Mailfrom, ending, &mut vm);
+    let sender = match decided.options.get_text("sender") {
+        None | Some(Value::None) => return (decided.verdict, None),
+        Some(sender) => shared::parse_address(sender),
+    };
+    match sender {
+        Ok(sender) => (decided.verdict, Some(sender)),
+        Err(error) => {
+            let id = connection.facts.id;
+            tracing::error!(transaction = %id, hook = %hook.name, %error, "script.failed");
+            (Verdict::defer(), None)
+        }
     }
 }

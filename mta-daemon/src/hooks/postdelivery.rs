@@ -4,10 +4,11 @@
 use std::sync::Arc;
 
 use hsl::{Array, Value};
-use queue::Requeue;
 use queue::message::QueuedMessage;
 use queue::policy::{AppliedPolicy, Property};
-use script_host::hooks::dsn_options::DsnOptions;
+use queue::retry::{Schedule, Step};
+use queue::{Requeue, RetryCount};
+use script_host::hooks::dsn_options::{DsnOptions, SetDsn};
 use script_host::hooks::queue_scripts::{Notes, QueueExit};
 use smtp::client::Answer;
 
@@ -48,7 +49,8 @@ pub(crate) enum Decision {
     Delete,
 }
 
-/// Runs the script.
+/// Runs the script. With `$context` comes what was said about notifications before; the second value is
+/// what holds of that now.
 pub(crate) async fn call(
     core: &Arc<Core>,
     generation: &Generation,
@@ -56,9 +58,9 @@ pub(crate) async fn call(
     attempt: &Attempt,
     default: DefaultAction,
     announced: Option<&Announced>,
-    context: Value,
-) -> Decision {
-    let Some(hook) = &generation.postdelivery else { return Decision::Default };
+    (context, dsn): (Value, Option<Arc<DsnOptions>>),
+) -> (Decision, Option<Arc<DsnOptions>>) {
+    let Some(hook) = &generation.postdelivery else { return (Decision::Default, dsn) };
     // While it is being sent the row is counted, and the queue knows by what.
     let policies = core.queue.lock().applied_policies(row.id);
     let mut variables = vec![
@@ -68,39 +70,62 @@ pub(crate) async fn call(
     if !attempt.by_hand {
         variables.push(("context", context));
     }
+    let transport = generation.running.transports.get(row.transportid.as_str());
+    let schedule = || {
+        transport
+            .map(|transport| outcome::schedule(transport, &matching::settings(core, row, None)))
+    };
+    if hook.has_old_variables() {
+        let mut facts = predelivery::row_facts(row, schedule().as_ref());
+        if let Some(connection) = &attempt.connection {
+            put(&mut facts, "serverport", f64::from(connection.port));
+        }
+        variables.push(("row", Value::Array(facts)));
+    }
     let run = Run {
         hook,
         stats: &core.stats.postdelivery,
         transaction: row.id.transaction,
         variables,
-        states: vec![Box::new(Notes { metadata: row.metadata.clone(), changed: false })],
+        states: vec![
+            Box::new(Notes { metadata: row.metadata.clone(), changed: false }),
+            Box::new(SetDsn(dsn.clone())),
+        ],
     };
     let (ending, mut vm) = runner::run(&core.scripts, run).await;
     let metadata = vm.state::<Notes>().filter(|n| n.changed).map(|n| n.metadata.clone());
+    let dsn = match ending {
+        RunEnding::Failed => dsn,
+        _ => vm.take_state::<SetDsn>().and_then(|set| set.0),
+    };
     let exit = match ending {
         RunEnding::Exit(exit) => exit.downcast::<QueueExit>().ok(),
         RunEnding::End | RunEnding::Failed => None,
     };
-    if !matches!(exit.as_deref(), Some(QueueExit::Queue(_)))
+    if !matches!(exit.as_deref(), Some(QueueExit::Queue(_) | QueueExit::Retry(_)))
         && default.action == Some(Action::Queue)
         && let Some(metadata) = metadata.clone()
     {
         predelivery::keep_notes(core, row, metadata);
     }
-    let Some(exit) = exit else { return Decision::Default };
+    let Some(exit) = exit else { return (Decision::Default, dsn) };
+    let is_retry = matches!(*exit, QueueExit::Retry(_));
     let decision = match *exit {
-        QueueExit::Queue(put_off) => {
+        QueueExit::Queue(put_off) | QueueExit::Retry(put_off) => {
+            let schedule = schedule();
             let mut requeue = predelivery::requeue(put_off.options(), metadata, || {
-                let transport = generation.running.transports.get(row.transportid.as_str());
-                default.wait.map(|wait| wait.delay).unwrap_or_else(|| {
-                    transport.map_or(queue::retry::Schedule::DEFAULT_INTERVAL, |transport| {
-                        let delivery = matching::settings(core, row, None);
-                        outcome::schedule(transport, &delivery).interval(row.retrycount).delay
-                    })
-                })
+                let usual = || schedule.as_ref().map(|s| s.interval(row.retrycount).delay);
+                let wait = default.wait.map(|wait| wait.delay);
+                wait.or_else(usual).unwrap_or(Schedule::DEFAULT_INTERVAL)
             });
             if requeue.reason.is_none() {
                 requeue.reason = Some(attempt.reason().into());
+            }
+            let is_last = requeue.retrycount == RetryCount::Increment
+                && schedule.is_some_and(|s| s.after_failure(row.retrycount) == Step::Expired);
+            // The last failure of a message that was not delivered.
+            if is_retry && is_last && default.action.is_some() {
+                return (Decision::Default, dsn);
             }
             Decision::Queue(requeue, put_off.notice())
         }
@@ -117,9 +142,9 @@ pub(crate) async fn call(
             "script.failed"
         );
         core.stats.postdelivery.errors.increment();
-        return Decision::Default;
+        return (Decision::Default, dsn);
     }
-    decision
+    (decision, dsn)
 }
 
 fn arguments(

@@ -4,21 +4,24 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use config::running::Transport;
+use config::running::{Destination, Transport};
 use hsl::{Array, Value};
 use queue::message::QueuedMessage;
+use queue::retry::Schedule;
 use queue::{Metadata, Requeue, RetryCount, Rewrite};
-use script_host::hooks::dsn_options::DsnOptions;
+use script_host::hooks::dsn_options::{DsnOptions, SetDsn};
+use script_host::hooks::old_functions::{SetOptions, all_options};
 use script_host::hooks::queue_scripts::{ERROR_DELAY, Notes, QueueExit, Removal};
+use script_host::hooks::slots::TakenSlots;
 
-use mail_client::options::apply;
+use mail_client::options::{LOOKUP_MX, apply};
 
 use crate::context::Core;
 use crate::generation::Generation;
 use crate::hooks::runner::{self, Ending, Run};
 use crate::hooks::shared::{self, put};
 use crate::hooks::verdict;
-use crate::outbound::plan::{Settings, TryDsn};
+use crate::outbound::plan::{Left, Settings, TryDsn};
 use crate::outbound::{matching, outcome};
 
 /// What the script decided.
@@ -29,33 +32,50 @@ pub(crate) enum Decision {
     Delete(Removal),
 }
 
-/// Runs the script. `settings` take what `Try` says; the second value is `$context`.
+/// Runs the script. `settings` take what `Try` and older functions say; the second value is what is left
+/// for the attempt and for the post-delivery script.
 pub(crate) async fn call(
     core: &Arc<Core>,
     generation: &Generation,
     transport: &Transport,
     row: &QueuedMessage,
     settings: &mut Settings,
-) -> (Decision, Value) {
-    let Some(hook) = &generation.predelivery else { return (Decision::Try, Value::None) };
+) -> (Decision, Left) {
+    let Some(hook) = &generation.predelivery else { return (Decision::Try, Left::default()) };
     let mut arguments = Array::new();
     put(&mut arguments, "retry", f64::from(row.retrycount));
     if let Some(returned) = core.queue.given_back.take_returned(row.id) {
         put(&mut arguments, "queue", shared::plugin_return(returned));
     }
+    let mut variables = vec![
+        ("arguments", Value::Array(arguments)),
+        ("message", message(core, row, None)),
+        ("context", Value::None),
+    ];
+    if hook.has_old_variables() {
+        let schedule = outcome::schedule(transport, &matching::settings(core, row, None));
+        let mut facts = row_facts(row, Some(&schedule));
+        put_route(&mut facts, settings);
+        variables.push(("row", Value::Array(facts)));
+    }
     let run = Run {
         hook,
         stats: &core.stats.predelivery,
         transaction: row.id.transaction,
-        variables: vec![
-            ("arguments", Value::Array(arguments)),
-            ("message", message(core, row, None)),
-            ("context", Value::None),
+        variables,
+        states: vec![
+            Box::new(Notes { metadata: row.metadata.clone(), changed: false }),
+            Box::new(SetOptions::default()),
+            Box::new(SetDsn::default()),
+            Box::new(TakenSlots::new(Arc::clone(&core.queue.slots))),
         ],
-        states: vec![Box::new(Notes { metadata: row.metadata.clone(), changed: false })],
     };
     let (ending, mut vm) = runner::run(&core.scripts, run).await;
-    let context = vm.variable("context").unwrap_or_default();
+    let left = Left {
+        context: vm.variable("context").unwrap_or_default(),
+        dsn: vm.take_state::<SetDsn>().and_then(|set| set.0),
+        slots: vm.take_state().map(TakenSlots::into_taken).unwrap_or_default(),
+    };
     let metadata = vm.state::<Notes>().filter(|n| n.changed).map(|n| n.metadata.clone());
     let script_error = || {
         let requeue = Requeue {
@@ -67,10 +87,15 @@ pub(crate) async fn call(
         Decision::Queue(requeue, None)
     };
     let decision = match ending {
-        Ending::End => Decision::Try,
-        Ending::Failed => script_error(),
-        Ending::Exit(exit) => match exit.downcast::<QueueExit>().map(|exit| *exit) {
-            Ok(QueueExit::Try(options)) => match apply(settings, generation, &options) {
+        Ending::End => Ok(QueueExit::Try(Array::new())),
+        Ending::Failed => Err(()),
+        Ending::Exit(exit) => exit.downcast::<QueueExit>().map(|exit| *exit).map_err(drop),
+    };
+    let decision = match decision {
+        Err(()) => script_error(),
+        Ok(QueueExit::Try(given)) => {
+            let options = all_options(&mut vm, given);
+            match apply(settings, generation, &options) {
                 Ok(()) => {
                     if let Some(jobid) = verdict::text(&options, "jobid") {
                         let jobid = Some(Some(jobid.as_str().into()));
@@ -82,25 +107,24 @@ pub(crate) async fn call(
                     tracing::error!(transaction = %row.id.transaction, hook = %hook.name, %error, "script.failed");
                     script_error()
                 }
-            },
-            Ok(QueueExit::Queue(put_off)) => {
-                let delivery = matching::settings(core, row, None);
-                let usual =
-                    || outcome::schedule(transport, &delivery).interval(row.retrycount).delay;
-                let requeue = requeue(put_off.options(), metadata.clone(), usual);
-                Decision::Queue(requeue, put_off.notice())
             }
-            Ok(QueueExit::Bounce(removal)) => Decision::Bounce(removal),
-            Ok(QueueExit::Delete(removal)) => Decision::Delete(removal),
-            Ok(QueueExit::Default) | Err(_) => Decision::Try,
-        },
+        }
+        Ok(QueueExit::Queue(put_off) | QueueExit::Retry(put_off)) => {
+            let delivery = matching::settings(core, row, None);
+            let usual = || outcome::schedule(transport, &delivery).interval(row.retrycount).delay;
+            let requeue = requeue(put_off.options(), metadata.clone(), usual);
+            Decision::Queue(requeue, put_off.notice())
+        }
+        Ok(QueueExit::Bounce(removal)) => Decision::Bounce(removal),
+        Ok(QueueExit::Delete(removal)) => Decision::Delete(removal),
+        Ok(QueueExit::Default) => Decision::Try,
     };
     if let Some(metadata) = metadata
         && !matches!(decision, Decision::Queue(..))
     {
         keep_notes(core, row, metadata);
     }
-    (decision, context)
+    (decision, left)
 }
 
 /// Notes what a script set on the message that it left in the queue without `Queue`.
@@ -155,6 +179,36 @@ pub(crate) fn requeue(
             ..Rewrite::default()
         },
     }
+}
+
+/// What only flat variables of older scripts show of a row (`old_variables`).
+pub(crate) fn row_facts(row: &QueuedMessage, schedule: Option<&Schedule>) -> Array {
+    let mut out = Array::new();
+    if let Some(ip) = row.transaction.senderip() {
+        put(&mut out, "senderip", ip.to_string());
+    }
+    put(&mut out, "senderhelo", row.transaction.senderhelo());
+    if let Some(name) = row.transaction.saslusername() {
+        put(&mut out, "saslusername", name);
+    }
+    if let Some(schedule) = schedule {
+        put(&mut out, "retries", f64::from(schedule.count));
+    }
+    out
+}
+
+/// What they show of the way that the transport chose.
+fn put_route(out: &mut Array, settings: &Settings) {
+    if let Some(source) = settings.sources.first() {
+        put(out, "sourceip", source.address.to_string());
+    }
+    let destination = match &settings.destination {
+        Destination::Address(ip) => Value::from(ip.to_string()),
+        Destination::Host(host) => Value::from(&**host),
+        Destination::Mx => Value::from(LOOKUP_MX),
+    };
+    put(out, "destination", destination);
+    put(out, "destinationport", f64::from(settings.port));
 }
 
 /// `$message`.

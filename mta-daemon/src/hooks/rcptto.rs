@@ -2,12 +2,13 @@
 
 use hsl::{Array, Value};
 use mta_types::TransportId;
+use script_host::hooks::old_functions::SetOptions;
 use smtp::server::{Rcpt, Verdict};
 
 use crate::hooks::HookKind;
-use crate::hooks::runner::{self, Ending, Hook, Run};
+use crate::hooks::runner::{self, Hook, Run};
 use crate::hooks::shared::{self, put};
-use crate::hooks::verdict::{self, HookVerdict};
+use crate::hooks::verdict;
 use crate::inbound::connection::Connection;
 use crate::inbound::facts::RecipientFacts;
 
@@ -38,35 +39,41 @@ pub(crate) async fn call(
             ("transaction", transaction),
             ("context", connection.context.clone()),
         ],
-        states: Vec::new(),
+        states: vec![Box::new(SetOptions::default())],
     };
     let (ending, mut vm) = runner::run(&connection.core.scripts, run).await;
     connection.context = vm.variable("context").unwrap_or_default();
     let mut recipient = RecipientFacts { address: rcpt.address, params: rcpt.params, transportid };
-    let verdict = match ending {
-        Ending::Exit(exit) => match exit.downcast::<HookVerdict>() {
-            Ok(decided) => match apply(&mut recipient, &decided.options) {
-                Ok(()) => decided.verdict,
-                Err(error) => {
-                    let id = connection.facts.id;
-                    tracing::error!(transaction = %id, hook = %hook.name, %error, "script.failed");
-                    Verdict::defer()
-                }
-            },
-            Err(_) => Verdict::defer(),
-        },
-        Ending::End => HookKind::Rcptto.implicit(),
-        Ending::Failed => HookKind::Rcptto.failed(),
+    let decided = shared::decided(HookKind::Rcptto, ending, &mut vm);
+    let applied = apply(connection, &mut recipient, &decided.options);
+    let verdict = match applied {
+        Ok(()) => decided.verdict,
+        Err(error) => {
+            let id = connection.facts.id;
+            tracing::error!(transaction = %id, hook = %hook.name, %error, "script.failed");
+            Verdict::defer()
+        }
     };
     (verdict, recipient)
 }
 
-fn apply(recipient: &mut RecipientFacts, options: &Array) -> Result<(), hsl::host::Thrown> {
+/// Takes over what the options say about the recipient, and what an older script says about the sender
+/// of all recipients.
+fn apply(
+    connection: &mut Connection,
+    recipient: &mut RecipientFacts,
+    options: &Array,
+) -> Result<(), hsl::host::Thrown> {
     if let Some(address) = options.get_text("recipient").filter(|value| !value.is_none()) {
         recipient.address = shared::parse_address(address)?;
     }
     if let Some(transport) = verdict::text(options, "transportid") {
         recipient.transportid = Some(transport.into());
+    }
+    if let Some(sender) = options.get_text("sender").filter(|value| !value.is_none())
+        && let Some(transaction) = &mut connection.transaction
+    {
+        transaction.sender = shared::parse_address(sender)?;
     }
     Ok(())
 }

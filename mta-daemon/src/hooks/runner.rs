@@ -60,8 +60,9 @@ pub(crate) enum Ending {
 /// # Cancel safety
 ///
 /// Dropping the future ends the script where it stands; nothing it decided takes effect.
-pub(crate) async fn run(world: &ScriptWorld, run: Run<'_>) -> (Ending, Vm) {
+pub(crate) async fn run(world: &ScriptWorld, mut run: Run<'_>) -> (Ending, Vm) {
     let id = run.transaction;
+    run.hook.add_old_variables(&mut run.variables);
     let setup = Setup {
         limits: world.limits,
         echo: Box::new(move |text: &[u8]| {

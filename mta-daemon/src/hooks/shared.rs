@@ -1,11 +1,31 @@
 //! Values that several hooks show to scripts: `$connection` and `$transaction`.
 
-use hsl::{Array, Value};
+use hsl::{Array, Value, Vm};
 use mta_types::TransactionId;
+use script_host::hooks::old_functions::all_options;
+use smtp::server::Verdict;
 
 pub(crate) use script_host::hooks::values::*;
 
+use crate::hooks::HookKind;
+use crate::hooks::runner::Ending;
+use crate::hooks::verdict::HookVerdict;
+
 use crate::inbound::facts::{Facts, RecipientFacts, TransactionFacts};
+
+/// What the script of a hook that gives a verdict decided, with what older functions set among its
+/// options.
+pub(crate) fn decided(kind: HookKind, ending: Ending, vm: &mut Vm) -> HookVerdict {
+    let plain = |verdict| HookVerdict { verdict, options: Array::new() };
+    let decided = match ending {
+        Ending::Exit(exit) => {
+            exit.downcast().map_or_else(|_| plain(Verdict::defer()), |decided| *decided)
+        }
+        Ending::End => plain(kind.implicit()),
+        Ending::Failed => return plain(kind.failed()),
+    };
+    HookVerdict { options: all_options(vm, decided.options), ..decided }
+}
 
 /// `$connection`.
 pub(crate) fn connection(facts: &Facts) -> Value {

@@ -17,7 +17,7 @@ use crate::context::Core;
 use crate::generation::Generation;
 use crate::outbound::matching;
 use crate::outbound::outcome::{self, Attempt, AttemptError, ErrorKind};
-use crate::outbound::plan::{Plan, Settings, Target};
+use crate::outbound::plan::{Left, Plan, Settings, Target};
 use crate::outbound::pool::PoolKey;
 use crate::outbound::smtp::{Content, OpenConnection, envelope};
 use crate::outbound::tls::{self, TlsSetup};
@@ -33,9 +33,9 @@ pub(crate) async fn run(core: Arc<Core>, pick: Pick, mut row: QueuedMessage) {
             temporary: true,
             message: "the delivery plan is gone".into(),
         };
-        return outcome::conclude(&core, row, Attempt::failed(error), hsl::Value::None).await;
+        return outcome::conclude(&core, row, Attempt::failed(error), Left::default()).await;
     };
-    let context = plan.context.clone();
+    let left = plan.left.clone();
     let asked = plan.settings.dsn.clone();
     if let Some(asked) = &asked {
         asked.lay_over(&mut row);
@@ -59,7 +59,7 @@ pub(crate) async fn run(core: Arc<Core>, pick: Pick, mut row: QueuedMessage) {
     });
     attempt.duration = started.elapsed();
     attempt.asked = asked;
-    outcome::conclude(&core, row, attempt, context).await;
+    outcome::conclude(&core, row, attempt, left).await;
 }
 
 async fn attempt(

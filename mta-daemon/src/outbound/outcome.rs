@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use config::delivery::DeliverySettings;
 use config::running::Transport;
-use hsl::Value;
 use mta_types::TransactionId;
 use queue::message::{DsnNotify, QueuedMessage};
 use queue::retry::{Interval, Schedule, Step};
@@ -18,6 +17,7 @@ use crate::fence::fenced;
 use crate::generation::Generation;
 use crate::hooks::postdelivery::{self, Action, Decision};
 use crate::outbound::matching;
+use crate::outbound::plan::Left;
 use crate::queue_service::persist;
 use crate::time;
 use script_host::hooks::dsn_options::DsnOptions;
@@ -43,12 +43,10 @@ pub(crate) fn schedule(transport: &Transport, delivery: &DeliverySettings) -> Sc
 ///
 /// A notification is durable before the row's end is written, so a crash in between repeats it
 /// rather than loses it.
-pub(crate) async fn conclude(
-    core: &Arc<Core>,
-    row: QueuedMessage,
-    attempt: Attempt,
-    context: Value,
-) {
+pub(crate) async fn conclude(core: &Arc<Core>, row: QueuedMessage, attempt: Attempt, left: Left) {
+    let Left { context, dsn, slots } = left;
+    // The attempt is over; its script is not part of it.
+    drop(slots);
     core.queue.given_back.forget(row.id);
     let generation = core.generation.load_full();
     let transport = generation.running.transports.get(row.transportid.as_str());
@@ -56,10 +54,11 @@ pub(crate) async fn conclude(
     let local = attempt.connection.as_ref().and_then(|connection| connection.local);
     let delivery = matching::settings(core, &row, local);
     let default = default_action(transport, &delivery, &row, &attempt);
-    let announced = announce(core, &generation, &row, &attempt, default);
-    let decision = match generation.postdelivery.is_some() {
+    let announced = announce(core, &generation, &row, &attempt, dsn.as_deref(), default);
+    let (decision, mut options) = match generation.postdelivery.is_some() {
         true => {
             let announced = announced.as_ref();
+            let left = (context, dsn);
             Box::pin(postdelivery::call(
                 core,
                 &generation,
@@ -67,13 +66,12 @@ pub(crate) async fn conclude(
                 &attempt,
                 default,
                 announced,
-                context,
+                left,
             ))
             .await
         }
-        false => Decision::Default,
+        false => (Decision::Default, dsn),
     };
-    let mut options = attempt.dsn.clone();
     // A delay that a script wants is told when the script says so.
     let mut is_wanted = false;
     let (action, requeue) = match decision {
@@ -155,6 +153,7 @@ fn announce(
     generation: &Generation,
     row: &QueuedMessage,
     attempt: &Attempt,
+    dsn: Option<&DsnOptions>,
     default: DefaultAction,
 ) -> Option<Announced> {
     let kind = match default.action {
@@ -176,8 +175,7 @@ fn announce(
         Some(Action::Delete) => None,
     }?;
     let usual = DsnOptions::default();
-    let options = attempt.dsn.as_deref().unwrap_or(&usual);
-    notify::transport_of(generation, row, options)?;
+    notify::transport_of(generation, row, dsn.unwrap_or(&usual))?;
     Some(Announced { kind, id: core.ids.next() })
 }
 

@@ -21,6 +21,7 @@ use config::Running;
 use mta_types::MessageId;
 use parking_lot::{Mutex, MutexGuard};
 use queue::{Queue, Settings};
+use script_host::hooks::slots::Slots;
 use tokio::sync::Notify;
 
 use crate::outbound::plan::Plan;
@@ -37,6 +38,8 @@ pub(crate) struct QueueService {
     pub(crate) bodies: bodies::Bodies,
     /// Rows that queue plugins gave back.
     pub(crate) given_back: GivenBack,
+    /// What `CurrentConnections` counts.
+    pub(crate) slots: Arc<Slots>,
     /// Lists, groupings and delivery settings.
     rules: rules::Rules,
 }
@@ -49,6 +52,7 @@ impl QueueService {
             plans: Mutex::new(HashMap::new()),
             bodies: bodies::Bodies::new(BODY_CACHE_BYTES),
             given_back: GivenBack::default(),
+            slots: Arc::default(),
             rules: rules::Rules::default(),
         }
     }

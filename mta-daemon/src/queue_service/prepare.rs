@@ -17,7 +17,7 @@ use crate::generation::Generation;
 use crate::hooks::predelivery::{self, Decision};
 use crate::outbound::matching;
 use crate::outbound::outcome::{self, Attempt, AttemptError, ErrorKind};
-use crate::outbound::plan::{Plan, Settings, Target};
+use crate::outbound::plan::{Left, Plan, Settings, Target};
 use crate::plugins::decision;
 use crate::queue_service::persist;
 use crate::time;
@@ -32,12 +32,12 @@ pub(crate) fn begin(core: &Arc<Core>, id: MessageId) {
     {
         let settings = Settings::new(&generation, transport);
         if let Some(targets) = settings.fixed_targets() {
-            let plan = Plan { targets, settings, context: hsl::Value::None };
-            if let Err((attempt, context)) = activate(core, &row, plan) {
+            let plan = Plan { targets, settings, left: Left::default() };
+            if let Err((attempt, left)) = activate(core, &row, plan) {
                 let (core, row) = (Arc::clone(core), row.clone());
                 let ended = row.clone();
                 let inner = Arc::clone(&core);
-                let work = async move { outcome::conclude(&inner, ended, *attempt, context).await };
+                let work = async move { outcome::conclude(&inner, ended, *attempt, left).await };
                 let guarded = outcome::guarded(Arc::clone(&core), row, work);
                 core.deliveries.spawn(guarded);
             }
@@ -52,14 +52,14 @@ async fn prepare(core: Arc<Core>, generation: Arc<Generation>, mut row: QueuedMe
     let Some(transport) = generation.running.transports.get(row.transportid.as_str()) else {
         let message = format!("transport {} is not in the configuration", row.transportid);
         let error = AttemptError { kind: ErrorKind::Config, temporary: true, message };
-        return outcome::conclude(&core, row, Attempt::failed(error), hsl::Value::None).await;
+        return outcome::conclude(&core, row, Attempt::failed(error), Left::default()).await;
     };
     let mut settings = Settings::new(&generation, transport);
-    let mut context = hsl::Value::None;
+    let mut left = Left::default();
     if generation.predelivery.is_some() {
-        let (decision, left) =
+        let decision;
+        (decision, left) =
             Box::pin(predelivery::call(&core, &generation, transport, &row, &mut settings)).await;
-        context = left;
         // The script may have changed what is noted on the row.
         if let Some(fresh) = core.queue.lock().view(row.id).map(|row| row.to_message()) {
             row = fresh;
@@ -79,21 +79,21 @@ async fn prepare(core: Arc<Core>, generation: Arc<Generation>, mut row: QueuedMe
             Decision::Bounce(ref removal) | Decision::Delete(ref removal) => {
                 let mut attempt = Attempt::decided(matches!(decision, Decision::Bounce(_)));
                 attempt.said.clone_from(&removal.reason);
-                attempt.dsn = Some(Arc::clone(&removal.dsn));
-                return outcome::conclude(&core, row, attempt, context).await;
+                left.dsn = Some(Arc::clone(&removal.dsn));
+                return outcome::conclude(&core, row, attempt, left).await;
             }
         }
     }
     match resolve(&generation, &settings, &row).await {
         Ok(targets) => {
-            let plan = Plan { targets, settings, context };
-            if let Err((attempt, context)) = activate(&core, &row, plan) {
-                outcome::conclude(&core, row, *attempt, context).await;
+            let plan = Plan { targets, settings, left };
+            if let Err((attempt, left)) = activate(&core, &row, plan) {
+                outcome::conclude(&core, row, *attempt, left).await;
             }
         }
         Err(error) => {
             let attempt = Attempt { asked: settings.dsn, ..Attempt::failed(error) };
-            outcome::conclude(&core, row, attempt, context).await;
+            outcome::conclude(&core, row, attempt, left).await;
         }
     }
 }
@@ -134,12 +134,8 @@ fn put_off(core: &Core, row: &QueuedMessage, requeue: Requeue) {
 ///
 /// # Errors
 ///
-/// The attempt that a plugin's refusal counts as, and `$context` for its script.
-fn activate(
-    core: &Core,
-    row: &QueuedMessage,
-    plan: Plan,
-) -> Result<(), (Box<Attempt>, hsl::Value)> {
+/// The attempt that a plugin's refusal counts as, and what the script left.
+fn activate(core: &Core, row: &QueuedMessage, plan: Plan) -> Result<(), (Box<Attempt>, Left)> {
     let first = plan.targets.first();
     let remotemx = first.map(|target| target.host.to_string());
     let remoteip = first.map(|target| target.address.ip());
@@ -147,7 +143,7 @@ fn activate(
     let grouping = matching::grouping(&core.queue.rules(), row, remotemx.as_deref(), remoteip);
     let localips = match decision::may_enter(core, &plan, row, grouping.as_deref(), localips) {
         Ok(localips) => localips,
-        Err(attempt) => return Err((attempt, plan.context)),
+        Err(attempt) => return Err((attempt, plan.left)),
     };
     let route = Route {
         localips,

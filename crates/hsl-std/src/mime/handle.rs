@@ -145,7 +145,7 @@ impl SharedMessage {
     /// # Errors
     ///
     /// When the original cannot be read, or is more than the script may use.
-    pub(super) fn complete(&mut self, ctx: &mut CallContext<'_>) -> Result<&mut Message, Thrown> {
+    pub fn complete(&mut self, ctx: &mut CallContext<'_>) -> Result<&mut Message, Thrown> {
         if !self.message.is_complete() {
             let len = usize::try_from(self.message.len()).unwrap_or(usize::MAX);
             ctx.charge_memory(len)?;

@@ -1,16 +1,21 @@
 //! What a script says about a notification: the option `dsn` of `Queue` and `Bounce`.
 
+use std::sync::Arc;
+
 use hsl::host::{CallContext, Thrown};
 use hsl::{Array, Value};
 use hsl_std::keys::Keys;
 use hsl_std::mime::DkimSigner;
 use mta_types::{Address, TransportId};
 
+use super::old_functions::laid_over;
 use super::{values, verdict};
 
 /// How a notification differs from the usual one.
 #[derive(Clone, Default)]
 pub struct DsnOptions {
+    /// The option as it was given, for what is laid over it later.
+    given: Array,
     /// Instead of the transport's `dsn.transport`.
     pub transportid: Option<TransportId>,
     /// Who is told, instead of the sender.
@@ -24,6 +29,10 @@ pub struct DsnOptions {
     /// Signs it.
     pub dkim: Option<DkimSigner>,
 }
+
+/// The option `dsn` as it is for the rest of the script; lives in the execution.
+#[derive(Default)]
+pub struct SetDsn(pub Option<Arc<DsnOptions>>);
 
 /// How its text differs.
 #[derive(Clone, Debug, Default)]
@@ -54,21 +63,32 @@ impl std::fmt::Debug for DsnOptions {
 }
 
 impl DsnOptions {
-    /// Reads `options["dsn"]`; without it, nothing differs.
+    /// The option as it was given.
+    pub const fn given(&self) -> &Array {
+        &self.given
+    }
+
+    /// Reads `options["dsn"]`, laid over what the script set before; without both, nothing differs.
     ///
     /// # Errors
     ///
     /// A value of the wrong kind, by name.
     pub fn read(
-        context: &CallContext<'_>,
+        context: &mut CallContext<'_>,
         options: &Array,
         keys: &dyn Keys,
     ) -> Result<Self, Thrown> {
-        let dsn = match options.get_text("dsn") {
-            None | Some(Value::None) => return Ok(Self::default()),
-            Some(Value::Array(dsn)) => dsn,
+        let given = match options.get_text("dsn") {
+            None | Some(Value::None) => Array::new(),
+            Some(Value::Array(dsn)) => dsn.clone(),
             Some(_) => return Err(Thrown::new("option dsn expects an array")),
         };
+        let set = context.state::<SetDsn>().and_then(|set| set.0.as_deref());
+        let set = set.map(|set| set.given.clone()).unwrap_or_default();
+        let dsn = laid_over(set, given);
+        if dsn.is_empty() {
+            return Ok(Self::default());
+        }
         let recipient = match dsn.get_text("recipient") {
             None | Some(Value::None) => None,
             Some(value) => Some(values::parse_recipient(value)?),
@@ -97,15 +117,19 @@ impl DsnOptions {
             }
             _ => None,
         };
+        let from = match dsn.get_text("from") {
+            Some(parts @ Value::Array(_)) => Some(values::parse_recipient(parts)?.to_string()),
+            _ => verdict::text(&dsn, "from"),
+        };
         Ok(Self {
-            transportid: verdict::text(dsn, "transportid").map(Into::into),
+            transportid: verdict::text(&dsn, "transportid").map(Into::into),
             recipient,
             metadata,
-            jobid: verdict::text(dsn, "jobid").map(Into::into),
+            jobid: verdict::text(&dsn, "jobid").map(Into::into),
             style: Style {
-                from: verdict::text(dsn, "from"),
-                from_name: verdict::text(dsn, "from_name"),
-                subject_prepend: verdict::text(dsn, "subject_prepend"),
+                from,
+                from_name: verdict::text(&dsn, "from_name"),
+                subject_prepend: verdict::text(&dsn, "subject_prepend"),
                 headers,
                 readable_mimepart,
                 without_original: dsn
@@ -113,6 +137,7 @@ impl DsnOptions {
                     .is_some_and(|value| !value.is_truthy()),
             },
             dkim,
+            given: dsn,
         })
     }
 }

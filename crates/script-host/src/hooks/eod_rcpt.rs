@@ -15,6 +15,8 @@ use smtp::parameters::Parameters;
 use smtp::server::{Decision, Verdict};
 
 use super::eod::{CopyFacts, Queued, Variant, read_options};
+use super::old_functions::tls_items;
+use super::values::{RECIPIENT, SENDER};
 use super::{header_functions, values, verdict};
 
 /// The variables of the script beside `$context`.
@@ -212,8 +214,8 @@ impl RecipientRun {
             ("transportid", transport_value(self.transportid.as_ref())),
             ("actionid", Value::from(f64::from(self.actionid))),
         ];
-        out.extend(forms(SENDER, &self.sender));
-        out.extend(forms(RECIPIENT, &self.recipient));
+        out.extend(values::address_forms(SENDER, &self.sender));
+        out.extend(values::address_forms(RECIPIENT, &self.recipient));
         out
     }
 
@@ -350,7 +352,7 @@ fn register_changes(registry: &mut Registry) {
             let is_sender = names == SENDER;
             let read = if is_sender { values::parse_address } else { values::parse_recipient };
             let Ok(address) = read(&given) else { return Ok::<_, Thrown>(Value::None) };
-            for (name, value) in forms(names, &address) {
+            for (name, value) in values::address_forms(names, &address) {
                 context.set_variable(name, value);
             }
             let text = Value::from(address.to_lowercase());
@@ -423,8 +425,7 @@ fn register_changes(registry: &mut Registry) {
         "Another name that the client greeted with, for scanners.",
         |context: &mut CallContext<'_>, args| {
             let name = args.first().map(values::text).unwrap_or_default();
-            let is_word = |octet: u8| octet.is_ascii_graphic();
-            if name.is_empty() || !name.bytes().all(is_word) {
+            if !values::is_hello_name(&name) {
                 return Value::None;
             }
             if let Some(arrival) = context.state::<Arrival>() {
@@ -438,29 +439,7 @@ fn register_changes(registry: &mut Registry) {
 
 fn get_tls(context: &mut CallContext<'_>, args: &mut [Value]) -> Result<Value, Thrown> {
     let options = verdict::array(args.first_mut());
-    let Some(known) = run(context)?.tls.clone() else {
-        return Ok(Value::map([("started", Value::Bool(false))]));
-    };
-    let mut out = Array::new();
-    values::put(&mut out, "started", true);
-    for key in ["protocol", "cipher", "keysize"] {
-        if let Some(value) = known.get_text(key) {
-            values::put(&mut out, key, value.clone());
-        }
-    }
-    if let Some(Value::Array(peer)) = known.get_text("peercert") {
-        let certificate = peer.get_text("x509").cloned().unwrap_or_default();
-        if let Some(hash) = verdict::text(&options, "fingerprint") {
-            let digits = hsl_std::keys::fingerprint(&certificate, &hash).ok_or_else(|| {
-                Thrown::new("option fingerprint must be md5, sha1, sha256 or sha512")
-            })?;
-            values::put(&mut out, "fingerprint", digits);
-        }
-        values::put(&mut out, "peer_cert", certificate);
-        let error = peer.get_text("error").cloned().unwrap_or_default();
-        values::put(&mut out, "peer_cert_error", error);
-    }
-    Ok(Value::Array(out))
+    tls_items(run(context)?.tls.as_ref(), &options)
 }
 
 /// The recipient of the execution.
@@ -477,16 +456,6 @@ fn acted(context: &mut CallContext<'_>, is_last: bool) -> NativeStep {
     if is_last { NativeStep::exit(RecipientDone) } else { NativeStep::Return(Value::None) }
 }
 
-/// The three forms in which the script sees an address.
-fn forms(names: [&'static str; 3], address: &Address) -> [(&'static str, Value); 3] {
-    let [whole, local, domain] = names;
-    [
-        (whole, Value::from(address.to_lowercase())),
-        (local, Value::from(address.local())),
-        (domain, Value::from(address.domain())),
-    ]
-}
-
 fn transport_value(id: Option<&TransportId>) -> Value {
     id.map_or(Value::None, |id| Value::from(id.as_str()))
 }
@@ -495,9 +464,6 @@ fn transport_value(id: Option<&TransportId>) -> Value {
 fn flag(options: &Array, key: &str, default: bool) -> bool {
     options.get_text(key).filter(|value| !value.is_none()).map_or(default, Value::is_truthy)
 }
-
-const SENDER: [&str; 3] = ["sender", "senderlocalpart", "senderdomain"];
-const RECIPIENT: [&str; 3] = ["recipient", "recipientlocalpart", "recipientdomain"];
 
 /// The manual's code for what is held and refused.
 const QUARANTINED: u16 = 500;

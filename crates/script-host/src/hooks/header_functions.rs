@@ -1,11 +1,13 @@
 //! `GetHeader` and its kin: functions of older scripts for the header of the message.
 
+use bytes::Bytes;
 use hsl::Value;
 use hsl::host::{CallContext, Registry, Thrown};
 use hsl_std::mime::MessageHandle;
 use mail_message::PartId;
 use mail_message::edit::EditError;
-use mail_message::header::{Field, WriteOptions, decode_value, unfold};
+use mail_message::header::{Field, HeaderSection, WriteOptions, decode_value, unfold};
+use mail_message::mime::{ContentType, Part};
 
 /// Registers the functions; `message` finds the message of the execution.
 pub(super) fn register<F>(registry: &mut Registry, message: F)
@@ -28,6 +30,27 @@ where
         move |context: &mut CallContext<'_>, args| {
             let texts = texts(&find(context)?, args.first(), is_wanted(args.get(1)));
             Ok::<_, Thrown>(Value::list(texts))
+        },
+    );
+    let find = message.clone();
+    registry.function(
+        "GetDSNHeader(string name, boolean skip_decode = false) -> string or none",
+        "The value of the topmost field of the name in the message that a notification returns.",
+        move |context: &mut CallContext<'_>, args| {
+            let message = find(context)?;
+            let Some(header) = returned_header(context, &message)? else {
+                return Ok::<_, Thrown>(Value::None);
+            };
+            let name = octets(args.first());
+            let section = HeaderSection::parse(&header);
+            let Some(field) = section.first(&header, &name) else { return Ok(Value::None) };
+            let is_raw = args.get(1).is_some_and(Value::is_truthy);
+            let charset = ContentType::of(&section, &header);
+            let charset = charset.as_ref().and_then(|kind| kind.charset());
+            Ok(match is_raw {
+                true => Value::string(unfold(field.value)),
+                false => Value::string(decode_value(field.value, charset)),
+            })
         },
     );
     let find = message.clone();
@@ -101,6 +124,30 @@ where
             Ok::<_, Thrown>(Value::from(count))
         },
     );
+}
+
+/// The message that came back with a notification, or its header section (RFC 6522 §3, RFC 6533 §4).
+fn returned_header(
+    context: &mut CallContext<'_>,
+    message: &MessageHandle,
+) -> Result<Option<Bytes>, Thrown> {
+    let mut message = message.lock();
+    let message = message.complete(context)?;
+    let Some(tree) = message.tree().cloned() else { return Ok(None) };
+    let is_returned = |part: &&Part| {
+        let kind = part.content_type.as_ref().map(|kind| kind.media_type.as_str());
+        matches!(
+            kind,
+            Some(
+                "message/rfc822"
+                    | "text/rfc822-headers"
+                    | "message/global"
+                    | "message/global-headers"
+            )
+        )
+    };
+    let part = tree.parts().iter().find(is_returned).map(|part| part.id);
+    Ok(part.and_then(|id| message.body(id)))
 }
 
 /// The texts of the fields of a name as they came; `true` stands for all fields, names included.

@@ -9,7 +9,10 @@ pub mod dsn_options;
 pub mod eod;
 pub mod eod_rcpt;
 mod header_functions;
+pub mod old_functions;
+pub mod old_variables;
 pub mod queue_scripts;
+pub mod slots;
 pub mod smtp_scripts;
 pub mod values;
 pub mod verdict;
@@ -19,9 +22,10 @@ use std::time::Duration;
 
 use hsl::diagnostic::Style;
 use hsl::host::{HostSet, Registry};
-use hsl::{CompileError, Compiler, Program};
+use hsl::{CompileError, Compiler, Program, Value};
 use hsl_std::Services;
 use hsl_std::import::FileLoader;
+use old_variables::OldVariable;
 use smtp::server::Verdict;
 
 /// The entry points.
@@ -108,6 +112,11 @@ impl HookKind {
         }
     }
 
+    /// Flat variables of older manuals: scripts of this hook can read those that they do not write.
+    pub fn old_variables(self) -> impl Iterator<Item = &'static str> {
+        old_variables::of(self).iter().map(|variable| variable.name)
+    }
+
     /// What the end of a script that decided nothing stands for, where the hook gives a verdict.
     pub const fn implicit(self) -> Verdict {
         match self {
@@ -123,6 +132,7 @@ impl HookKind {
     }
 
     fn register(self, registry: &mut Registry, services: &Services) {
+        old_functions::register(self, registry, services);
         match self {
             Self::Connect | Self::Helo | Self::Mailfrom | Self::Rcptto => {
                 verdict::register(registry);
@@ -145,6 +155,21 @@ pub struct Hook {
     pub program: Arc<Program>,
     /// Which hook, as in the manual, and which script of it.
     pub name: Arc<str>,
+    /// The flat variables of older manuals that it names.
+    old_variables: Arc<[&'static OldVariable]>,
+}
+
+impl Hook {
+    /// Adds the flat variables of older manuals that the script names, out of the other `variables`.
+    /// What stays as it is: those that are among them already.
+    pub fn add_old_variables(&self, variables: &mut Vec<(&'static str, Value)>) {
+        old_variables::add(&self.old_variables, variables);
+    }
+
+    /// Whether the script names such variables.
+    pub fn has_old_variables(&self) -> bool {
+        !self.old_variables.is_empty()
+    }
 }
 
 /// What scripts may call, by hook.
@@ -216,9 +241,14 @@ impl HookSets {
         for variable in kind.variables() {
             compiler = compiler.with_read_only(variable);
         }
+        for variable in kind.old_variables() {
+            compiler = compiler.with_yielding(variable);
+        }
         compiler = compiler.with_writable("context");
         let program = compiler.compile(identity, name, text)?;
-        Ok(Hook { program, name: name.into() })
+        let old_variables = old_variables::of(kind).iter();
+        let old_variables = old_variables.filter(|old| program.has_variable(old.name)).collect();
+        Ok(Hook { program, name: name.into(), old_variables })
     }
 }
 

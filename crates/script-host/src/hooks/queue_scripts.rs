@@ -32,6 +32,16 @@ pub struct PutOff {
 }
 
 impl PutOff {
+    /// Reads the options of a call that puts a message off.
+    pub(super) fn read(
+        context: &mut CallContext<'_>,
+        options: Array,
+        keys: &dyn Keys,
+    ) -> Result<Self, Thrown> {
+        let dsn = Arc::new(DsnOptions::read(context, &options, keys)?);
+        Ok(Self { options, dsn })
+    }
+
     /// The options themselves.
     pub const fn options(&self) -> &Array {
         &self.options
@@ -49,6 +59,8 @@ pub enum QueueExit {
     Try(Array),
     /// Put the message off.
     Queue(PutOff),
+    /// Put the message off while retries are left.
+    Retry(PutOff),
     /// Give the message up and tell the sender.
     Bounce(Removal),
     /// Remove the message silently.
@@ -90,9 +102,8 @@ fn register_common(registry: &mut Registry, services: &Services) {
         "Queue(array options = []) -> none",
         "Puts the message off and ends the script.",
         move |context: &mut CallContext<'_>, args: &mut [Value]| {
-            let options = verdict::array(args.first_mut());
-            let dsn = Arc::new(DsnOptions::read(context, &options, &*keys)?);
-            Ok::<_, Thrown>(NativeStep::exit(QueueExit::Queue(PutOff { options, dsn })))
+            let put_off = PutOff::read(context, verdict::array(args.first_mut()), &*keys)?;
+            Ok::<_, Thrown>(NativeStep::exit(QueueExit::Queue(put_off)))
         },
     );
     let keys = Arc::clone(&services.keys);
@@ -129,7 +140,7 @@ fn register_common(registry: &mut Registry, services: &Services) {
 }
 
 fn removal(
-    context: &CallContext<'_>,
+    context: &mut CallContext<'_>,
     args: &mut [Value],
     keys: &dyn Keys,
 ) -> Result<Removal, Thrown> {

@@ -27,6 +27,43 @@ pub fn parameters(parameters: &Parameters) -> Value {
     )
 }
 
+/// The flat variables of older scripts in which they see the sender, as [`address_forms`] wants them.
+pub const SENDER: [&str; 3] = ["sender", "senderlocalpart", "senderdomain"];
+
+/// Those of a recipient.
+pub const RECIPIENT: [&str; 3] = ["recipient", "recipientlocalpart", "recipientdomain"];
+
+/// The three forms in which older scripts see an address: lower case, local part, domain.
+pub fn address_forms(names: [&'static str; 3], address: &Address) -> [(&'static str, Value); 3] {
+    let [whole, local, domain] = names;
+    [
+        (whole, Value::from(address.to_lowercase())),
+        (local, Value::from(address.local())),
+        (domain, Value::from(address.domain())),
+    ]
+}
+
+/// Reads ESMTP parameters that a script gives; one that is true has no value.
+///
+/// # Errors
+///
+/// Says which one cannot be a parameter.
+pub fn parse_parameters(array: &Array) -> Result<Parameters, Thrown> {
+    let mut out = Parameters::default();
+    for (key, value) in array.iter() {
+        let key = text(&key.to_value());
+        let value = (!matches!(value, Value::Bool(true))).then(|| text(value));
+        out.push(&key, value.as_deref())
+            .map_err(|cause| Thrown::new(format!("parameter {key}: {cause}")))?;
+    }
+    Ok(out)
+}
+
+/// Tells whether a client can have greeted with this name.
+pub fn is_hello_name(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|octet| octet.is_ascii_graphic())
+}
+
 /// Reads an address that a script gives: a string, or an array with `localpart` and `domain`.
 ///
 /// # Errors
@@ -86,6 +123,15 @@ pub fn hex(octets: &[u8]) -> String {
         let _ = write!(out, "{octet:02x}");
         out
     })
+}
+
+/// What lies below a value at the end of a path of keys; none counts as absent.
+pub fn below(value: &Value, path: &[&str]) -> Option<Value> {
+    let Some((key, rest)) = path.split_first() else {
+        return (!value.is_none()).then(|| value.clone());
+    };
+    let Value::Array(array) = value else { return None };
+    below(array.get_text(key)?, rest)
 }
 
 /// Sets a text key.

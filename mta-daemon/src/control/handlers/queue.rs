@@ -19,6 +19,7 @@ use crate::control::dispatch::{Answer, ControlError};
 use crate::control::handlers::condition;
 use crate::outbound::dispatch::notify_text;
 use crate::outbound::outcome::{self, Attempt};
+use crate::outbound::plan::Left;
 use crate::queue_service::persist;
 use crate::time;
 
@@ -93,7 +94,7 @@ fn remove(core: &Arc<Core>, id: MessageId, removal: Option<&Removal>) {
     let fallen_back = row.clone();
     let worker = Arc::clone(&core);
     let work = async move {
-        outcome::conclude(&worker, row, attempt, hsl::Value::None).await;
+        outcome::conclude(&worker, row, attempt, Left::default()).await;
     };
     core.deliveries.spawn(outcome::guarded(Arc::clone(&core), fallen_back, work));
 }
