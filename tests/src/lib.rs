@@ -10,6 +10,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use control::client::{Client, Endpoint, Timeouts};
+use control::command::call;
+use control::pb;
+use control::pb::queue_list_response::QueueItem;
 use mta_daemon::{Daemon, Options, StartError};
 use tempfile::TempDir;
 
@@ -26,6 +29,8 @@ pub struct Setup {
     pub hooks: Vec<(&'static str, String)>,
     /// Retry intervals in seconds, the number of retries is their number.
     pub retries: Vec<u64>,
+    /// Further transports of the group of `out`, indented by six.
+    pub transports: String,
     /// Whether each retry interval tells the sender of the delay.
     pub notify: bool,
     /// Whether bounces are made (through the transport `out`).
@@ -179,6 +184,47 @@ pub async fn ask<T: Send + 'static>(
     tokio::task::spawn_blocking(call).await.expect("the work does not panic")
 }
 
+/// What a script stored under a key of the shared memory, as JSON; waits until it is there.
+///
+/// # Panics
+///
+/// When it does not come within thirty seconds.
+pub async fn remembered(daemon: &TestDaemon, key: &str) -> String {
+    let patience = tokio::time::Instant::now() + Duration::from_secs(30);
+    loop {
+        let request = pb::HslMemoryRequest { key: key.to_owned() };
+        let value = ask(daemon, move |client| client.call(call::MEMORY_FETCH, &request)).await;
+        let value = value.expect("the control socket answers").value;
+        if !value.is_empty() {
+            return value;
+        }
+        assert!(tokio::time::Instant::now() < patience, "no script stored {key}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// The rows of the queue; waits until `wanted` is true of them.
+///
+/// # Panics
+///
+/// When it does not become true within thirty seconds.
+pub async fn rows_where(
+    daemon: &TestDaemon,
+    wanted: impl Fn(&[QueueItem]) -> bool,
+) -> Vec<QueueItem> {
+    let patience = tokio::time::Instant::now() + Duration::from_secs(30);
+    loop {
+        let list =
+            |client: &mut Client| client.call(call::QUEUE_LIST, &pb::QueueListRequest::default());
+        let rows = ask(daemon, list).await.expect("the control socket answers").items;
+        if wanted(&rows) {
+            return rows;
+        }
+        assert!(tokio::time::Instant::now() < patience, "the queue holds {rows:#?}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
 fn write_configuration(dir: &Path, setup: &Setup) {
     let at = |name: &str| dir.join(name).display().to_string();
     let startup = format!(
@@ -267,6 +313,7 @@ fn running(setup: &Setup) -> String {
     if setup.dsn {
         out.push_str("        dsn:\n          transport: out\n");
     }
+    out.push_str(&setup.transports);
     if let Some(server) = setup.name_server {
         let _ = write!(out, "resolver:\n  servers:\n    - \"{server}\"\n");
     }

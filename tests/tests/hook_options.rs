@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use control::command::call;
 use control::pb;
-use system_tests::{Setup, TestDaemon, ask};
+use system_tests::{Setup, TestDaemon, ask, remembered, rows_where};
 use testkit::dns_zone::Zone;
 use testkit::smtp_client::SmtpClient;
 use testkit::smtp_sink::{SinkBehaviour, SmtpSink};
@@ -202,6 +202,7 @@ async fn putting_off_counts_the_retries_as_the_options_say() {
                 "{HOW_TO_COUNT}{}",
                 r#"$seen .= $arguments["retry"];
                SetMetaData(["seen" => $seen]);
+               $context = [$hook, $kind];
                if (length($seen) == 4) Try(["sender" => "$hook-$kind-$seen@example.net"]);
                if ($hook == "post") Try(["recipient" => "busy@example.org"]);
                Queue([...how($kind, $seen), "delay" => 0]);"#,
@@ -246,7 +247,7 @@ const HOW_TO_COUNT: &str = r#"function how($kind, $seen) {
         if ($kind == "both") return ["reset_retry" => true, "increment_retry" => false];
         return [];
     }
-    [$hook, $kind] = str_split($message["recipientaddress"]["localpart"], "-");
+    [$hook, $kind] = $context ?? str_split($message["recipientaddress"]["localpart"], "-");
     $notes = GetMetaData();
     $seen = $notes["seen"] ?? "";
 "#;
@@ -424,5 +425,137 @@ async fn the_options_of_the_auth_hook_decide_who_logs_in() {
     client.command("EHLO client.example").await;
     assert!(client.command("AUTH LOGIN").await.starts_with("504 "));
     drop(client);
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn try_names_parameters_and_sources_of_the_configuration() {
+    let mut behaviour = SinkBehaviour::default();
+    behaviour.extensions.extend(["DSN", "REQUIRETLS"].map(str::to_owned));
+    let sink = SmtpSink::start_with(behaviour).await;
+    let setup = Setup {
+        next_hop: Some(sink.address),
+        retries: vec![3600],
+        running: "addresses:\n  - id: two\n    address: 127.0.0.2\n    hostname: two.example\n  - id: three\n    address: 127.0.0.3\n"
+            .to_owned(),
+        ..Setup::default()
+    }
+    .hook("eod", QUEUE_ALL)
+    .hook(
+        "predelivery",
+        r#"$options = [
+               "params" => ["sender" => ["localpart" => "s", "domain" => "example.net", "params" => ["envid" => "e1", "RET" => "HDRS"]],
+                   "recipient" => ["localpart" => "r", "domain" => "example.net", "params" => ["NOTIFY" => "FAILURE", "X-FLAG" => true]]],
+               "id" => ["sourceip" => ["two"]],
+               "named" => ["sourceip" => [["id" => "three", "helo" => "by.script"]]],
+               "mixed" => ["sourceip" => ["two"], "helo" => "for.all"],
+               "empty" => ["recipient" => ""],
+               "bad" => ["sender" => ["localpart" => "s", "domain" => "example.net", "params" => ["A B" => true]]],
+               "absent" => ["sourceip" => ["four"]],
+               "text" => ["sourceip" => "two"],
+               "half" => ["saslusername" => "u"],
+               "names" => ["mx_include" => "mx.example"],
+               "attributes" => ["xclient" => "ADDR"],
+               "wait" => ["timeout" => 5],
+               "asked" => ["dsn" => "NEVER"],
+               "job" => ["jobid" => 5],
+               "none" => ["host" => none, "port" => none, "tls" => none, "sourceip" => none, "timeout" => none, "dsn" => none,
+                   "pooling" => none, "chunking" => none, "xclient" => none, "helo" => none],
+           ];
+           $context = $message["recipientaddress"]["localpart"];
+           Try($options[$context]);"#,
+    )
+    .hook(
+        "postdelivery",
+        r#"memory_store($context, $arguments["attempt"]["connection"]["localipid"] ?? "none");"#,
+    );
+    let mut daemon = TestDaemon::start(setup).await;
+    let (mut client, _) = SmtpClient::connect(daemon.address()).await;
+    client.command("EHLO client.example").await;
+    let bad =
+        ["empty", "bad", "absent", "text", "half", "names", "attributes", "wait", "asked", "job"];
+    let good = ["params", "id", "named", "mixed", "none"];
+    let recipients: Vec<String> =
+        good.iter().chain(&bad).map(|name| format!("{name}@example.org")).collect();
+    let recipients: Vec<&str> = recipients.iter().map(String::as_str).collect();
+    let reply = client.deliver("a@client.example", &recipients, MESSAGE).await;
+    assert!(reply.starts_with("250 "), "{reply}");
+    let messages = sink.wait_for(good.len()).await;
+    let to = |wanted: &str| {
+        let mut found = messages.iter().filter(|message| message.to[0].starts_with(wanted));
+        found.next().unwrap_or_else(|| panic!("nothing for {wanted}: {messages:?}"))
+    };
+    let params = to("<r@example.net>");
+    assert!(
+        params.from.starts_with("<s@example.net> ") && params.from.ends_with(" ENVID=e1 RET=HDRS"),
+        "{params:?}"
+    );
+    // What the next hop does not announce is not said to it.
+    assert_eq!(params.to, ["<r@example.net> NOTIFY=FAILURE"]);
+    for (who, id, ip, helo) in [
+        ("id", "two", "127.0.0.2", "two.example"),
+        ("named", "three", "127.0.0.3", "by.script"),
+        ("mixed", "two", "127.0.0.2", "for.all"),
+    ] {
+        assert_eq!(remembered(&daemon, who).await, format!("\"{id}\""));
+        let message = to(&format!("<{who}@"));
+        assert_eq!(
+            (message.peer.ip().to_string().as_str(), message.helo.as_str()),
+            (ip, helo),
+            "{who}"
+        );
+    }
+    to("<none@");
+    assert_eq!(remembered(&daemon, "none").await, "\"none\"");
+    // A mistake of the script is one, and nothing is sent in another way than it says.
+    let rows = rows_where(&daemon, |rows| {
+        rows.len() == bad.len() && rows.iter().all(|row| !row.retryreason.is_empty())
+    })
+    .await;
+    let mut left: Vec<&str> =
+        rows.iter().map(|row| row.recipient.as_ref().unwrap().localpart.as_str()).collect();
+    left.sort_unstable();
+    let mut wanted = bad;
+    wanted.sort_unstable();
+    assert_eq!(left, wanted);
+    daemon.stop().await;
+    assert_eq!(sink.messages().len(), good.len());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn login_and_own_mechanisms_tell_the_auth_hook_what_the_client_sent() {
+    let setup = Setup::default()
+        .hook("helo", r#"Accept(["extensions" => ["AUTH LOGIN X-OWN"]]);"#)
+        .hook(
+            "auth",
+            r#"if ($arguments["mechanism"] == "LOGIN") Accept(["reason" => json_encode($arguments)]);
+               if ($arguments["state"] == 1) Reject(json_encode($arguments));
+               Reply($arguments["response"] ?? "none");"#,
+        );
+    let mut daemon = TestDaemon::start(setup).await;
+    // Base64 of "none", "hi", "", "me", "pw".
+    for (lines, reply) in [
+        (&["auth x-own", "=="][..], "501 "),
+        (&["AUTH X-OWN"], "334 bm9uZQ=="),
+        (&["AUTH X-OWN aGk="], "334 aGk="),
+        (&["AUTH X-OWN ="], "334 "),
+        (&["AUTH X-OWN", "*"], "501 "),
+        (&["AUTH x-own", "aGk="], r#"535 5.7.8 {"mechanism":"X-OWN","state":1,"response":"hi"}"#),
+        (
+            &["AUTH LOGIN", "bWU=", "cHc="],
+            r#"235 2.7.0 {"mechanism":"LOGIN","username":"me","password":"pw"}"#,
+        ),
+    ] {
+        let (mut client, _) = SmtpClient::connect(daemon.address()).await;
+        client.command("EHLO client.example").await;
+        let mut heard = String::new();
+        for line in lines {
+            heard = client.command(line).await;
+        }
+        assert!(
+            heard == reply || reply.len() == 4 && heard.starts_with(reply),
+            "{lines:?}: {heard}"
+        );
+    }
     daemon.stop().await;
 }

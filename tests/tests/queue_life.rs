@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use system_tests::{Setup, TestDaemon};
+use control::pb::queue_list_response::queue_item::State;
+use control::pb::{Freeze, Queue};
+use serde_json::{Value, json};
+use system_tests::{Setup, TestDaemon, remembered, rows_where};
 use testkit::dns_zone::Zone;
 use testkit::smtp_client::SmtpClient;
 use testkit::smtp_sink::{SinkBehaviour, SmtpSink};
@@ -103,7 +106,9 @@ async fn a_script_sees_the_notification_that_comes_and_words_it() {
         .hook(
             "predelivery",
             r#"if ($message["recipientaddress"]["localpart"] == "gone")
-                   Bounce(["reason" => "closed account", "dsn" => ["subject_prepend" => "[acme] "]]);"#,
+                   Bounce(["reason" => "closed account", "dsn" => ["subject_prepend" => "[acme] "]]);
+               if ($message["recipientaddress"]["localpart"] == "later")
+                   Queue(["delay" => 600, "reason" => "not yet", "dsn_delayed" => true, "dsn" => ["headers" => ["X-Grey: list"]]]);"#,
         )
         .hook(
             "postdelivery",
@@ -139,6 +144,14 @@ async fn a_script_sees_the_notification_that_comes_and_words_it() {
     let bounced = sink.wait_for(3).await.remove(2).content;
     assert!(bounced.contains("\r\nSubject: [acme] Undelivered mail"), "{bounced}");
     assert!(bounced.contains("Diagnostic-Code: x-error; closed account\r\n"), "{bounced}");
+
+    send(&daemon, "a@client.example", "later@example.org").await;
+    let delayed = sink.wait_for(4).await.remove(3).content;
+    for part in
+        ["\r\nAction: delayed\r\n", "\r\nX-Grey: list\r\n", "Diagnostic-Code: x-error; not yet\r\n"]
+    {
+        assert!(delayed.contains(part), "{part}\n{delayed}");
+    }
     daemon.stop().await;
 }
 
@@ -367,5 +380,390 @@ async fn a_notification_is_worded_signed_and_sent_as_the_script_says() {
     let unsigned = sink.wait_for(2).await.remove(1).content;
     assert!(!unsigned.contains("DKIM-Signature"), "{unsigned}");
     assert!(unsigned.contains("\r\nSubject: dsn: dkim has no usable private key "), "{unsigned}");
+    daemon.stop().await;
+}
+
+/// A script that stores what it is given under the name of its hook and of the recipient.
+fn note(hook: &str) -> String {
+    format!(
+        "memory_store(\"{hook} \" . $message[\"recipientaddress\"][\"localpart\"], [$arguments, $message, $context ?? none]);\n"
+    )
+}
+
+async fn noted(daemon: &TestDaemon, key: &str) -> Value {
+    serde_json::from_str(&remembered(daemon, key).await).expect("JSON")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn scripts_of_the_queue_see_the_message_and_what_became_of_it() {
+    let refuse =
+        SinkBehaviour::default().reply("RCPT TO:<NO@", "550-5.1.1 No\r\n550 5.1.1 such user");
+    let sink = SmtpSink::start_with(refuse).await;
+    // Files are no JSON.
+    let strip = |hook: &str| {
+        note(hook).replace("$message,", "[...$message, \"file\" => length($message[\"file\"])],")
+    };
+    let setup = Setup { next_hop: Some(sink.address), dsn: true, ..Setup::default() }
+        .hook(
+            "eod",
+            r#"foreach ($transaction["recipients"] as $r)
+                   $arguments["mail"]->queue($transaction["senderaddress"], $r["address"], $r["transportid"],
+                       ["jobid" => "j", "dsn" => ["envid" => "e1", "ret" => "HDRS", "notify" => "SUCCESS,FAILURE", "orcpt" => "rfc822;x@y"]]);
+               memory_store("ts", $transaction["ts"]);
+               Accept();"#,
+        )
+        .hook(
+            "predelivery",
+            &format!(
+                "if ($message[\"sender\"] == \"\") Try();\n{}$context = [\"from\" => \"predelivery\"];\n\
+                 if ($message[\"recipient\"] == \"yes@example.org\")\n\
+                 Try([\"sender\" => \"Other@Example.net\", \"recipient\" => [\"localpart\" => \"New\", \"domain\" => \"Example.net\"]]);",
+                strip("pre")
+            ),
+        )
+        .hook("postdelivery", &format!("if ($message[\"sender\"] == \"\") Default();\n{}", strip("post")));
+    let mut daemon = TestDaemon::start(setup).await;
+    for to in ["Yes@Example.org", "No@Example.org"] {
+        send(&daemon, "Ann@Client.example", to).await;
+    }
+    let before = noted(&daemon, "pre Yes").await;
+    let arguments = json!({ "retry": 0 });
+    let address = |local: &str, domain: &str| json!({ "localpart": local, "domain": domain });
+    let mut message = json!({
+        "id": { "transaction": before[1]["id"]["transaction"], "queue": 1 },
+        "ts": noted(&daemon, "ts").await,
+        "serverid": "default",
+        "sender": "ann@client.example", "senderaddress": address("Ann", "Client.example"),
+        "recipient": "yes@example.org", "recipientaddress": address("Yes", "Example.org"),
+        "transportid": "out", "jobid": "j", "priority": 0,
+        "size": before[1]["size"], "file": 2,
+        "dsn": { "envid": "e1", "ret": "HDRS", "notify": "SUCCESS,FAILURE", "orcpt": "rfc822;x@y" },
+    });
+    message["ts"] = before[1]["ts"].clone();
+    assert_eq!(before, json!([arguments, message, null]));
+    let messages = sink.wait_for(3).await;
+    let delivered = messages.iter().find(|message| message.to == ["<New@Example.net>"]).unwrap();
+    assert_eq!(before[1]["size"], delivered.content.len() as f64);
+
+    // What the script changed is what the next one sees.
+    let after = noted(&daemon, "post New").await;
+    message["sender"] = "other@example.net".into();
+    message["senderaddress"] = address("Other", "Example.net");
+    message["recipient"] = "new@example.net".into();
+    message["recipientaddress"] = address("New", "Example.net");
+    assert_eq!((&after[1], &after[2]), (&message, &json!({ "from": "predelivery" })));
+    let attempt = &after[0]["attempt"];
+    let connection = json!({
+        "localip": "127.0.0.1", "remoteip": "127.0.0.1", "remotemx": "127.0.0.1",
+        "transactions": 1, "id": attempt["connection"]["id"], "helo": attempt["connection"]["helo"],
+        "remotegreet": "sink ESMTP", "tls": { "started": false },
+    });
+    let result =
+        json!({ "code": 250, "enhanced": [2, 0, 0], "reason": ["Ok: sunk"], "state": "EOD" });
+    let dsn = &after[0]["dsn"];
+    let arguments = json!({
+        "retry": 0, "expired": false,
+        "attempt": { "result": result, "connection": connection, "duration": attempt["duration"] },
+        "policy": { "tags": [], "policies": [] },
+        "dsn": {
+            "action": "relayed", "id": { "transaction": dsn["id"]["transaction"], "queue": 1 },
+            "status": [2, 0, 0], "diagnostictype": "smtp", "diagnosticcode": "250 2.0.0 Ok: sunk",
+        },
+    });
+    assert_eq!(after[0], arguments);
+    assert!(attempt["duration"].is_number() && attempt["connection"]["id"].is_string());
+
+    let after = noted(&daemon, "post No").await;
+    let result = json!({ "code": 550, "enhanced": [5, 1, 1], "reason": ["No", "such user"], "state": "RCPT" });
+    assert_eq!(after[0]["attempt"]["result"], result);
+    assert_eq!(
+        (&after[0]["action"], &after[0]["dsn"]["action"]),
+        (&json!("BOUNCE"), &json!("failed"))
+    );
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_way_an_attempt_can_fail_has_its_words() {
+    let sink = SmtpSink::start_with(
+        SinkBehaviour::default().reply("RCPT TO:<SLOW@", "").hold("RCPT TO:<WAIT@"),
+    )
+    .await;
+    let garbage =
+        SmtpSink::start_with(SinkBehaviour::default().reply("BANNER", "hello there")).await;
+    let names = Zone::new()
+        .mx("nullmx.test", 0, ".")
+        .mx("ipfamily.test", 10, "six.test")
+        .address("six.test", "::1")
+        .mx("nodata.test", 10, "nothing.test")
+        .txt("nothing.test", &["no address"])
+        .failing("other.test")
+        .serve()
+        .await;
+    let script = format!(
+        r#"$who = $message["recipientaddress"]["localpart"];
+           $options = [
+               "network" => ["host" => "127.0.0.1", "port" => 1],
+               "protocol" => ["host" => "127.0.0.1", "port" => {}],
+               "tls" => ["host" => "127.0.0.1", "port" => {port}, "tls" => "require"],
+               "config" => ["host" => "127.0.0.1", "port" => {port}, "tls" => "require", "tls_client_cert" => "pki:absent"],
+               "dane" => ["host" => "127.0.0.1", "port" => {port}, "tls" => "dane_require"],
+               "wait" => ["host" => "127.0.0.1", "port" => {port}, "timeout" => ["RCPT" => 0.1]],
+               "ipfamily" => ["sourceip" => [["address" => "127.0.0.1"]]],
+           ];
+           Try($options[$who] ?? []);"#,
+        garbage.address.port(),
+        port = sink.address.port(),
+    );
+    let setup = Setup { name_server: Some(names.address), retries: vec![3600], ..Setup::default() }
+        .hook("predelivery", &script)
+        .hook(
+            "postdelivery",
+            r#"memory_store("post " . $message["recipientaddress"]["localpart"],
+                   [$arguments["action"], $arguments["attempt"]["error"], $arguments["dsn"]["action"] ?? ""]);
+               Delete();"#,
+        );
+    let mut daemon = TestDaemon::start(setup).await;
+    for (name, kind, dns, temporary) in [
+        ("network", "network", None, true),
+        ("protocol", "protocol", None, true),
+        ("tls", "tls", None, true),
+        ("config", "config", None, true),
+        ("dane", "dane", None, true),
+        ("wait", "network", None, true),
+        ("nullmx", "dns", Some("nullmx"), false),
+        ("nxdomain", "dns", Some("nxdomain"), false),
+        ("nodata", "dns", Some("nodata"), false),
+        ("ipfamily", "dns", Some("ipfamily"), false),
+        ("other", "dns", Some("other"), true),
+    ] {
+        send(&daemon, "a@client.example", &format!("{name}@{name}.test")).await;
+        let seen = noted(&daemon, &format!("post {name}")).await;
+        let error = &seen[1];
+        assert_eq!(error["type"], kind, "{name}: {seen}");
+        assert_eq!(error.get("dns").and_then(Value::as_str), dns, "{name}: {seen}");
+        assert_eq!(error["temporary"], temporary, "{name}: {seen}");
+        assert!(error["message"].as_str().is_some_and(|text| !text.is_empty()), "{name}: {seen}");
+        // Without settings for notifications nobody is told.
+        assert_eq!(seen[0], if temporary { "QUEUE" } else { "DELETE" }, "{name}: {seen}");
+    }
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_script_that_fails_before_an_attempt_puts_it_off_and_one_that_ends_tries() {
+    let sink = SmtpSink::start().await;
+    let setup = Setup { next_hop: Some(sink.address), retries: vec![3600], ..Setup::default() }
+        .hook(
+            "predelivery",
+            r#"$who = $message["recipientaddress"]["localpart"];
+           SetMetaData(["who" => $who]);
+           if ($who == "fail") throw "broken";
+           if ($who == "option") Try(["port" => 100000]);
+           if ($who == "kind") Try(["tls" => ["require"]]);
+           if ($who == "delay") Queue(["delay" => "60"]);"#,
+        );
+    let mut daemon = TestDaemon::start(setup).await;
+    for who in ["end", "fail", "option", "kind", "delay"] {
+        send(&daemon, "a@client.example", &format!("{who}@example.org")).await;
+    }
+    assert_eq!(sink.wait_for(1).await[0].to, ["<end@example.org>"]);
+    let rows = rows_where(&daemon, |rows| {
+        rows.len() == 4
+            && rows.iter().all(|row| row.state == Some(State::Queue(Queue::Defer.into())))
+    })
+    .await;
+    for row in rows {
+        assert!((280.0..=300.0).contains(&row.retrydelay), "{row:?}");
+        assert_eq!(row.retrycount, 0, "{row:?}");
+        assert!(row.metadata.is_empty(), "{row:?}");
+    }
+    daemon.stop().await;
+    assert_eq!(sink.messages().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_script_says_about_putting_off_is_kept_over_a_restart() {
+    let busy = SinkBehaviour::default().reply("RCPT TO:", "451 4.2.0 Busy");
+    let sink = SmtpSink::start_with(busy).await;
+    let options = r#"$options = [
+            "usual" => [], "delay" => ["delay" => 120, "reason" => "not now"], "hold" => ["hold" => true],
+            "moved" => ["transportid" => "other", "delay" => 600],
+        ];
+        [$hook, $who] = str_split($message["recipientaddress"]["localpart"], "-");
+        if ($hook == "default") { SetMetaData([...GetMetaData(), PLACE => $message["transportid"]]); }"#;
+    let setup = Setup {
+        next_hop: Some(sink.address),
+        retries: vec![900, 1800],
+        transports: "      - id: other\n        connection:\n          server: 127.0.0.1\n          port: 1\n"
+            .to_owned(),
+        ..Setup::default()
+    }
+    .hook(
+        "predelivery",
+        &format!(
+            "{}\nif ($hook == \"pre\") Queue($options[$who]);",
+            options.replace("PLACE", "\"pre\"")
+        ),
+    )
+    .hook(
+        "postdelivery",
+        &format!(
+            "{}\nif ($hook == \"post\") Queue($options[$who]);",
+            options.replace("PLACE", "\"post\"")
+        ),
+    );
+    let mut daemon = TestDaemon::start(setup).await;
+    let names: Vec<String> = ["pre", "post"]
+        .iter()
+        .flat_map(|hook| ["usual", "delay", "hold", "moved"].map(|who| format!("{hook}-{who}")))
+        .chain(["default-usual".to_owned()])
+        .collect();
+    for name in &names {
+        send(&daemon, "a@client.example", &format!("{name}@example.org")).await;
+    }
+    for _ in 0..2 {
+        let rows = rows_where(&daemon, |rows| {
+            rows.len() == names.len() && rows.iter().all(|row| row.retrycount == 1)
+        })
+        .await;
+        for row in rows {
+            let name = row.recipient.as_ref().unwrap().localpart.as_str();
+            let (hook, who) = name.split_once('-').unwrap();
+            let delay: f64 = match who {
+                "usual" => 900.0,
+                "delay" => 120.0,
+                "moved" => 600.0,
+                _ => row.retrydelay,
+            };
+            assert!((delay - 20.0..=delay).contains(&row.retrydelay), "{row:?}");
+            let held = Some(State::Freeze(Freeze::Hold.into()));
+            assert_eq!(row.state == held, who == "hold", "{row:?}");
+            assert_eq!(row.transportid, if who == "moved" { "other" } else { "out" });
+            let reason = match (hook, who) {
+                (_, "delay") => "not now",
+                ("pre", _) => "",
+                _ => "451 4.2.0 Busy (in reply to RCPT)",
+            };
+            assert_eq!(row.retryreason, reason, "{row:?}");
+            if hook == "default" {
+                let noted: Vec<(&str, &str)> =
+                    row.metadata.iter().map(|(key, value)| (&**key, &**value)).collect();
+                assert_eq!(noted, [("post", "out"), ("pre", "out")]);
+            }
+        }
+        daemon.restart().await;
+    }
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn notes_and_context_of_attempts_are_kept_for_the_message_and_for_the_attempt() {
+    let busy = SinkBehaviour::default().reply("RCPT TO:", "451 4.2.0 Busy");
+    let sink = SmtpSink::start_with(busy).await;
+    let setup = Setup { next_hop: Some(sink.address), retries: vec![1, 1, 1], ..Setup::default() }
+        .hook(
+            "predelivery",
+            r#"$notes = GetMetaData();
+               $seen = ($notes["seen"] ?? "") . ($context === none ? "n" : "c");
+               SetMetaData(["seen" => $seen]);
+               $context = ["tried" => $arguments["retry"]];
+               if (length($seen) > 2) Try(["sender" => "$seen@seen.example"]);"#,
+        )
+        .hook(
+            "postdelivery",
+            r#"if (isset($arguments["action"])) SetMetaData(["seen" => GetMetaData()["seen"] . $context["tried"]]);"#,
+        );
+    let mut daemon = TestDaemon::start(setup).await;
+    send(&daemon, "a@client.example", "to@example.org").await;
+    rows_where(&daemon, |rows| rows.iter().any(|row| row.retrycount == 1)).await;
+    daemon.restart().await;
+    sink.behave(SinkBehaviour::default());
+    let message = sink.wait_for(1).await.remove(0);
+    assert!(
+        message.from.starts_with("<n0n@seen.example>") || message.from.starts_with("<n0n1n@"),
+        "{}",
+        message.from
+    );
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_removed_before_an_attempt_goes_through_the_other_script() {
+    let sink = SmtpSink::start().await;
+    for dsn in [true, false] {
+        let setup = Setup { next_hop: Some(sink.address), dsn, ..Setup::default() }
+            .hook(
+                "predelivery",
+                r#"$context = $message["recipientaddress"]["localpart"];
+                   if ($context == "bounce") Bounce(["reason" => "closed"]);
+                   if ($context == "told") Bounce(["reason" => "closed", "dsn" => ["transportid" => "out"]]);
+                   if ($context == "delete") Delete(["reason" => "spam"]);
+                   if ($context == "saved") Delete();"#,
+            )
+            .hook(
+                "postdelivery",
+                r#"if ($message["sender"] == "") Default();
+                   memory_store($context, [$arguments["action"], isset($arguments["attempt"]), $arguments["dsn"]["diagnosticcode"] ?? "",
+                       $arguments["dsn"]["diagnostictype"] ?? "", $arguments["dsn"]["action"] ?? ""]);
+                   if ($context == "saved") Queue(["hold" => true]);"#,
+            );
+        let mut daemon = TestDaemon::start(setup).await;
+        let before = sink.messages().len();
+        for (who, seen) in [
+            (
+                "bounce",
+                json!(["BOUNCE", false, "closed", "x-error", if dsn { "failed" } else { "" }]),
+            ),
+            ("told", json!(["BOUNCE", false, "closed", "x-error", "failed"])),
+            ("delete", json!(["DELETE", false, "spam", "x-error", ""])),
+            ("saved", json!(["DELETE", false, "", "", ""])),
+        ] {
+            send(&daemon, "a@client.example", &format!("{who}@example.org")).await;
+            assert_eq!(noted(&daemon, who).await, seen, "{who}");
+        }
+        let rows = rows_where(&daemon, |rows| rows.len() == 1 && rows[0].hold).await;
+        assert_eq!(rows[0].recipient.as_ref().unwrap().localpart, "saved");
+        let notices = sink.wait_for(before + if dsn { 2 } else { 1 }).await;
+        assert!(notices[before..].iter().all(|notice| notice.from.starts_with("<>")));
+        daemon.stop().await;
+        assert_eq!(sink.messages().len(), notices.len());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_delivered_has_no_other_future() {
+    let sink = SmtpSink::start().await;
+    let setup = Setup { next_hop: Some(sink.address), dsn: true, ..Setup::default() }.hook(
+        "postdelivery",
+        r#"$caught = [];
+           try { Queue(["delay" => 0]); } catch ($e) { $caught[] = "Queue"; }
+           try { Bounce(); } catch ($e) { $caught[] = "Bounce"; }
+           try { Delete(); } catch ($e) { $caught[] = "Delete"; }
+           memory_store("caught", $caught);
+           Queue();"#,
+    );
+    let mut daemon = TestDaemon::start(setup).await;
+    send(&daemon, "a@client.example", "to@example.org").await;
+    assert_eq!(noted(&daemon, "caught").await, json!(["Queue", "Bounce", "Delete"]));
+    rows_where(&daemon, <[_]>::is_empty).await;
+    daemon.stop().await;
+    assert_eq!(sink.messages().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_last_retry_is_told_to_the_script() {
+    let busy = SinkBehaviour::default().reply("RCPT TO:", "451 4.2.0 Busy");
+    let sink = SmtpSink::start_with(busy).await;
+    let setup = Setup { next_hop: Some(sink.address), retries: vec![1], ..Setup::default() }.hook(
+        "postdelivery",
+        r#"memory_store("retry " . $arguments["retry"], [$arguments["action"], $arguments["expired"]]);
+           if ($arguments["expired"]) throw "the default action is taken all the same";"#,
+    );
+    let mut daemon = TestDaemon::start(setup).await;
+    send(&daemon, "a@client.example", "to@example.org").await;
+    assert_eq!(noted(&daemon, "retry 0").await, json!(["QUEUE", false]));
+    assert_eq!(noted(&daemon, "retry 1").await, json!(["DELETE", true]));
+    rows_where(&daemon, <[_]>::is_empty).await;
     daemon.stop().await;
 }

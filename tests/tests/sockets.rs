@@ -183,6 +183,25 @@ async fn a_program_of_this_machine_is_known_by_its_user() {
     assert!(!path.exists(), "the socket goes with the daemon");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connect_script_says_for_whom_a_local_program_speaks() {
+    let setup = Setup {
+        sockets: "      - path: {dir}/mail.sock\n        chmod: \"0600\"\n".to_owned(),
+        ..Setup::default()
+    }
+    .hook("connect", r#"Accept(["remoteip" => "::ffff:192.0.2.9"]);"#)
+    .hook(
+        "helo",
+        r#"Accept(["reason" => $connection["remoteip"] . (isset($connection["remoteport"]) ? " port" : "")]);"#,
+    );
+    let mut daemon = TestDaemon::start(setup).await;
+    let stream = UnixStream::connect(daemon.dir().join("mail.sock")).await.unwrap();
+    assert_eq!(talk(stream, b"", &["HELO local"]).await[1], "250 192.0.2.9\r\n");
+    let stream = TcpStream::connect(daemon.address()).await.unwrap();
+    assert_eq!(talk(stream, b"", &["HELO client"]).await[1], "250 192.0.2.9 port\r\n");
+    daemon.stop().await;
+}
+
 /// Takes one connection, reads its header and goes where that says; gives the header back.
 async fn proxy_once(listener: tokio::net::TcpListener) -> Vec<u8> {
     use tokio::io::AsyncReadExt;

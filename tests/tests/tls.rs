@@ -123,7 +123,7 @@ async fn starttls_encrypts_and_forgets_what_was_said_before() {
         ),
         ..Setup::default()
     }
-    .hook("mailfrom", "Accept([\"reason\" => $connection[\"tls\"][\"protocol\"] ?? \"clear\"]);");
+    .hook("mailfrom", r#"Accept(["reason" => json_encode($connection["tls"] ?? "clear")]);"#);
     let mut daemon = TestDaemon::start(setup).await;
 
     let mut clear = TcpStream::connect(daemon.address()).await.unwrap();
@@ -145,7 +145,15 @@ async fn starttls_encrypts_and_forgets_what_was_said_before() {
     let extensions = talk(&mut secret, "EHLO client.example\r\n", "250 ").await;
     assert!(!extensions.contains("STARTTLS"), "{extensions}");
     let reply = talk(&mut secret, "MAIL FROM:<a@client.example>\r\n", "250 ").await;
-    assert!(reply.contains("TLSv1.3"), "{reply}");
+    for part in [
+        r#""protocol":"TLSv1.3""#,
+        r#""cipher":"TLS"#,
+        r#""keysize":"#,
+        r#""sni":"mx.example.org""#,
+    ] {
+        assert!(reply.contains(part), "{part}: {reply}");
+    }
+    assert!(!reply.contains("peercert"), "{reply}");
     talk(&mut secret, "RCPT TO:<to@example.org>\r\n", "250 ").await;
     talk(&mut secret, "DATA\r\n", "354 ").await;
     talk(&mut secret, &format!("{MESSAGE}.\r\n"), "250 ").await;
@@ -242,6 +250,14 @@ async fn a_client_is_asked_for_its_certificate_where_the_server_wants_to_know() 
                if (!$peer) Reject("nobody");
                $names = X509($peer["x509"])->subject_alt_name();
                Accept(["reason" => json_encode([$names["DNS"], $peer["error"], length($peer["chain"])])]);"#,
+        )
+        .hook(
+            "eodrcpt",
+            r#"$tls = GetTLS(["fingerprint" => "sha256"]);
+               if (X509($tls["peer_cert"])->subject_alt_name()["DNS"] != ["client.example"]) Reject("certificate");
+               try { GetTLS(["fingerprint" => "sha3"]); Reject("fingerprint"); } catch ($e) {}
+               Reject(json_encode([$tlsstarted, $tls["started"], $tls["protocol"], $tls["cipher"] != "", $tls["keysize"] > 0,
+                   length($tls["fingerprint"]), $tls["peer_cert_error"]]));"#,
         );
         let mut daemon = TestDaemon::start(setup).await;
         let mut clear = TcpStream::connect(daemon.address()).await.unwrap();
@@ -264,6 +280,10 @@ async fn a_client_is_asked_for_its_certificate_where_the_server_wants_to_know() 
             let reply = talk(&mut secret, "MAIL FROM:<a@client.example>\r\n", "250 ").await;
             // X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN: the root is not one that the system trusts.
             assert!(reply.ends_with("[[\"client.example\"],19,1]\r\n"), "{reply}");
+            talk(&mut secret, "RCPT TO:<to@example.org>\r\n", "250 ").await;
+            talk(&mut secret, "DATA\r\n", "354 ").await;
+            let reply = talk(&mut secret, &format!("{MESSAGE}.\r\n"), "550 ").await;
+            assert!(reply.contains(r#"[true,true,"TLSv1.3",true,true,64,19]"#), "{reply}");
         } else {
             talk(&mut secret, "MAIL FROM:<a@client.example>\r\n", "554 ").await;
         }

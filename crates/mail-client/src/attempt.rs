@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use hsl::Value;
-use mta_types::{Class, EnhancedCode};
+use mta_types::{Address, Class, EnhancedCode};
 use smtp::client::{Answer, Failure, Outcome};
 
 use crate::plan::{Settings, Target, TryDsn};
@@ -28,6 +28,10 @@ pub struct Attempt {
     pub said: Option<String>,
     /// What the script said about notifications in `Try`.
     pub asked: Option<Arc<TryDsn>>,
+    /// The sender that the script put in place of the message's.
+    pub sender: Option<Address>,
+    /// The recipient that the script put in place of the message's.
+    pub recipient: Option<Address>,
     /// An operator removes the message: no script ran before.
     pub by_hand: bool,
     /// The status that an operator gave when he bounced the message.
@@ -74,6 +78,8 @@ pub enum ErrorKind {
     DnsNoData,
     /// The script allows no exchanger of the domain.
     DnsExcluded,
+    /// There are addresses, of a family that may not or cannot be used.
+    DnsIpFamily,
     /// Another trouble of the DNS.
     DnsOther,
     /// No connection, or it was lost.
@@ -96,6 +102,7 @@ impl ErrorKind {
             Self::DnsNullMx => ("dns", Some("nullmx")),
             Self::DnsNoData => ("dns", Some("nodata")),
             Self::DnsExcluded => ("dns", Some("excluded")),
+            Self::DnsIpFamily => ("dns", Some("ipfamily")),
             Self::DnsOther => ("dns", Some("other")),
             Self::Network => ("network", None),
             Self::Plugin => ("plugin", None),
@@ -180,7 +187,18 @@ impl Attempt {
             by_hand: false,
             stated: None,
             asked: None,
+            sender: None,
+            recipient: None,
         }
+    }
+
+    /// Notes what the settings have in place of the message's own facts.
+    #[must_use]
+    pub fn under(mut self, settings: &Settings) -> Self {
+        self.asked.clone_from(&settings.dsn);
+        self.sender.clone_from(&settings.sender);
+        self.recipient.clone_from(&settings.recipient);
+        self
     }
 
     /// An attempt that came to no answer.
@@ -259,6 +277,7 @@ impl Attempt {
                 ErrorKind::DnsNxDomain | ErrorKind::DnsNoData => EnhancedCode::new(class, 1, 2),
                 ErrorKind::DnsNullMx => EnhancedCode::new(class, 1, 10),
                 ErrorKind::DnsOther | ErrorKind::DnsExcluded => EnhancedCode::new(class, 4, 3),
+                ErrorKind::DnsIpFamily => EnhancedCode::new(class, 4, 4),
                 ErrorKind::Network => EnhancedCode::new(class, 4, 1),
                 ErrorKind::Plugin => EnhancedCode::new(class, 3, 0),
                 ErrorKind::Protocol => EnhancedCode::new(class, 5, 0),

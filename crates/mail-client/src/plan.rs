@@ -11,8 +11,9 @@ use config::delivery::{DeliverySettings, SmtpState};
 use config::running::{Destination, MailProtocol, ProxyProtocol, SourceAddress, Transport};
 use config::value::TlsMode;
 use mta_types::Address;
-use queue::message::{DsnNotify, DsnReturn, QueuedMessage};
+use queue::message::QueuedMessage;
 use script_host::hooks::dsn_options::DsnOptions;
+use script_host::hooks::eod::EnvelopeDsn;
 use script_host::hooks::slots::Slot;
 use smtp::parameters::Parameters;
 
@@ -109,28 +110,22 @@ pub struct Settings {
     pub plugin: Option<PluginCall>,
 }
 
-/// The option `dsn` of `Try`; what is `None` is as the sender asked (RFC 3461).
+/// The option `dsn` of `Try`.
 #[derive(Clone, Debug, Default)]
 pub struct TryDsn {
     /// Success means delivery, not only relaying: the next hop hands the message to the recipient.
     pub is_delivery: bool,
-    /// The sender's name for the envelope.
-    pub envid: Option<Box<str>>,
-    /// How much a notification returns.
-    pub ret: Option<DsnReturn>,
-    /// When the sender wants a notification.
-    pub notify: Option<DsnNotify>,
-    /// The original recipient.
-    pub orcpt: Option<Box<str>>,
+    /// What is `None` is as the sender asked.
+    pub envelope: EnvelopeDsn,
 }
 
 impl TryDsn {
     /// The row as it is for this attempt.
     pub fn lay_over(&self, row: &mut QueuedMessage) {
-        if let Some(notify) = self.notify {
+        if let Some(notify) = self.envelope.notify {
             row.notify = notify;
         }
-        if let Some(orcpt) = &self.orcpt {
+        if let Some(orcpt) = &self.envelope.orcpt {
             row.orcpt = Some(orcpt.clone());
         }
     }

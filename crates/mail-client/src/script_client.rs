@@ -55,7 +55,7 @@ where
         if settings.destination == Destination::Mx {
             return Err(Thrown::new("send() needs a server with a host, not lookup-mx"));
         }
-        let (sender, params) = party(&mail.sender)?;
+        let (sender, params) = sender(&mail.sender)?;
         let recipients: Vec<Recipient> =
             mail.recipients.values().map(recipient).collect::<Result<_, _>>()?;
         if recipients.is_empty() {
@@ -88,7 +88,7 @@ where
     ) -> Result<Dialogue, Thrown> {
         let ground = (self.0)()?;
         let settings = settings(ground.world(), server)?;
-        let (sender, params) = party(&sender)?;
+        let (sender, params) = self::sender(&sender)?;
         let envelope = Envelope {
             sender,
             params,
@@ -169,31 +169,16 @@ fn settings(world: &World, server: Value) -> Result<Settings, Thrown> {
     }
 }
 
-/// An address with its parameters.
-fn party(value: &Value) -> Result<(Address, Parameters), Thrown> {
-    let address = values::parse_address(value)?;
-    let mut params = Parameters::default();
-    if let Value::Array(parts) = value
-        && let Some(Value::Array(given)) = parts.get_text("params")
-    {
-        for (key, value) in given.iter() {
-            let key = values::text(&key.to_value());
-            let text = values::text(value);
-            let text = (!matches!(value, Value::Bool(true) | Value::None)).then_some(&*text);
-            params
-                .push(&key, text)
-                .map_err(|error| Thrown::new(format!("parameter {key}: {error}")))?;
-        }
-    }
-    Ok((address, params))
+fn sender(value: &Value) -> Result<(Address, Parameters), Thrown> {
+    let (address, params) = options::party(value)?;
+    let address = address.ok_or_else(|| Thrown::new("not an address: it has no parts"))?;
+    Ok((address, params.unwrap_or_default()))
 }
 
 fn recipient(value: &Value) -> Result<Recipient, Thrown> {
-    let (address, params) = party(value)?;
-    if address.is_null() {
-        return Err(Thrown::new("not an address: it is empty"));
-    }
-    Ok(Recipient { address, params })
+    let (address, params) = options::recipient_party(value)?;
+    let address = address.ok_or_else(values::no_recipient)?;
+    Ok(Recipient { address, params: params.unwrap_or_default() })
 }
 
 /// A connection with what it was made of.

@@ -95,7 +95,7 @@ async fn hosts(
     is_secure: bool,
 ) -> Result<Vec<Target>, AttemptError> {
     let mut targets = Vec::new();
-    let mut failure = None;
+    let mut failure: Option<AttemptError> = None;
     for name in names.into_iter().take(MAX_HOSTS) {
         let want = |v4: bool| {
             let family = if v4 { settings.ipv4 } else { settings.ipv6 };
@@ -122,21 +122,35 @@ async fn hosts(
                     dane: dane.clone(),
                 }));
             }
-            Err(error) => failure = Some(error),
+            Err(error) => {
+                let is_other = error.kind == dns::LookupErrorKind::NoData
+                    && !(v4 && v6)
+                    && resolver.addresses(&name, !v4, !v6).await.is_ok();
+                let error = if is_other { other_family(&name) } else { dns_error(&error) };
+                // What may go better later counts more.
+                if failure.as_ref().is_none_or(|before| error.temporary || !before.temporary) {
+                    failure = Some(error);
+                }
+            }
         }
     }
     if !targets.is_empty() {
         targets.truncate(MAX_TARGETS);
         return Ok(targets);
     }
-    Err(failure.map_or_else(
-        || AttemptError {
-            kind: ErrorKind::DnsOther,
-            temporary: true,
-            message: "no address to connect to".into(),
-        },
-        |error| dns_error(&error),
-    ))
+    Err(failure.unwrap_or_else(|| AttemptError {
+        kind: ErrorKind::DnsOther,
+        temporary: true,
+        message: "no address to connect to".into(),
+    }))
+}
+
+fn other_family(name: &str) -> AttemptError {
+    AttemptError {
+        kind: ErrorKind::DnsIpFamily,
+        temporary: false,
+        message: format!("{name} has addresses of another family only"),
+    }
 }
 
 fn dns_error(error: &dns::LookupError) -> AttemptError {

@@ -42,6 +42,15 @@ impl SmtpClient {
         self.stream.write_all(bytes).await.expect("the connection stays open");
     }
 
+    /// Breaks the connection off: the server's system is told so by a reset.
+    ///
+    /// # Panics
+    ///
+    /// When the socket cannot be set so.
+    pub fn reset(self) {
+        self.stream.set_zero_linger().expect("a socket that lingers for no time");
+    }
+
     /// Reads one reply; the lines of a multi-line reply are separated by `\n`.
     ///
     /// An empty text means that the server closed the connection.

@@ -71,6 +71,8 @@ pub(super) fn read(
             _ => queue::Metadata::default(),
         };
         usually(&mut arguments, "retry", 0.0);
+        // What is delivered has no action that will be taken.
+        let is_delivered = kind == HookKind::Postdelivery && arguments.get_text("action").is_none();
         let message = queued_message(transaction, id, content)?;
         return Ok(Input {
             id,
@@ -82,7 +84,7 @@ pub(super) fn read(
                 ("row", Value::Array(message)),
             ],
             states: vec![
-                Box::new(Notes { metadata, changed: false }),
+                Box::new(Notes { is_delivered, ..Notes::of(metadata) }),
                 Box::new(SetOptions::default()),
                 Box::new(SetDsn::default()),
                 Box::new(TakenSlots::new(Arc::default())),

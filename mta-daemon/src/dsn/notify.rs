@@ -67,7 +67,7 @@ pub(crate) async fn send(core: &Arc<Core>, generation: &Generation, notice: &Not
     let usual = DsnOptions::default();
     let options = notice.options.as_deref().unwrap_or(&usual);
     let Some(transportid) = transport_of(generation, row, options) else { return true };
-    let asked = notice.attempt.asked.as_deref();
+    let asked = notice.attempt.asked.as_deref().map(|asked| &asked.envelope);
     let ret = asked.and_then(|asked| asked.ret).or(row.transaction.ret());
     let wants_full = notice.kind == NoticeKind::Failed && ret == Some(DsnReturn::Full);
     let original = match original(core, row, wants_full).await {

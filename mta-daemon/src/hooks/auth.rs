@@ -8,7 +8,7 @@ use smtp::server::{Auth, AuthAnswer, AuthResponse, Verdict};
 use crate::hooks::HookKind;
 use crate::hooks::runner::{self, Ending, Run};
 use crate::hooks::shared::{self, put};
-use crate::hooks::verdict::{self, HookVerdict};
+use crate::hooks::verdict::HookVerdict;
 use crate::inbound::connection::Connection;
 
 /// The script's answer and the name it gives the user.
@@ -43,7 +43,11 @@ pub(crate) async fn call(connection: &mut Connection, auth: &Auth) -> Answer {
     };
     match exit.downcast::<HookVerdict>() {
         Ok(decided) => Answer {
-            username: verdict::text(&decided.options, "username").map(String::into_bytes),
+            username: decided
+                .options
+                .get_text("username")
+                .and_then(Value::as_bytes)
+                .map(|username| username.to_vec()),
             answer: AuthAnswer::Verdict(decided.verdict),
         },
         Err(exit) => match exit.downcast::<Challenge>() {

@@ -84,10 +84,8 @@ fn remoteptrresult(found: &Confirmation) -> Value {
 
 /// Takes over what `Accept` says about the peer.
 fn apply(connection: &mut Connection, options: &Array) {
-    if let Some(ip) = verdict::text(options, "remoteip").and_then(|ip| ip.parse().ok())
-        && let Some(ends) = &mut connection.facts.ends
-    {
-        ends.remote.set_ip(ip);
+    if let Some(ip) = verdict::text(options, "remoteip").and_then(|ip| ip.parse().ok()) {
+        connection.facts.stated = Some(ip);
     }
     if let Some(name) = verdict::text(options, "remoteptr") {
         connection.facts.remoteptr = Some(name);

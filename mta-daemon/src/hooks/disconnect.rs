@@ -30,7 +30,7 @@ pub(crate) async fn call(
     if let Some(error) = failure {
         let mut value = Array::new();
         put(&mut value, "reason", error.to_string());
-        put(&mut value, "type", if error.raw_os_error().is_some() { "socket" } else { "tls" });
+        put(&mut value, "type", kind_of(error));
         put(&mut value, "code", f64::from(error.raw_os_error().unwrap_or(0)));
         put(&mut arguments, "error", Value::Array(value));
     }
@@ -48,4 +48,24 @@ pub(crate) async fn call(
     };
     // However it ends, the connection is over.
     let _ = runner::run(&connection.core.scripts, run).await;
+}
+
+/// What broke: TLS errors come wrapped, those of the socket have a number or are a kind alone.
+fn kind_of(error: &std::io::Error) -> &'static str {
+    if error.get_ref().is_some() { "tls" } else { "socket" }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Error, ErrorKind};
+
+    use super::*;
+
+    #[test]
+    fn what_is_not_of_tls_is_of_the_socket() {
+        assert_eq!(kind_of(&Error::from_raw_os_error(104)), "socket");
+        // A write that took too long.
+        assert_eq!(kind_of(&ErrorKind::TimedOut.into()), "socket");
+        assert_eq!(kind_of(&Error::new(ErrorKind::InvalidData, "bad record")), "tls");
+    }
 }

@@ -65,7 +65,7 @@ pub(crate) async fn call(
     let policies = core.queue.lock().applied_policies(row.id);
     let mut variables = vec![
         ("arguments", arguments(row, attempt, default, policies.as_deref(), announced)),
-        ("message", predelivery::message(core, row, attempt.asked.as_deref())),
+        ("message", predelivery::message(core, row, Some(attempt))),
     ];
     if !attempt.by_hand {
         variables.push(("context", context));
@@ -88,7 +88,10 @@ pub(crate) async fn call(
         transaction: row.id.transaction,
         variables,
         states: vec![
-            Box::new(Notes { metadata: row.metadata.clone(), changed: false }),
+            Box::new(Notes {
+                is_delivered: default.action.is_none(),
+                ..Notes::of(row.metadata.clone())
+            }),
             Box::new(SetDsn(dsn.clone())),
         ],
     };
@@ -113,7 +116,7 @@ pub(crate) async fn call(
     let decision = match *exit {
         QueueExit::Queue(put_off) | QueueExit::Retry(put_off) => {
             let schedule = schedule();
-            let mut requeue = predelivery::requeue(put_off.options(), metadata, || {
+            let mut requeue = put_off.requeue(metadata, || {
                 let usual = || schedule.as_ref().map(|s| s.interval(row.retrycount).delay);
                 let wait = default.wait.map(|wait| wait.delay);
                 wait.or_else(usual).unwrap_or(Schedule::DEFAULT_INTERVAL)
@@ -133,17 +136,6 @@ pub(crate) async fn call(
         QueueExit::Delete(_) => Decision::Delete,
         QueueExit::Default | QueueExit::Try(_) => Decision::Default,
     };
-    if default.action.is_none() && !matches!(decision, Decision::Default) {
-        // The manual makes this a runtime error: a delivered message has no other future.
-        tracing::error!(
-            transaction = %row.id.transaction,
-            hook = %hook.name,
-            error = "the message is delivered already",
-            "script.failed"
-        );
-        core.stats.postdelivery.errors.increment();
-        return (Decision::Default, dsn);
-    }
     (decision, dsn)
 }
 

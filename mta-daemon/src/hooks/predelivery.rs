@@ -2,7 +2,6 @@
 //! put off for 300 seconds, without counting an attempt.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use config::running::{Destination, Transport};
 use hsl::{Array, Value};
@@ -21,7 +20,8 @@ use crate::generation::Generation;
 use crate::hooks::runner::{self, Ending, Run};
 use crate::hooks::shared::{self, put};
 use crate::hooks::verdict;
-use crate::outbound::plan::{Left, Settings, TryDsn};
+use crate::outbound::outcome::Attempt;
+use crate::outbound::plan::{Left, Settings};
 use crate::outbound::{matching, outcome};
 
 /// What the script decided.
@@ -64,7 +64,7 @@ pub(crate) async fn call(
         transaction: row.id.transaction,
         variables,
         states: vec![
-            Box::new(Notes { metadata: row.metadata.clone(), changed: false }),
+            Box::new(Notes::of(row.metadata.clone())),
             Box::new(SetOptions::default()),
             Box::new(SetDsn::default()),
             Box::new(TakenSlots::new(Arc::clone(&core.queue.slots))),
@@ -95,9 +95,10 @@ pub(crate) async fn call(
         Err(()) => script_error(),
         Ok(QueueExit::Try(given)) => {
             let options = all_options(&mut vm, given);
-            match apply(settings, generation, &options) {
-                Ok(()) => {
-                    if let Some(jobid) = verdict::text(&options, "jobid") {
+            let applied = apply(settings, generation, &options);
+            match applied.and_then(|()| verdict::text_option(&options, "jobid")) {
+                Ok(jobid) => {
+                    if let Some(jobid) = jobid {
                         let jobid = Some(Some(jobid.as_str().into()));
                         rewrite(core, row, Rewrite { jobid, ..Rewrite::default() });
                     }
@@ -112,8 +113,7 @@ pub(crate) async fn call(
         Ok(QueueExit::Queue(put_off) | QueueExit::Retry(put_off)) => {
             let delivery = matching::settings(core, row, None);
             let usual = || outcome::schedule(transport, &delivery).interval(row.retrycount).delay;
-            let requeue = requeue(put_off.options(), metadata.clone(), usual);
-            Decision::Queue(requeue, put_off.notice())
+            Decision::Queue(put_off.requeue(metadata.clone(), usual), put_off.notice())
         }
         Ok(QueueExit::Bounce(removal)) => Decision::Bounce(removal),
         Ok(QueueExit::Delete(removal)) => Decision::Delete(removal),
@@ -139,45 +139,6 @@ fn rewrite(core: &Core, row: &QueuedMessage, rewrite: Rewrite) {
         let changes = [change];
         let durability = spool::Durability::Lazy;
         drop(crate::queue_service::persist::write(core, &queue, &changes, durability));
-    }
-}
-
-/// The options of `Queue`, for both queue hooks; without a delay among them, the `usual` one.
-pub(crate) fn requeue(
-    options: &Array,
-    metadata: Option<Metadata>,
-    usual: impl FnOnce() -> Duration,
-) -> Requeue {
-    let delay = options
-        .get_text("delay")
-        .and_then(Value::as_number)
-        .and_then(|seconds| Duration::try_from_secs_f64(seconds.max(0.0)).ok())
-        .unwrap_or_else(usual);
-    let increment = options.get_text("increment_retry").is_none_or(Value::is_truthy);
-    let retrycount = if verdict::flag(options, "reset_retry") {
-        RetryCount::Reset
-    } else if increment {
-        RetryCount::Increment
-    } else {
-        RetryCount::Keep
-    };
-    let quotas = match options.get_text("quotas") {
-        Some(Value::Array(names)) => Some(
-            names.values().filter_map(Value::as_text).map(Box::from).collect::<Vec<Box<str>>>(),
-        ),
-        _ => None,
-    };
-    Requeue {
-        delay,
-        hold: verdict::flag(options, "hold"),
-        retrycount,
-        reason: verdict::text(options, "reason").map(Into::into),
-        rewrite: Rewrite {
-            transportid: verdict::text(options, "transportid").map(Into::into),
-            metadata,
-            quotas,
-            ..Rewrite::default()
-        },
     }
 }
 
@@ -211,8 +172,12 @@ fn put_route(out: &mut Array, settings: &Settings) {
     put(out, "destinationport", f64::from(settings.port));
 }
 
-/// `$message`.
-pub(crate) fn message(core: &Core, row: &QueuedMessage, asked: Option<&TryDsn>) -> Value {
+/// `$message`; after an attempt with what the script before it changed.
+pub(crate) fn message(core: &Core, row: &QueuedMessage, attempt: Option<&Attempt>) -> Value {
+    let asked = attempt.and_then(|attempt| attempt.asked.as_deref()).map(|asked| &asked.envelope);
+    let sender = attempt.and_then(|attempt| attempt.sender.as_ref()).unwrap_or(&row.sender);
+    let recipient = attempt.and_then(|attempt| attempt.recipient.as_ref());
+    let recipient = recipient.unwrap_or(&row.recipient);
     let mut out = Array::with_capacity(14);
     let mut id = Array::new();
     put(&mut id, "transaction", row.id.transaction.to_string());
@@ -220,10 +185,10 @@ pub(crate) fn message(core: &Core, row: &QueuedMessage, asked: Option<&TryDsn>) 
     put(&mut out, "id", Value::Array(id));
     put(&mut out, "ts", row.transaction.ts().as_seconds_f64());
     put(&mut out, "serverid", row.transaction.serverid().as_str());
-    put(&mut out, "sender", row.sender.to_lowercase());
-    put(&mut out, "senderaddress", shared::address(&row.sender));
-    put(&mut out, "recipient", row.recipient.to_lowercase());
-    put(&mut out, "recipientaddress", shared::address(&row.recipient));
+    put(&mut out, "sender", sender.to_lowercase());
+    put(&mut out, "senderaddress", shared::address(sender));
+    put(&mut out, "recipient", recipient.to_lowercase());
+    put(&mut out, "recipientaddress", shared::address(recipient));
     put(&mut out, "transportid", row.transportid.as_str());
     if let Some(jobid) = &row.jobid {
         put(&mut out, "jobid", jobid.as_str());

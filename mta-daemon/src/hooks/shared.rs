@@ -30,11 +30,13 @@ pub(crate) fn decided(kind: HookKind, ending: Ending, vm: &mut Vm) -> HookVerdic
 /// `$connection`.
 pub(crate) fn connection(facts: &Facts) -> Value {
     let mut out = Array::with_capacity(12);
-    put(&mut out, "id", facts.id.to_string());
+    put(&mut out, "id", facts.connection.to_string());
+    if let Some(ip) = facts.remoteip() {
+        put(&mut out, "remoteip", ip.to_string());
+    }
     if let Some(ends) = facts.ends {
-        put(&mut out, "remoteip", ends.remote.ip().to_string());
         put(&mut out, "remoteport", f64::from(ends.remote.port()));
-        put(&mut out, "localip", ends.local.ip().to_string());
+        put(&mut out, "localip", ends.local.ip().to_canonical().to_string());
         put(&mut out, "localport", f64::from(ends.local.port()));
     }
     if let Some(uid) = facts.remoteuid {

@@ -60,9 +60,12 @@ impl Connection {
             Origin::Network(ends, proxy) => (Some(ends), None, proxy),
             Origin::Local { uid } => (None, Some(uid), None),
         };
+        let id = core.ids.next();
         let facts = Facts {
-            id: core.ids.next(),
+            connection: id,
+            id,
             ends,
+            stated: None,
             remoteuid,
             proxy,
             serverid: server.id.clone(),
@@ -90,9 +93,12 @@ impl Connection {
         transaction: TransactionFacts,
         metadata: Value,
     ) -> Self {
+        let id = core.ids.next();
         let facts = Facts {
-            id: core.ids.next(),
+            connection: id,
+            id,
             ends: None,
+            stated: None,
             remoteuid: None,
             proxy: None,
             serverid: server.id.clone(),
@@ -240,21 +246,16 @@ impl Connection {
                 Event::Hello(hello) => {
                     self.transaction = None;
                     *reception = None;
-                    self.facts.helo = None;
+                    let before = self.facts.helo.take();
                     self.seen = None;
-                    let (verdict, extensions) = match self.server.hooks.helo.is_some() {
-                        true => {
-                            let (verdict, extensions, host) =
-                                script(stream, session, hooks::helo::call(self, &hello)).await?;
-                            let host = host.unwrap_or(hello.host);
-                            self.facts.helo = Some((hello.verb, host));
-                            (verdict, extensions)
-                        }
-                        false => {
-                            self.facts.helo = Some((hello.verb, hello.host));
-                            (Verdict::accept(), None)
-                        }
+                    let (verdict, extensions, host) = match self.server.hooks.helo.is_some() {
+                        true => script(stream, session, hooks::helo::call(self, &hello)).await?,
+                        false => (Verdict::accept(), None, None),
                     };
+                    // RFC 5321 §4.1.4: one that is refused leaves the one before in force.
+                    let refused = verdict.decision != Decision::Accept;
+                    let given = Some((hello.verb, host.unwrap_or(hello.host)));
+                    self.facts.helo = before.filter(|_| refused).or(given);
                     self.seen = None;
                     session.answer_hello(verdict, extensions);
                 }

@@ -12,10 +12,15 @@ use smtp::server::HelloVerb;
 /// A connection's facts; they fill up as the conversation goes on.
 #[derive(Debug)]
 pub(crate) struct Facts {
+    /// The connection's id: that of its first transaction.
+    pub(crate) connection: TransactionId,
+    /// The transaction's id.
     pub(crate) id: TransactionId,
     /// Both ends of a connection over the network; `None` for one within this machine, and for a
     /// message that a plugin injects.
     pub(crate) ends: Option<Ends>,
+    /// The peer's address as the connect script has it.
+    pub(crate) stated: Option<IpAddr>,
     /// Who connected within this machine.
     pub(crate) remoteuid: Option<u32>,
     /// The proxy between the peer and us.
@@ -54,7 +59,8 @@ pub(crate) struct Ends {
 impl Facts {
     /// The peer's address, an IPv4 one as such.
     pub(crate) fn remoteip(&self) -> Option<IpAddr> {
-        self.ends.map(|ends| ends.remote.ip().to_canonical())
+        let address = self.stated.or(self.ends.map(|ends| ends.remote.ip()));
+        address.map(|ip| ip.to_canonical())
     }
 
     /// The peer's address for the log.

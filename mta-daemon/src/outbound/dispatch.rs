@@ -36,12 +36,11 @@ pub(crate) async fn run(core: Arc<Core>, pick: Pick, mut row: QueuedMessage) {
         return outcome::conclude(&core, row, Attempt::failed(error), Left::default()).await;
     };
     let left = plan.left.clone();
-    let asked = plan.settings.dsn.clone();
-    if let Some(asked) = &asked {
+    if let Some(asked) = &plan.settings.dsn {
         asked.lay_over(&mut row);
     }
     let worker = {
-        let (core, row) = (Arc::clone(&core), row.clone());
+        let (core, row, plan) = (Arc::clone(&core), row.clone(), Arc::clone(&plan));
         async move { attempt(&core, &plan, pick.localip, &row).await }
     };
     let started = Instant::now();
@@ -58,8 +57,7 @@ pub(crate) async fn run(core: Arc<Core>, pick: Pick, mut row: QueuedMessage) {
         })
     });
     attempt.duration = started.elapsed();
-    attempt.asked = asked;
-    outcome::conclude(&core, row, attempt, left).await;
+    outcome::conclude(&core, row, attempt.under(&plan.settings), left).await;
 }
 
 async fn attempt(
@@ -228,7 +226,7 @@ fn envelope_of(settings: &Settings, row: &QueuedMessage) -> client::Envelope {
             let _ = params.push(key, Some(value));
         }
     };
-    let asked = settings.dsn.as_deref();
+    let asked = settings.dsn.as_deref().map(|asked| &asked.envelope);
     let envid = asked.and_then(|asked| asked.envid.as_deref()).or(row.transaction.envid());
     if let Some(envid) = envid {
         add(&mut sender_params, "ENVID", envid);
@@ -237,7 +235,7 @@ fn envelope_of(settings: &Settings, row: &QueuedMessage) -> client::Envelope {
         add(&mut sender_params, "RET", if ret == DsnReturn::Headers { "HDRS" } else { "FULL" });
     }
     // Who tells of the delivery himself must not have it told by others.
-    let passed_on = match asked.is_some_and(|asked| asked.is_delivery) {
+    let passed_on = match settings.dsn.as_ref().is_some_and(|asked| asked.is_delivery) {
         true => row.notify.without(DsnNotify::SUCCESS),
         false => row.notify,
     };

@@ -224,7 +224,7 @@ fn default_action(
         false => Action::Delete,
     };
     if let Ending::Decided { bounce } = attempt.ending {
-        let action = if bounce { give_up } else { Action::Delete };
+        let action = if bounce { Action::Bounce } else { Action::Delete };
         return DefaultAction { action: Some(action), expired: false, wait: None };
     }
     if attempt.is_permanent() {

@@ -92,7 +92,7 @@ async fn prepare(core: Arc<Core>, generation: Arc<Generation>, mut row: QueuedMe
             }
         }
         Err(error) => {
-            let attempt = Attempt { asked: settings.dsn, ..Attempt::failed(error) };
+            let attempt = Attempt::failed(error).under(&settings);
             outcome::conclude(&core, row, attempt, left).await;
         }
     }
@@ -143,7 +143,7 @@ fn activate(core: &Core, row: &QueuedMessage, plan: Plan) -> Result<(), (Box<Att
     let grouping = matching::grouping(&core.queue.rules(), row, remotemx.as_deref(), remoteip);
     let localips = match decision::may_enter(core, &plan, row, grouping.as_deref(), localips) {
         Ok(localips) => localips,
-        Err(attempt) => return Err((attempt, plan.left)),
+        Err(attempt) => return Err((Box::new(attempt.under(&plan.settings)), plan.left)),
     };
     let route = Route {
         localips,

@@ -78,36 +78,26 @@ impl DsnOptions {
         options: &Array,
         keys: &dyn Keys,
     ) -> Result<Self, Thrown> {
-        let given = match options.get_text("dsn") {
-            None | Some(Value::None) => Array::new(),
-            Some(Value::Array(dsn)) => dsn.clone(),
-            Some(_) => return Err(Thrown::new("option dsn expects an array")),
-        };
+        let given = verdict::array_option(options, "dsn")?.cloned().unwrap_or_default();
         let set = context.state::<SetDsn>().and_then(|set| set.0.as_deref());
         let set = set.map(|set| set.given.clone()).unwrap_or_default();
         let dsn = laid_over(set, given);
         if dsn.is_empty() {
             return Ok(Self::default());
         }
-        let recipient = match dsn.get_text("recipient") {
-            None | Some(Value::None) => None,
-            Some(value) => Some(values::parse_recipient(value)?),
-        };
-        let metadata = match dsn.get_text("metadata") {
-            Some(Value::Array(pairs)) => values::metadata(pairs),
-            _ => queue::Metadata::default(),
-        };
-        let headers = match dsn.get_text("headers") {
-            None | Some(Value::None) => Vec::new(),
-            Some(Value::Array(list)) => list.values().map(header).collect::<Result<_, _>>()?,
-            Some(_) => return Err(Thrown::new("dsn: headers expects an array")),
-        };
-        let readable_mimepart = match dsn.get_text("readable_mimepart") {
+        let text = |key: &str| verdict::text_option(&dsn, key);
+        let recipient =
+            verdict::option(&dsn, "recipient").map(values::parse_recipient).transpose()?;
+        let metadata = verdict::array_option(&dsn, "metadata")?.map(values::metadata);
+        let headers = verdict::array_option(&dsn, "headers")?.map(Array::values);
+        let headers = headers.into_iter().flatten().map(header).collect::<Result<_, _>>()?;
+        let readable_mimepart = match verdict::option(&dsn, "readable_mimepart") {
+            None => None,
             Some(Value::String(part)) => Some(part.as_bytes().to_vec()),
-            _ => None,
+            Some(_) => return Err(Thrown::new("option readable_mimepart expects a string")),
         };
-        let dkim = match dsn.get_text("dkim") {
-            Some(Value::Array(dkim)) => {
+        let dkim = match verdict::array_option(&dsn, "dkim")? {
+            Some(dkim) => {
                 let arguments = ["selector", "domain", "key"]
                     .map(|key| dkim.get_text(key).cloned().unwrap_or_default());
                 let [selector, domain, key] = arguments;
@@ -115,25 +105,24 @@ impl DsnOptions {
                 let signer = DkimSigner::new(context, &arguments, keys)?;
                 Some(signer.ok_or_else(|| Thrown::new("dsn: dkim has no usable private key"))?)
             }
-            _ => None,
+            None => None,
         };
         let from = match dsn.get_text("from") {
             Some(parts @ Value::Array(_)) => Some(values::parse_recipient(parts)?.to_string()),
-            _ => verdict::text(&dsn, "from"),
+            _ => text("from")?,
         };
         Ok(Self {
-            transportid: verdict::text(&dsn, "transportid").map(Into::into),
+            transportid: text("transportid")?.map(Into::into),
             recipient,
-            metadata,
-            jobid: verdict::text(&dsn, "jobid").map(Into::into),
+            metadata: metadata.unwrap_or_default(),
+            jobid: text("jobid")?.map(Into::into),
             style: Style {
                 from,
-                from_name: verdict::text(&dsn, "from_name"),
-                subject_prepend: verdict::text(&dsn, "subject_prepend"),
+                from_name: text("from_name")?,
+                subject_prepend: text("subject_prepend")?,
                 headers,
                 readable_mimepart,
-                without_original: dsn
-                    .get_text("original_headers")
+                without_original: verdict::option(&dsn, "original_headers")
                     .is_some_and(|value| !value.is_truthy()),
             },
             dkim,

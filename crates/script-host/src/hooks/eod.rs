@@ -1,7 +1,8 @@
 //! What the end-of-data script queues.
 //!
 //! Copies that a script queues keep which pieces of the original, and which new octets, they consist
-//! of; copies that agree in this are one [`Variant`].
+//! of; copies that agree in this, and in what a notification says about the whole message, are one
+//! [`Variant`].
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,7 +43,7 @@ impl Queued {
     /// number there.
     pub fn add(&mut self, message: &SharedMessage, copy: CopyFacts) -> (TransactionId, u32) {
         let output = message.message().output(&self.date);
-        let known = self.variants.iter().position(|variant| variant.output == output);
+        let known = self.variants.iter().position(|variant| variant.takes(&output, &copy));
         let at = known.unwrap_or(self.variants.len());
         if known.is_none() {
             let is_first = self.variants.is_empty();
@@ -55,7 +56,7 @@ impl Queued {
     }
 }
 
-/// Copies with equal content.
+/// Copies with equal content and equal ENVID and RET.
 pub struct Variant {
     /// The transaction that they share.
     pub transaction: TransactionId,
@@ -78,6 +79,13 @@ impl Variant {
             changed.ok().and_then(|changed| changed.subject())
         };
         Self { transaction, output, subject, copies: Vec::new() }
+    }
+
+    /// Whether a copy of some content belongs here: ENVID and RET are facts of the transaction.
+    fn takes(&self, output: &Output, copy: &CopyFacts) -> bool {
+        let first = self.copies.first();
+        self.output == *output
+            && first.is_none_or(|first| first.envid == copy.envid && first.ret == copy.ret)
     }
 }
 
@@ -189,7 +197,7 @@ pub fn notify_text(notify: DsnNotify) -> Option<String> {
 const CLASS: &str = "EODMailMessage";
 
 pub(super) fn register(registry: &mut Registry, services: &Services) {
-    verdict::register(registry);
+    verdict::register(registry, HookKind::Eod);
     hsl_std::register_dmarc(registry, services);
     registry.class(CLASS, "The message that came in, at the end of its data.", |class| {
         mail_message_methods(class, services, mime::of_this);
@@ -242,26 +250,77 @@ fn queue(context: &mut CallContext<'_>, args: &mut [Value]) -> Result<Value, Thr
 }
 
 /// The options of `queue`, the same for every class that queues.
+///
+/// # Errors
+///
+/// An option of the wrong kind, by name.
 pub fn read_options(copy: &mut CopyFacts, options: &Array) -> Result<(), Thrown> {
-    copy.jobid = verdict::text(options, "jobid").map(Into::into);
+    copy.jobid = verdict::text_option(options, "jobid")?.map(Into::into);
     copy.hold = verdict::flag(options, "hold");
-    if let Some(delay) = options.get_text("delay").and_then(Value::as_number) {
-        copy.delay = Duration::try_from_secs_f64(delay.max(0.0))
-            .map_err(|_| Thrown::new("option delay is too large"))?;
+    if let Some(delay) = verdict::seconds_option(options, "delay")? {
+        copy.delay = delay;
     }
-    if let Some(Value::Array(pairs)) = options.get_text("metadata") {
+    if let Some(pairs) = verdict::array_option(options, "metadata")? {
         copy.metadata = values::metadata(pairs);
     }
-    if let Some(Value::Array(names)) = options.get_text("quotas") {
-        copy.quotas = names.values().map(|name| values::text(name).into()).collect();
+    if let Some(names) = verdict::texts_option(options, "quotas")? {
+        copy.quotas = names.into_iter().map(Into::into).collect();
     }
-    if let Some(Value::Array(dsn)) = options.get_text("dsn") {
-        copy.envid = verdict::text(dsn, "envid").map(Into::into);
-        copy.orcpt = verdict::text(dsn, "orcpt").map(Into::into);
-        if let Some(notify) = verdict::text(dsn, "notify") {
-            copy.notify = parse_notify(&notify);
-        }
-        copy.ret = verdict::text(dsn, "ret").map(|ret| parse_ret(&ret));
+    if let Some(dsn) = verdict::array_option(options, "dsn")? {
+        let dsn = EnvelopeDsn::read(dsn)?;
+        (copy.envid, copy.ret, copy.orcpt) = (dsn.envid, dsn.ret, dsn.orcpt);
+        copy.notify = dsn.notify.unwrap_or(copy.notify);
     }
     Ok(())
+}
+
+/// What an option `dsn` says in place of the envelope's parameters (RFC 3461 §4).
+#[derive(Clone, Debug, Default)]
+pub struct EnvelopeDsn {
+    /// The sender's name for the envelope.
+    pub envid: Option<Box<str>>,
+    /// How much a notification returns.
+    pub ret: Option<DsnReturn>,
+    /// When the sender wants a notification.
+    pub notify: Option<DsnNotify>,
+    /// The original recipient.
+    pub orcpt: Option<Box<str>>,
+}
+
+impl EnvelopeDsn {
+    /// Reads the option.
+    ///
+    /// # Errors
+    ///
+    /// A value of the wrong kind, or a word that the standard does not have.
+    pub fn read(dsn: &Array) -> Result<Self, Thrown> {
+        let text = |key: &str| {
+            let text = verdict::text_option(dsn, key)?;
+            Ok::<_, Thrown>(text.filter(|text| !text.is_empty()))
+        };
+        // As they come from the envelope, so as text; a list of words is accepted as well.
+        let words = match verdict::option(dsn, "notify") {
+            Some(Value::Array(_)) => verdict::texts_option(dsn, "notify")?.map(|w| w.join(",")),
+            _ => text("notify")?,
+        };
+        let notify = words.map(|words| {
+            let is_known = |word: &str| parse_notify(word) != DsnNotify::UNSET;
+            match words.split(',').all(is_known) {
+                true => Ok(parse_notify(&words)),
+                false => Err(Thrown::new(format!("option notify: {words} is unknown"))),
+            }
+        });
+        let ret = text("ret")?.map(|ret| match parse_ret(&ret) {
+            DsnReturn::Full if !ret.eq_ignore_ascii_case("FULL") => {
+                Err(Thrown::new(format!("option ret: {ret} is unknown")))
+            }
+            known => Ok(known),
+        });
+        Ok(Self {
+            envid: text("envid")?.map(Into::into),
+            ret: ret.transpose()?,
+            notify: notify.transpose()?,
+            orcpt: text("orcpt")?.map(Into::into),
+        })
+    }
 }

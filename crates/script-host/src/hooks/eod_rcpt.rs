@@ -84,6 +84,21 @@ pub struct Action {
     pub options: Array,
 }
 
+/// Whether the client hears 4yz and so is to come again. It will send the message to all recipients
+/// then, so nothing of what was made becomes real (RFC 5321 §4.2.5).
+pub fn is_deferred(actions: &[Action]) -> bool {
+    deciding(actions).is_none_or(|action| {
+        let verdict = &action.verdict;
+        let code = verdict.reply.code.map(|code| code / 100);
+        match (verdict.decision, code) {
+            (Decision::Accept, _) => false,
+            (_, Some(4)) => true,
+            (_, Some(5)) => false,
+            (decision, _) => decision == Decision::Defer,
+        }
+    })
+}
+
 /// The action whose reply the client hears: the first one of the kind that comes first.
 pub fn deciding(actions: &[Action]) -> Option<&Action> {
     actions.iter().min_by_key(|action| action.kind)
@@ -180,7 +195,7 @@ impl RecipientRun {
             None | Some(Value::None) => self.recipient.clone(),
             Some(value) => values::parse_recipient(value)?,
         };
-        let transport = verdict::text(options, "transportid").map(Into::into);
+        let transport = verdict::text_option(options, "transportid")?.map(Into::into);
         let transport = transport.or_else(|| self.transportid.clone());
         let transport = transport.ok_or_else(|| Thrown::new("there is no transport"))?;
         let mut copy = CopyFacts::new(self.sender.clone(), recipient, transport);

@@ -135,7 +135,7 @@ impl HookKind {
         old_functions::register(self, registry, services);
         match self {
             Self::Connect | Self::Helo | Self::Mailfrom | Self::Rcptto => {
-                verdict::register(registry);
+                verdict::register(registry, self);
             }
             Self::Disconnect => smtp_scripts::register_disconnect(registry),
             Self::Proxy => smtp_scripts::register_proxy(registry),

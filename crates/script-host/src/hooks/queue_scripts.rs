@@ -7,7 +7,7 @@ use hsl::host::{CallContext, NativeStep, Registry, Thrown};
 use hsl::{Array, Value};
 use hsl_std::Services;
 use hsl_std::keys::Keys;
-use queue::Metadata;
+use queue::{Metadata, Requeue, RetryCount, Rewrite};
 
 use super::dsn_options::DsnOptions;
 use super::{values, verdict};
@@ -29,17 +29,53 @@ pub struct Removal {
 pub struct PutOff {
     options: Array,
     dsn: Arc<DsnOptions>,
+    /// `None` is the usual one.
+    delay: Option<Duration>,
+    requeue: Requeue,
 }
 
 impl PutOff {
     /// Reads the options of a call that puts a message off.
+    ///
+    /// # Errors
+    ///
+    /// The message is delivered, or an option is of the wrong kind.
     pub(super) fn read(
         context: &mut CallContext<'_>,
         options: Array,
         keys: &dyn Keys,
     ) -> Result<Self, Thrown> {
+        has_a_future(context)?;
         let dsn = Arc::new(DsnOptions::read(context, &options, keys)?);
-        Ok(Self { options, dsn })
+        let is_counted = verdict::option(&options, "increment_retry").is_none_or(Value::is_truthy);
+        let quotas = verdict::texts_option(&options, "quotas")?;
+        let requeue = Requeue {
+            delay: Duration::ZERO,
+            hold: verdict::flag(&options, "hold"),
+            retrycount: if verdict::flag(&options, "reset_retry") {
+                RetryCount::Reset
+            } else if is_counted {
+                RetryCount::Increment
+            } else {
+                RetryCount::Keep
+            },
+            reason: verdict::text_option(&options, "reason")?.map(Into::into),
+            rewrite: Rewrite {
+                transportid: verdict::text_option(&options, "transportid")?.map(Into::into),
+                quotas: quotas.map(|names| names.into_iter().map(Into::into).collect()),
+                ..Rewrite::default()
+            },
+        };
+        let delay = verdict::seconds_option(&options, "delay")?;
+        Ok(Self { options, dsn, delay, requeue })
+    }
+
+    /// What the queue is to do; without a delay the `usual` one.
+    pub fn requeue(&self, metadata: Option<Metadata>, usual: impl FnOnce() -> Duration) -> Requeue {
+        let mut requeue = self.requeue.clone();
+        requeue.delay = self.delay.unwrap_or_else(usual);
+        requeue.rewrite.metadata = metadata;
+        requeue
     }
 
     /// The options themselves.
@@ -75,6 +111,15 @@ pub struct Notes {
     pub metadata: Metadata,
     /// Whether the script set them.
     pub changed: bool,
+    /// The message is delivered: nothing else can become of it.
+    pub is_delivered: bool,
+}
+
+impl Notes {
+    /// The notes at the start of a script.
+    pub const fn of(metadata: Metadata) -> Self {
+        Self { metadata, changed: false, is_delivered: false }
+    }
 }
 
 pub(super) fn register_predelivery(registry: &mut Registry, services: &Services) {
@@ -139,14 +184,23 @@ fn register_common(registry: &mut Registry, services: &Services) {
     );
 }
 
+/// The manual makes it an error of the script to decide about a message that is delivered.
+fn has_a_future(context: &mut CallContext<'_>) -> Result<(), Thrown> {
+    match context.state::<Notes>() {
+        Some(notes) if notes.is_delivered => Err(Thrown::new("the message is delivered already")),
+        _ => Ok(()),
+    }
+}
+
 fn removal(
     context: &mut CallContext<'_>,
     args: &mut [Value],
     keys: &dyn Keys,
 ) -> Result<Removal, Thrown> {
+    has_a_future(context)?;
     let options = verdict::array(args.first_mut());
     let dsn = Arc::new(DsnOptions::read(context, &options, keys)?);
-    Ok(Removal { reason: verdict::text(&options, "reason"), dsn, options })
+    Ok(Removal { reason: verdict::text_option(&options, "reason")?, dsn, options })
 }
 
 fn set_metadata(context: &mut CallContext<'_>, args: &mut [Value]) -> Result<Value, Thrown> {

@@ -4,7 +4,7 @@ use hsl::Value;
 use hsl::host::{NativeStep, Registry, Thrown};
 use smtp::server::{ProxyAnswer, ReplyParts};
 
-use super::verdict;
+use super::{HookKind, verdict};
 
 /// `Reply`: a challenge.
 pub struct Challenge {
@@ -17,7 +17,7 @@ pub struct Challenge {
 }
 
 pub(super) fn register_auth(registry: &mut Registry) {
-    verdict::register(registry);
+    verdict::register(registry, HookKind::Auth);
     registry.function(
         "Reply(string reply = none, array options = []) -> none",
         "Sends a challenge (334) and ends the script; the answer runs it again.",
@@ -36,13 +36,15 @@ pub(super) fn register_proxy(registry: &mut Registry) {
     registry.function(
         "Pass(array options = []) -> none",
         "Lets the command through, or another one in its place, and ends the script.",
-        |_, args| -> NativeStep {
+        |_, args| -> Result<NativeStep, Thrown> {
             let options = verdict::array(args.first_mut());
-            let command = match options.get_text("command") {
+            let command = match verdict::option(&options, "command") {
+                None => None,
                 Some(Value::String(line)) => Some(line.as_bytes().to_vec()),
-                _ => None,
+                Some(_) => return Err(Thrown::new("option command expects a string")),
             };
-            NativeStep::exit(ProxyAnswer::Pass { command, next: verdict::flag(&options, "next") })
+            let next = verdict::flag(&options, "next");
+            Ok(NativeStep::exit(ProxyAnswer::Pass { command, next }))
         },
     );
     registry.function(

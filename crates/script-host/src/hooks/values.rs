@@ -43,7 +43,7 @@ pub fn address_forms(names: [&'static str; 3], address: &Address) -> [(&'static 
     ]
 }
 
-/// Reads ESMTP parameters that a script gives; one that is true has no value.
+/// Reads ESMTP parameters that a script gives; one that is true, or none, has no value.
 ///
 /// # Errors
 ///
@@ -52,7 +52,7 @@ pub fn parse_parameters(array: &Array) -> Result<Parameters, Thrown> {
     let mut out = Parameters::default();
     for (key, value) in array.iter() {
         let key = text(&key.to_value());
-        let value = (!matches!(value, Value::Bool(true))).then(|| text(value));
+        let value = (!matches!(value, Value::Bool(true) | Value::None)).then(|| text(value));
         out.push(&key, value.as_deref())
             .map_err(|cause| Thrown::new(format!("parameter {key}: {cause}")))?;
     }
@@ -96,7 +96,12 @@ pub fn parse_address(value: &Value) -> Result<Address, Thrown> {
 /// As [`parse_address`].
 pub fn parse_recipient(value: &Value) -> Result<Address, Thrown> {
     let address = parse_address(value)?;
-    if address.is_null() { Err(Thrown::new("not an address: it is empty")) } else { Ok(address) }
+    if address.is_null() { Err(no_recipient()) } else { Ok(address) }
+}
+
+/// What is thrown for the null path where a recipient is wanted.
+pub fn no_recipient() -> Thrown {
+    Thrown::new("not an address: it is empty")
 }
 
 /// A value as text; octets that are no UTF-8 are replaced.
