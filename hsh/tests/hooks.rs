@@ -109,6 +109,30 @@ fn scripts_that_decide_nothing_or_fail_take_the_action_of_their_hook() {
 }
 
 #[test]
+fn mistakes_in_options_are_errors_of_the_script_as_in_the_server() {
+    for (name, script) in [
+        ("connect", r#"Accept(["remoteip" => "nowhere"]);"#),
+        ("helo", r#"Accept(["extensions" => "DSN"]);"#),
+        ("auth", r#"Accept(["username" => 5]);"#),
+        ("mailfrom", r#"Accept(["sender" => 5]);"#),
+        ("rcptto", r#"Accept(["recipient" => ""]);"#),
+        ("rcptto", r#"Reject("no", ["reply_codes" => ["code" => "550"]]);"#),
+        ("proxy", r#"Pass(["command" => 5]);"#),
+        ("predelivery", r#"Queue(["delay" => "60"]);"#),
+        ("predelivery", r#"Bounce(["dsn" => ["headers" => "X-A: b"]]);"#),
+        // Without an action the message is delivered.
+        ("postdelivery", "Queue();"),
+        ("postdelivery", "Bounce();"),
+        ("postdelivery", "Delete();"),
+    ] {
+        let output = hook(name, script, &["--arguments", "{}"]);
+        let out = text(&output.stdout);
+        assert!(out.contains(" (script error)\n"), "{script}: {out}");
+        assert_eq!(output.status.code(), Some(1), "{script}");
+    }
+}
+
+#[test]
 fn the_end_of_data_shows_copies_and_header_changes() {
     let script = r#"
         $mail = $arguments["mail"];
@@ -311,6 +335,8 @@ fn the_script_of_a_recipient_shows_its_copies_and_the_reply() {
     let output = hook("eodrcpt", "Deliver([\"done\" => false]); throw \"broken\";", &given);
     let out = text(&output.stdout);
     assert!(out.starts_with("eodrcpt: Defer (script error)\n") && !out.contains("queued"), "{out}");
+    let out = shown("eodrcpt", "Deliver([\"done\" => false]); Defer();", &given);
+    assert!(out.contains("\ndropped: ") && !out.contains("\nqueued: "), "{out}");
     assert!(shown("eodrcpt", "Done();", &given).starts_with("eodrcpt: Done (decision)\n  > 421 "));
 }
 

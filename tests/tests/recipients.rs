@@ -49,6 +49,8 @@ async fn each_recipient_gets_what_its_own_script_made_of_the_message() {
         if (GetHeaders("x-two") != ["one", "two"]) Reject("GetHeaders");
         if (length(GetHeaders(true)) != 3 or GetHeaders(true)[0] != "Subject: hello") Reject("all");
         AddHeader("X-Added", $recipient);
+        AddHeader("X-Raw", "grün", false);
+        AddHeader("X-Word", "grün");
         $counts = [
             SetHeader("X-Two", "three"), SetHeader("X-New", "new"),
             PrependHeader("Subject", "[tag] "), AppendHeader("X-Tail", "tail"), DelHeader("no"),
@@ -67,9 +69,14 @@ async fn each_recipient_gets_what_its_own_script_made_of_the_message() {
     let messages = sink.wait_for(3).await;
     assert_eq!(messages.len(), 3, "{messages:?}");
     let changed = &to(&messages, "last@example.net")[0].content;
-    for field in
-        ["X-Added: changed@example.org", "X-New: new", "Subject: [tag] hello", "X-Tail: tail"]
-    {
+    for field in [
+        "X-Added: changed@example.org",
+        "X-Raw: grün",
+        "X-Word: =?UTF-8?Q?gr=C3=BCn?=",
+        "X-New: new",
+        "Subject: [tag] hello",
+        "X-Tail: tail",
+    ] {
         assert!(changed.contains(&format!("{field}\r\n")), "{field}: {changed}");
     }
     assert_eq!(changed.matches("X-Two: three\r\n").count(), 2, "{changed}");
@@ -84,13 +91,15 @@ async fn each_recipient_gets_what_its_own_script_made_of_the_message() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_reply_is_chosen_and_what_was_decided_for_others_happens_all_the_same() {
+async fn one_reply_is_chosen_and_nothing_happens_that_a_client_would_bring_about_again() {
     let sink = SmtpSink::start().await;
     let script = r#"
         if ($recipientlocalpart == "reject") Reject(["no", "never"], ["reply_codes" => ["enhanced" => [5, 7, 1]]]);
         if ($recipientlocalpart == "defer") Defer("later");
         if ($recipientlocalpart == "hold") Quarantine("q:1", ["metadata" => ["k" => "v"], "jobid" => "j"]);
         if ($recipientlocalpart == "keep") Quarantine("q:2", ["reject" => false, "reason" => "kept"]);
+        if ($recipientlocalpart == "soft") Quarantine("q:3", ["reply_codes" => ["code" => 459]]);
+        if ($recipientlocalpart == "hard") Defer("never", ["reply_codes" => ["code" => 559]]);
         if ($recipientlocalpart == "delete") Delete();
         if ($recipientlocalpart == "done") Done();
         if ($recipientlocalpart == "fail") { Deliver(["done" => false]); throw "broken"; }
@@ -107,6 +116,8 @@ async fn one_reply_is_chosen_and_what_was_decided_for_others_happens_all_the_sam
         ("delete keep deliver", "250 "),
         ("deliver delete", "250 "),
         ("custom deliver", "251 "),
+        ("soft deliver", "459 "),
+        ("hard deliver", "559 "),
         ("done", "421 "),
         ("done deliver", "250 "),
         ("delete", "250 "),
@@ -118,8 +129,12 @@ async fn one_reply_is_chosen_and_what_was_decided_for_others_happens_all_the_sam
         let mut client = client(&daemon).await;
         let heard = client.deliver("a@client.example", &names, MESSAGE).await;
         assert!(heard.starts_with(reply), "{recipients}: {heard}");
-        delivered += recipients.matches("deliver").count() + recipients.matches("custom").count();
-        kept += recipients.matches("hold").count() + recipients.matches("keep").count();
+        // A client that is deferred sends to all of them again.
+        if !reply.starts_with('4') {
+            let count = |word: &str| recipients.matches(word).count();
+            delivered += count("deliver") + count("custom");
+            kept += count("hold") + count("keep");
+        }
     }
     let messages = sink.wait_for(delivered).await;
     assert!(messages.iter().all(|message| {
@@ -203,6 +218,8 @@ async fn in_line_delivery_hands_the_next_hops_answer_on_and_stores_nothing() {
         .reply("RCPT TO:<busy@", "450 4.2.1 come back");
     let sink = SmtpSink::start_with(behaviour).await;
     let script = r#"if ($recipientlocalpart == "late") AddHeader("X-Other", "1");
+                    if ($recipientlocalpart == "later") Defer();
+                    if ($recipientlocalpart == "queued") Deliver();
                     Deliver(["queue" => false]);"#;
     let setup = Setup { next_hop: Some(sink.address), ..Setup::default() }.hook("eodrcpt", script);
     let mut daemon = TestDaemon::start(setup).await;
@@ -212,6 +229,9 @@ async fn in_line_delivery_hands_the_next_hops_answer_on_and_stores_nothing() {
         ("busy", "450 4.2.1 come back", 1),
         // The same message goes to all, or to none.
         ("x late", "421 ", 1),
+        // A client that comes again brings all of it again.
+        ("x later", "421 ", 1),
+        ("queued busy", "450 4.2.1 come back", 1),
     ] {
         let names: Vec<String> =
             names.split(' ').map(|name| format!("{name}@example.org")).collect();
@@ -225,7 +245,7 @@ async fn in_line_delivery_hands_the_next_hops_answer_on_and_stores_nothing() {
     assert_eq!(message.to, ["<x@example.org>", "<y@example.org>"]);
     assert!(message.content.starts_with("Received: ") && message.content.ends_with(MESSAGE));
     let stats = ask(&daemon, |client| client.call(call::PROCESS_STATS, &()).unwrap()).await;
-    assert_eq!(stats.servers[0].scripts.as_ref().unwrap().eod.as_ref().unwrap().finished, 7);
+    assert_eq!(stats.servers[0].scripts.as_ref().unwrap().eod.as_ref().unwrap().finished, 11);
     let rows = rows(&daemon).await;
     assert!(rows.is_empty(), "{rows:?}");
     daemon.stop().await;
@@ -239,6 +259,7 @@ async fn the_script_of_the_message_goes_first() {
                    $arguments["mail"]->queue("", "archive@example.net", "out");
                    Accept();"#;
     let each = r#"if ($recipientlocalpart == "no") Reject("not " . $recipient);
+                  if ($recipientlocalpart == "later") Defer();
                   AddHeader("X-Each", "1");"#;
     let setup = Setup { next_hop: Some(sink.address), ..Setup::default() }
         .hook("eod", first)
@@ -250,6 +271,8 @@ async fn the_script_of_the_message_goes_first() {
     assert!(reply.ends_with("one each"), "{reply}");
     let reply = client.deliver("a@client.example", &["no@example.org"], MESSAGE).await;
     assert!(reply.starts_with("550 ") && reply.ends_with("not no@example.org"), "{reply}");
+    let reply = client.deliver("a@client.example", &["later@example.org"], MESSAGE).await;
+    assert!(reply.starts_with("421 "), "{reply}");
     let reply = client.deliver("a@client.example", &["x@example.org"], MESSAGE).await;
     assert!(reply.starts_with("250 "), "{reply}");
     let messages = sink.wait_for(3).await;
@@ -283,5 +306,64 @@ async fn domains_may_have_scripts_of_their_own() {
     let reply = client.deliver("a@client.example", &["x@example.org"], MESSAGE).await;
     assert!(reply.starts_with("250 "), "{reply}");
     assert_eq!(sink.wait_for(1).await[0].to, ["<x@example.org>"]);
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_recipient_says_about_its_copy_and_what_the_client_said_are_known() {
+    let script = r#"
+        if ($recipientlocalpart == "facts") {
+            if ($recipientparams != ["NOTIFY" => "NEVER", "ORCPT" => "rfc822;o@example.org"]) Reject(json_encode($recipientparams));
+            if ($saslauthed !== true or $saslusername != "Ann") Reject("login");
+            if (GetHeader("X-Word") != "grün" or GetHeader("X-Word", false) != "=?utf-8?q?gr=C3=BCn?=") Reject(GetHeader("X-Word", false));
+            PrependHeader("X-First", "first");
+            Deliver(["jobid" => "j", "quotas" => ["q"], "metadata" => ["k" => "v"], "delay" => 600,
+                "reason" => ["so", "be it"], "reply_codes" => ["code" => 259, "enhanced" => [2, 1, 9]], "disconnect" => true]);
+        }
+        if ($recipientlocalpart == "kept") Quarantine("q:1", ["jobid" => "j", "quotas" => ["q"], "transportid" => "other",
+            "recipient" => "else@example.org", "reason" => "held", "reply_codes" => ["code" => 559], "done" => false]);
+        if ($recipientlocalpart == "gone") Reject("bye", ["disconnect" => true]);
+        if ($recipientlocalpart == "off") Defer("a\nb", ["disconnect" => true]);
+        Done();"#;
+    let setup = Setup::default()
+        .hook("helo", r#"Accept(["extensions" => ["DSN", "AUTH PLAIN"]]);"#)
+        .hook("auth", "Accept();")
+        .hook("eodrcpt", script);
+    let mut daemon = TestDaemon::start(setup).await;
+    let message = "X-Word: =?utf-8?q?gr=C3=BCn?=\r\n\r\nText\r\n";
+    for (name, reply, closes) in [
+        ("facts", "259-2.1.9 so\n259 2.1.9 be it", true),
+        ("kept", "559 5.7.1 held", false),
+        ("gone", "550 5.7.1 bye", true),
+        ("off", "421-4.3.0 a\n421 4.3.0 b", true),
+        ("done", "421 ", false),
+    ] {
+        let mut client = client(&daemon).await;
+        client.command("AUTH PLAIN AEFubgBwdw==").await;
+        let rcpt = format!("RCPT TO:<{name}@example.org> NOTIFY=NEVER ORCPT=rfc822;o@example.org");
+        for (line, code) in
+            [("MAIL FROM:<a@client.example>", "250 "), (&*rcpt, "250 "), ("DATA", "354 ")]
+        {
+            let heard = client.command(line).await;
+            assert!(heard.starts_with(code), "{line}: {heard}");
+        }
+        client.send(message.as_bytes()).await;
+        let heard = client.command(".").await;
+        assert!(heard == reply || reply.len() == 4 && heard.starts_with(reply), "{name}: {heard}");
+        match closes {
+            true => assert_eq!(client.reply().await, "", "{name}: the connection is closed"),
+            false => assert!(client.command("NOOP").await.starts_with("250 "), "{name}"),
+        }
+    }
+    let rows = rows(&daemon).await;
+    assert_eq!(rows.len(), 2, "{rows:?}");
+    let facts = rows.iter().find(|row| local(row) == "facts").unwrap();
+    assert!((590.0..=600.0).contains(&facts.retrydelay) && !facts.hold, "{facts:?}");
+    assert_eq!((&*facts.jobid, &*facts.quotas[0], &*facts.metadata["k"]), ("j", "q", "v"));
+    let dsn = facts.dsn.as_ref().unwrap();
+    assert_eq!((&*dsn.notify, &*dsn.orcpt), ("NEVER", "rfc822;o@example.org"));
+    let kept = rows.iter().find(|row| local(row) == "else").unwrap();
+    assert!(kept.hold && kept.transportid == "other", "{kept:?}");
+    assert_eq!((&*kept.jobid, &*kept.quotas[0]), ("j", "q"));
     daemon.stop().await;
 }

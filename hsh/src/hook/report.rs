@@ -9,7 +9,7 @@ use queue::message::DsnReturn;
 use script_host::hooks::HookKind;
 use script_host::hooks::dsn_options::SetDsn;
 use script_host::hooks::eod::{CopyFacts, Queued, Variant, notify_text};
-use script_host::hooks::eod_rcpt::{RecipientRun, deciding};
+use script_host::hooks::eod_rcpt::{RecipientRun, deciding, is_deferred};
 use script_host::hooks::old_functions::all_options;
 use script_host::hooks::queue_scripts::{ERROR_DELAY, Notes, QueueExit};
 use script_host::hooks::smtp_scripts::{Challenge, Passed};
@@ -124,7 +124,8 @@ impl Report {
     }
 }
 
-/// Reads what was decided for one recipient. What is queued becomes real whatever the reply.
+/// Reads what was decided for one recipient. What is queued becomes real unless the client is to come
+/// again.
 fn decide_recipient(
     id: TransactionId,
     ending: Ending,
@@ -154,8 +155,10 @@ fn decide_recipient(
     let is_queued = !run.queued.variants.is_empty();
     let answer = Answer::Verdict(verdict, None);
     let reply = reply::lines(HookKind::Eodrcpt, &answer, id, &hostname, is_queued);
-    let decided = Decided { verdict: word, options, because, reply, accepts: true };
-    (run.queued.variants, run.in_line, decided)
+    let accepts = !is_deferred(&run.actions);
+    let decided = Decided { verdict: word, options, because, reply, accepts };
+    let in_line = if decided.accepts { run.in_line } else { Vec::new() };
+    (run.queued.variants, in_line, decided)
 }
 
 fn because(ending: &Ending) -> &'static str {

@@ -1,8 +1,9 @@
 //! `eodrcpt`: the end of data, once per recipient, behind the script of the message if there is one.
 //! Implicit end: Deliver. Script error: Defer, and what the script made is dropped.
 //!
-//! What is decided for a recipient happens, whatever is decided for the others; only the reply is one
-//! for all ([`deciding`](script_host::hooks::eod_rcpt::deciding)). Copies are durable before it is sent.
+//! What is decided for a recipient happens, whatever is decided for the others, unless the client is to
+//! come again; the reply is one for all ([`deciding`](script_host::hooks::eod_rcpt::deciding)). Copies are
+//! durable before it is sent.
 
 use std::sync::Arc;
 use std::time::Duration;

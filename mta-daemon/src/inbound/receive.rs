@@ -8,6 +8,7 @@ use mail_message::Piece;
 use mta_types::{Class, EnhancedCode, QueueId, Timestamp, TransactionId};
 use queue::message::{DsnReturn, NewMessage, Transaction, TransactionParts};
 use script_host::hooks::eod::{CopyFacts, Variant, parse_ret, queued_as};
+use script_host::hooks::eod_rcpt::is_deferred;
 use smtp::server::{Decision, EndOfData, HelloVerb, Security, Verdict};
 use smtp::trace_header::Trace;
 use spool::{Body, Commit, CommitError, Draft, DraftError, NewRow, SharedDraft};
@@ -102,12 +103,19 @@ impl Reception {
             false if by_recipient => (Verdict::accept(), Vec::new()),
             false => without_script(connection, &facts, &message),
         };
-        let (mut actions, mut in_line) = (Vec::new(), Vec::new());
         if by_recipient && verdict.decision == Decision::Accept {
             let decided =
                 Box::pin(hooks::eodrcpt::call(connection, &facts, &message, now, variants)).await;
-            verdict = hooks::eodrcpt::reply(&decided.actions);
-            Decided { actions, variants, in_line } = decided;
+            let Decided { mut actions, in_line, .. } = decided;
+            variants = decided.variants;
+            if !is_deferred(&actions) && !in_line.is_empty() {
+                let delivery = in_line::deliver(connection, &facts, &message, in_line, now);
+                actions.push(Box::pin(delivery).await);
+            }
+            if is_deferred(&actions) {
+                variants.clear();
+            }
+            verdict = hooks::eodrcpt::reply(&actions);
         }
         let is_queued = !variants.is_empty();
         let mut recipients = 0;
@@ -122,12 +130,6 @@ impl Reception {
                 }
                 Err(StoreError::Commit(error)) => return not_stored(connection, &error),
             }
-        }
-        if !in_line.is_empty() {
-            let delivery = in_line::deliver(connection, &facts, &message, in_line, now);
-            let action = Box::pin(delivery).await;
-            actions.push(action);
-            verdict = hooks::eodrcpt::reply(&actions);
         }
         if verdict.decision != Decision::Accept {
             tracing::info!(
