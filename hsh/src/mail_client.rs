@@ -37,13 +37,7 @@ fn world(
     resolver: dns::Config,
     keys: &ConfiguredKeys,
 ) -> Result<World, String> {
-    let running = match running {
-        Some(running) => running,
-        None => {
-            let empty = config::load_running(NO_CONFIGURATION, "defaults");
-            empty.map_err(|_| "there is no running configuration (-A)".to_owned())?.config
-        }
-    };
+    let running = running.map_or_else(without_configuration, Ok)?;
     Ok(World {
         running,
         resolver: dns::Resolver::new(resolver).map_err(|error| error.to_string())?,
@@ -51,6 +45,14 @@ fn world(
         hostname: hsl_std::Services::default().hostname,
         client_tls: ClientTlsCache::default(),
     })
+}
+
+/// A running configuration in which nothing is set.
+pub(crate) fn without_configuration() -> Result<Running, String> {
+    let empty = config::load_running(NO_CONFIGURATION, "defaults");
+    empty
+        .map(|loaded| loaded.config)
+        .map_err(|_| "there is no running configuration (-A)".to_owned())
 }
 
 /// The shell, where scripts talk to servers.

@@ -47,8 +47,8 @@ pub(crate) struct Settings {
     pub(crate) profiler: Option<Profiler>,
     /// Where a debugger listens, and the breakpoints for it.
     pub(crate) debugger: Option<(PathBuf, Breakpoints)>,
-    /// Hooks of the running configuration.
-    pub(crate) hooks: Option<config::running::Hooks>,
+    /// The running configuration that the command line names.
+    pub(crate) running: Option<Running>,
     /// What a hook's script asks of the server that is not there.
     pub(crate) recorder: Recorder,
     /// Transport of recipients that have none in a hook.
@@ -172,7 +172,7 @@ impl Settings {
             entrypoint: running.as_ref().and_then(|running| running.entrypoint.clone()),
             profiler,
             debugger,
-            hooks: running.map(|running| running.scripting.hooks),
+            running,
             recorder,
             limit: arguments.limit,
             transport,

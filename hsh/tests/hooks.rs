@@ -119,11 +119,14 @@ fn mistakes_in_options_are_errors_of_the_script_as_in_the_server() {
         ("rcptto", r#"Reject("no", ["reply_codes" => ["code" => "550"]]);"#),
         ("proxy", r#"Pass(["command" => 5]);"#),
         ("predelivery", r#"Queue(["delay" => "60"]);"#),
+        ("predelivery", r#"Try(["tls" => ["require"]]);"#),
+        ("predelivery", r#"Try(["jobid" => 5]);"#),
         ("predelivery", r#"Bounce(["dsn" => ["headers" => "X-A: b"]]);"#),
         // Without an action the message is delivered.
         ("postdelivery", "Queue();"),
         ("postdelivery", "Bounce();"),
         ("postdelivery", "Delete();"),
+        ("predelivery", r#"Try(["sourceip" => [["address" => "nowhere"]], "port" => 70000]);"#),
     ] {
         let output = hook(name, script, &["--arguments", "{}"]);
         let out = text(&output.stdout);
@@ -217,6 +220,9 @@ fn scripts_of_the_queue_see_the_message_and_its_metadata() {
         "DReceived: from a\npredelivery: Try (decision)\n  host: \"192.0.2.7\"\n  tls: \"require\"\n\
          metadata: [\"k\"=>\"v\",\"tried\"=>\"yes\"]\n"
     );
+    // What the command line does not say may be in the configuration.
+    let other = r#"Try(["sourceip" => ["one"], "saslpassword" => "p"]);"#;
+    assert!(shown("predelivery", other, &given).starts_with("predelivery: Try (decision)\n"));
     let again =
         shown("predelivery", script, &[&given[..], &["--arguments", r#"{"retry": 3}"#]].concat());
     assert!(again.contains("Bounce (decision)\n  reason: \"enough\"\n"), "{again}");

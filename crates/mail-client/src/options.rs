@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use config::Running;
 use config::running::{Destination, MailProtocol, ProxyProtocol};
 use config::value::TlsMode;
 use hsl::host::Thrown;
@@ -14,7 +15,6 @@ use script_host::hooks::{values, verdict};
 use smtp::parameters::Parameters;
 
 use crate::plan::{PluginCall, Settings, Sni, Source, TryDsn};
-use crate::world::World;
 
 /// The host that stands for the exchangers of the recipient's domain.
 pub const LOOKUP_MX: &str = "lookup-mx";
@@ -24,7 +24,7 @@ pub const LOOKUP_MX: &str = "lookup-mx";
 /// # Errors
 ///
 /// An option of the wrong kind, by name, or an address that the configuration does not have.
-pub fn apply(settings: &mut Settings, world: &World, options: &Array) -> Result<(), Thrown> {
+pub fn apply(settings: &mut Settings, running: &Running, options: &Array) -> Result<(), Thrown> {
     let text = |key: &str| verdict::text_option(options, key);
     let flag = |key: &str| verdict::option(options, key).map(Value::is_truthy);
     if let Some(host) = text("host")? {
@@ -54,7 +54,7 @@ pub fn apply(settings: &mut Settings, world: &World, options: &Array) -> Result<
     }
     if let Some(list) = verdict::array_option(options, "sourceip")? {
         settings.sources =
-            list.values().map(|item| source(world, item)).collect::<Result<_, _>>()?;
+            list.values().map(|item| source(running, item)).collect::<Result<_, _>>()?;
     }
     if let Some(nonlocal) = flag("nonlocal_source") {
         settings.nonlocal_source = nonlocal;
@@ -221,10 +221,9 @@ fn apply_tls(settings: &mut Settings, options: &Array) -> Result<(), Thrown> {
 }
 
 /// A source address: an id, or an array with `id` or `address`, and `helo`.
-fn source(world: &World, item: &Value) -> Result<Source, Thrown> {
+fn source(running: &Running, item: &Value) -> Result<Source, Thrown> {
     let by_id = |id: &str| {
-        world
-            .running
+        running
             .addresses
             .get(id)
             .map(Source::of)

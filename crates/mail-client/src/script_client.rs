@@ -153,7 +153,7 @@ fn settings(world: &World, server: Value) -> Result<Settings, Thrown> {
             if let Some(source) = source {
                 put(&mut options, "sourceip", Value::list([source]));
             }
-            options::apply(&mut settings, world, &options)?;
+            options::apply(&mut settings, &world.running, &options)?;
             if settings.plugin.is_some() {
                 return Err(Thrown::new("a plugin does not answer questions of SMTP"));
             }

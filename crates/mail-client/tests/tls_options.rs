@@ -96,7 +96,7 @@ impl Scene {
             all.push((*key, value.clone()));
         }
         let mut settings = Settings::of_script();
-        options::apply(&mut settings, &self.world, &array(all)).unwrap();
+        options::apply(&mut settings, &self.world.running, &array(all)).unwrap();
         let recipient = Address::parse("to@example.org").unwrap();
         let envelope = Envelope {
             recipients: vec![Recipient { address: recipient, ..Recipient::default() }],

@@ -11,17 +11,22 @@ mod reply;
 mod report;
 mod text;
 
+use std::any::Any;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow, bail};
 use clap::Args;
-use hsl::Setup;
+use hsl::{Array, Key, Setup, Vm};
 use hsl_std::{Limit, Outcome};
+use mail_client::options::apply;
 use mta_types::TransactionId;
-use script_host::hooks::{Hook, HookKind, HookSets, LONGEST_RUN};
+use script_host::hooks::old_functions::all_options;
+use script_host::hooks::queue_scripts::QueueExit;
+use script_host::hooks::{Hook, HookKind, HookSets, LONGEST_RUN, verdict};
 
+use crate::mail_client::without_configuration;
 use crate::run::{self, Script};
 use crate::settings::Settings;
 pub(crate) use recorder::Recorder;
@@ -75,7 +80,7 @@ pub(crate) struct HookArguments {
 /// How a script ended.
 enum Ending {
     /// By a function of the hook.
-    Exit(Box<dyn std::any::Any + Send>),
+    Exit(Box<dyn Any + Send>),
     /// It ran to its end.
     End,
     /// It failed, for this reason.
@@ -115,7 +120,7 @@ pub(crate) async fn run(
     let (outcome, mut vm) = run::execute(&hook.program, setup, Some(limit), settings).await?;
     let ending = match outcome {
         Outcome::Done(_) => Ending::End,
-        Outcome::Exited(exit) => Ending::Exit(exit),
+        Outcome::Exited(exit) => read_try(exit, &mut vm, settings)?,
         Outcome::Failed(error) => {
             run::report(error.diagnostic(), error.sources());
             Ending::Failed(error.to_string())
@@ -129,6 +134,44 @@ pub(crate) async fn run(
     settings.output.line(printed.trim_end().as_bytes());
     settings.output.flush();
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Reads the options of `Try`, as the server does when the script is over.
+fn read_try(
+    exit: Box<dyn Any + Send>,
+    vm: &mut Vm,
+    settings: &Settings,
+) -> anyhow::Result<Ending> {
+    let exit = match exit.downcast::<QueueExit>() {
+        Ok(exit) => *exit,
+        Err(exit) => return Ok(Ending::Exit(exit)),
+    };
+    let QueueExit::Try(given) = exit else { return Ok(Ending::Exit(Box::new(exit))) };
+    let options = all_options(vm, given);
+    Ok(match mistake_in_try(options.clone(), settings)? {
+        None => Ending::Exit(Box::new(QueueExit::Try(options))),
+        Some(error) => {
+            eprintln!("{error}");
+            Ending::Failed(error)
+        }
+    })
+}
+
+/// What is wrong with the options of `Try`.
+fn mistake_in_try(mut options: Array, settings: &Settings) -> anyhow::Result<Option<String>> {
+    let mut plan = mail_client::plan::Settings::of_script();
+    // The transport may have what the script does not say.
+    plan.credentials = Some(("".into(), "".into()));
+    let checked = match &settings.running {
+        Some(running) => apply(&mut plan, running, &options),
+        None => {
+            // Addresses have no names.
+            options.remove(&Key::from("sourceip"));
+            apply(&mut plan, &without_configuration().map_err(anyhow::Error::msg)?, &options)
+        }
+    };
+    let checked = checked.and_then(|()| verdict::text_option(&options, "jobid"));
+    Ok(checked.err().map(|error| error.to_string()))
 }
 
 /// Compiles the script file, or the script of the running configuration. `Err(())`: it does not
@@ -147,7 +190,8 @@ fn compile(
         let compiled = script.compile_hook(sets, kind, &settings.loader);
         return Ok(compiled.map_err(|error| run::report_compile_error(&error)));
     }
-    let hooks = settings.hooks.as_ref().with_context(|| {
+    let hooks = settings.running.as_ref().map(|running| &running.scripting.hooks);
+    let hooks = hooks.with_context(|| {
         format!("hook {}: no script, and no running configuration (-A) to find one", kind.name())
     })?;
     let text = hook_of(hooks, kind, id)?;

@@ -95,7 +95,7 @@ pub(crate) async fn call(
         Err(()) => script_error(),
         Ok(QueueExit::Try(given)) => {
             let options = all_options(&mut vm, given);
-            let applied = apply(settings, generation, &options);
+            let applied = apply(settings, &generation.running, &options);
             match applied.and_then(|()| verdict::text_option(&options, "jobid")) {
                 Ok(jobid) => {
                     if let Some(jobid) = jobid {
