@@ -262,7 +262,8 @@ fn what_older_scripts_set_is_shown_among_the_options() {
         shown("predelivery", script, &["--message", "t.eml"]),
         "predelivery: Queue (decision)\n  reason: \"wait\"\n  delay: 5\ndsn: [\"from\"=>\"a@b\"]\n"
     );
-    let out = shown("postdelivery", "Retry([\"delay\" => 7]);", &[]);
+    let failed = ["--arguments", r#"{"action": "QUEUE"}"#];
+    let out = shown("postdelivery", "Retry([\"delay\" => 7]);", &failed);
     assert_eq!(out, "postdelivery: Retry (decision)\n  delay: 7\n");
 }
 

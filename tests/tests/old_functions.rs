@@ -434,11 +434,11 @@ async fn flat_variables_are_there_for_scripts_that_only_read_them() {
     for (before, after) in [
         (
             queued("One", "example.org", 1),
-            r#" ["",250,"2.0.0","Ok: sunk",true,"127.0.0.1","127.0.0.1",true,"other@example.net",2]"#,
+            r#" ["",250,"2.0.0","Ok: sunk",true,"127.0.0.1","127.0.0.1",true,"now@example.net",2]"#,
         ),
         (
             queued("gone", "Example.com", 2),
-            r#" ["DELETE",550,"5.1.1","No",true,"127.0.0.1","127.0.0.1",true,"other@example.net",2]"#,
+            r#" ["DELETE",550,"5.1.1","No",true,"127.0.0.1","127.0.0.1",true,"now@example.net",2]"#,
         ),
     ] {
         let seen = format!("X-Seen: {before}{after}");

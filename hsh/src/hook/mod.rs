@@ -137,11 +137,7 @@ pub(crate) async fn run(
 }
 
 /// Reads the options of `Try`, as the server does when the script is over.
-fn read_try(
-    exit: Box<dyn Any + Send>,
-    vm: &mut Vm,
-    settings: &Settings,
-) -> anyhow::Result<Ending> {
+fn read_try(exit: Box<dyn Any + Send>, vm: &mut Vm, settings: &Settings) -> anyhow::Result<Ending> {
     let exit = match exit.downcast::<QueueExit>() {
         Ok(exit) => *exit,
         Err(exit) => return Ok(Ending::Exit(exit)),
