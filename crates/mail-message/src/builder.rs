@@ -20,6 +20,8 @@ pub struct Builder {
     parts: Vec<Vec<u8>>,
     /// About what the children occupy.
     parts_size: usize,
+    /// Levels of children below it.
+    depth: usize,
     /// The encoding that an added field names: `Some(None)` for one nobody knows.
     encoding: Option<Option<TransferEncoding>>,
     has_content_type: bool,
@@ -41,6 +43,7 @@ impl Builder {
             body: Vec::new(),
             parts: Vec::new(),
             parts_size: 0,
+            depth: 0,
             encoding: None,
             has_content_type: false,
             is_text: true,
@@ -76,10 +79,25 @@ impl Builder {
         Ok(())
     }
 
-    /// Adds a child: its header and body as they are to be written.
-    pub fn append_part(&mut self, part: Vec<u8>) {
+    /// How deep parts may be nested: each level writes the text of those below again, and readers give up
+    /// long before.
+    pub const MAX_DEPTH: usize = 100;
+
+    /// Adds a child: its header and body as they are to be written, and the levels of children in it, as
+    /// far as it was built ([`Self::depth`]). `false`, and nothing happens, when it nests too deep.
+    pub fn append_part(&mut self, part: Vec<u8>, depth: usize) -> bool {
+        if depth >= Self::MAX_DEPTH {
+            return false;
+        }
+        self.depth = self.depth.max(depth + 1);
         self.parts_size += part.len() + size_of::<Vec<u8>>();
         self.parts.push(part);
+        true
+    }
+
+    /// Returns how many levels of children there are.
+    pub fn depth(&self) -> usize {
+        self.depth
     }
 
     /// Sets the body; with children it is what stands before the first.

@@ -153,6 +153,51 @@ fn parts_come_and_go_without_touching_their_siblings() {
 }
 
 #[test]
+fn parts_that_are_not_looked_at_stay_as_they_are() {
+    let head = "Content-Type: multipart/mixed; boundary=b\r\n\r\n";
+    let part = |n: usize| format!("--b\r\n\r\n{n}\r\n");
+    let parts = |range: std::ops::Range<usize>| range.map(part).collect::<String>();
+    let seen = Tree::MAX_PARTS - 1;
+    let text = format!("{head}{}--b--\r\nepi", parts(0..seen + 3));
+    let mut m = message(&text);
+    let children = m.tree().unwrap().parts()[0].children.clone();
+    assert_eq!(children.len(), seen);
+    assert!(m.has_unseen());
+    m.remove_part(children[seen - 1]).unwrap();
+    m.add_header(TOP, b"X", b"y", plain()).unwrap();
+    assert!(m.append_part(TOP, "\r\nlast".into(), "multipart/mixed", "new").unwrap());
+    assert!(m.set_epilogue(TOP, b"end"));
+    let rest = parts(seen..seen + 3);
+    let expected =
+        format!("X: y\r\n{head}{}{rest}--b\r\n\r\nlast\r\n--b--\r\nend", parts(0..seen - 1));
+    assert!(written(&m) == expected, "{}", &written(&m)[expected.len() - 300..]);
+    m.reset();
+    m.remove_part(children[0]).unwrap();
+    assert!(written(&m) == format!("{head}\r\n{}{rest}--b--\r\nepi", parts(1..seen)));
+}
+
+#[test]
+fn a_multipart_that_is_too_deep_stays_as_it_is() {
+    let mut text = String::new();
+    for depth in 0..Tree::MAX_DEPTH + 5 {
+        text += &format!("Content-Type: multipart/mixed; boundary=b{depth}x\n\n--b{depth}x\n");
+    }
+    let mut m = message(&text);
+    let last = PartId(Tree::MAX_DEPTH as u32 - 1);
+    m.tree().unwrap();
+    assert!(m.has_unseen());
+    assert!(!m.append_part(last, "\nmore".into(), "multipart/mixed", "new").unwrap());
+    assert!(!m.set_body(last, b"x", None).unwrap() && !m.set_epilogue(last, b"x"));
+    m.add_header(last, b"X", b"y", plain()).unwrap();
+    let deep = format!("boundary=b{}x\n\n", Tree::MAX_DEPTH - 2);
+    let (before, after) = text.split_once(&deep).unwrap();
+    let (delimiter, after) = after.split_once('\n').unwrap();
+    assert_eq!(written(&m), format!("{before}{deep}{delimiter}\nX: y\n{after}"));
+    assert!(!message("a: b\n\nbody").has_unseen());
+    assert!(message(&"a: b\n".repeat(20_001)).has_unseen());
+}
+
+#[test]
 fn a_single_part_moves_into_a_new_multipart() {
     let mut m = message("From: a@b.c\r\nContent-Type: text/html\r\n\r\n<p>\r\n");
     m.append_part(TOP, "\r\nmore".into(), "multipart/alternative", "B").unwrap();

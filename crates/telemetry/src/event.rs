@@ -65,6 +65,7 @@ events! {
     "inbound.connection_refused" => "A peer was refused with 421 because a limit on connections was reached.",
     "inbound.message_accepted" => "A message is durable and 250 was sent.",
     "inbound.message_refused" => "A message was refused or deferred at the end of its data.",
+    "inbound.message_unseen" => "A message that an end-of-data script looked into has more parts, deeper ones or more header fields than scripts are shown.",
     "inbound.proxy_header_refused" => "A peer that is configured as a proxy sent no good PROXY header, or none in time; the connection was closed.",
     "inbound.tls_failed" => "A TLS handshake with a client failed.",
     "plugin.array_too_deep" => "A plugin made an array nested deeper than scripts may have; the deep part was left out.",

@@ -117,6 +117,9 @@ impl Reception {
             }
             verdict = hooks::eodrcpt::reply(&actions);
         }
+        if message.lock().message().has_unseen() {
+            tracing::warn!(transaction = %connection.facts.id, "inbound.message_unseen");
+        }
         let is_queued = !variants.is_empty();
         let mut recipients = 0;
         if is_queued {

@@ -62,10 +62,15 @@ pub(super) fn class(class: &mut ClassBuilder, services: &Services) {
             },
         )
         .method("appendPart(MIME part) -> MIME", "adds a part", |ctx, args| {
-            let part = part_text(ctx, &args::take(args, 0))?;
-            change(ctx, part.len(), |builder| {
-                builder.append_part(part);
-                Ok(())
+            let part = args::take(args, 0);
+            let depth = builder_of_object(&part).map_or(0, |part| part.lock().depth());
+            let part = part_text(ctx, &part)?;
+            change(ctx, part.len(), |builder| match builder.append_part(part, depth) {
+                true => Ok(()),
+                false => Err(Thrown::new(format!(
+                    "appendPart() nests parts deeper than {} levels",
+                    Builder::MAX_DEPTH
+                ))),
             })
         })
         .method("setBody(string body) -> MIME", "sets the body, or preamble", |ctx, args| {

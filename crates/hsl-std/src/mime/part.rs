@@ -110,7 +110,7 @@ fn content(class: &mut ClassBuilder, access: impl Access) {
     }
     class.method(
         "getErrors() -> array",
-        "what is wrong with the part: bad_header, unclosed_boundary, too_many_parts",
+        "what is wrong with the part: bad_header, unclosed_boundary, too_many_parts, too_many_headers",
         move |ctx, _| {
             let part = access(ctx)?;
             let mut message = part.message.lock();

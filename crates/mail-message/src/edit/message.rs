@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::header_state::{HeaderState, NewField};
 use super::state::{PartState, State};
 use crate::header::{self, Field, HeaderError, HeaderSection, WriteOptions};
-use crate::mime::{ContentType, Part, PartId, Tree};
+use crate::mime::{ContentType, Defect, Part, PartId, Tree};
 use crate::transfer_encoding::TransferEncoding;
 use crate::writer::{Output, Patch};
 
@@ -198,6 +198,15 @@ impl Message {
     /// Returns the parts if they were looked for before.
     pub(super) fn known_tree(&self) -> Option<&Arc<Tree>> {
         self.tree.as_ref()
+    }
+
+    /// Returns whether there are more parts, deeper ones or more fields than are looked at, as far as it
+    /// was looked.
+    pub fn has_unseen(&self) -> bool {
+        let unseen = [Defect::TooManyParts, Defect::TooManyHeaders];
+        let top = self.known_tree().and_then(|tree| tree.part(PartId::TOP));
+        self.header.has_more()
+            || top.is_some_and(|top| top.defects.iter().any(|defect| unseen.contains(defect)))
     }
 
     /// Returns the original of a part. For parts below the top, [`Self::tree`] has to be called

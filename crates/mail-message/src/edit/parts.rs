@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::message::{EditError, Message};
 use super::state::{Fate, Wrap};
 use crate::header::WriteOptions;
-use crate::mime::{Defect, PartId};
+use crate::mime::PartId;
 use crate::transfer_encoding::{BodyKind, TransferEncoding};
 
 /// Where a new part goes.
@@ -104,8 +104,8 @@ impl Message {
     }
 
     /// Adds `new` (header and body) as first child. A part that is no multipart becomes the second
-    /// child of one of `media_type` that is made with `boundary`. `false` when the multipart has
-    /// more parts than are looked at.
+    /// child of one of `media_type` that is made with `boundary`. `false` when it is a multipart too deep
+    /// to be taken apart.
     ///
     /// # Errors
     ///
@@ -144,7 +144,7 @@ impl Message {
         boundary: &str,
     ) -> Result<bool, EditError> {
         let part = self.part(id).ok_or(EditError::NoPart)?;
-        if part.defects.contains(&Defect::TooManyParts) {
+        if part.is_too_deep() {
             return Ok(false);
         }
         let is_divided = part.multipart.is_some();

@@ -104,7 +104,12 @@ impl Renderer<'_> {
 
     fn children(&mut self, tree: &Tree, part: &Part) {
         for (at, child) in part.children.iter().enumerate() {
-            let close = || part.multipart.as_ref().map(|multipart| multipart.close.clone());
+            // Behind the last one come those that are not looked at, or nothing but the end.
+            let close = || {
+                let multipart = part.multipart.as_ref()?;
+                let unseen = &multipart.unseen;
+                Some(if unseen.is_empty() { &multipart.close } else { unseen }.clone())
+            };
             let next = match part.children.get(at + 1).and_then(|next| tree.part(*next)) {
                 Some(next) => Some(next.delimiter.clone()),
                 None => close().filter(|close| !close.is_empty()),

@@ -71,10 +71,12 @@ pub struct HeaderSection {
     body_start: usize,
     line_ending: LineEnding,
     is_malformed: bool,
+    has_more: bool,
 }
 
 impl HeaderSection {
-    /// How many fields are looked at; those behind them belong to the section but are not found.
+    /// How many fields are looked at; those behind them belong to the section and stay as they are, but
+    /// are not found ([`Self::has_more`]).
     /// A thousand times what mail carries, and a bound on memory for hostile headers.
     pub const MAX_FIELDS: usize = 20_000;
 
@@ -127,6 +129,7 @@ impl HeaderSection {
                     });
                 } else {
                     section.is_malformed = true;
+                    section.has_more = true;
                 }
             } else {
                 section.is_malformed = true;
@@ -175,6 +178,11 @@ impl HeaderSection {
     /// Returns whether there is a line that is no field, or too many fields.
     pub fn is_malformed(&self) -> bool {
         self.is_malformed
+    }
+
+    /// Returns whether there are more fields than are looked at.
+    pub fn has_more(&self) -> bool {
+        self.has_more
     }
 
     /// Returns the fields, from the top. `text` is what was read.
@@ -321,7 +329,8 @@ mod tests {
         let section = HeaderSection::parse(&text);
         assert_eq!(section.spans().len(), HeaderSection::MAX_FIELDS);
         assert_eq!(section.body_start(), text.len());
-        assert!(section.is_malformed());
+        assert!(section.is_malformed() && section.has_more());
+        assert!(!HeaderSection::parse(b"no field").has_more());
     }
 
     proptest! {

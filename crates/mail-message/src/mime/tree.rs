@@ -28,8 +28,10 @@ pub enum Defect {
     BadHeader,
     /// The closing delimiter of a multipart is missing.
     UnclosedBoundary,
-    /// There are more parts, or deeper ones, than are looked at.
+    /// There are more parts, or deeper ones, than are looked at. They stay as they are.
     TooManyParts,
+    /// There are more fields than are looked at. They stay as they are.
+    TooManyHeaders,
 }
 
 impl Defect {
@@ -39,6 +41,7 @@ impl Defect {
             Self::BadHeader => "bad_header",
             Self::UnclosedBoundary => "unclosed_boundary",
             Self::TooManyParts => "too_many_parts",
+            Self::TooManyHeaders => "too_many_headers",
         }
     }
 }
@@ -62,7 +65,7 @@ pub struct Part {
     pub multipart: Option<Multipart>,
     /// The line end and delimiter line before a part of a multipart; empty for others.
     pub delimiter: Range<usize>,
-    /// What is wrong with it.
+    /// What is wrong with it. The message itself says too that something is not looked at somewhere in it.
     pub defects: Vec<Defect>,
     /// Its place among its siblings, from 0.
     position: u32,
@@ -80,12 +83,21 @@ pub struct Multipart {
     pub close: Range<usize>,
     /// What stands behind the closing delimiter.
     pub epilogue: Range<usize>,
+    /// The delimiter of the first part that is not looked at, and empty if all are.
+    pub unseen: Range<usize>,
 }
 
 impl Part {
     /// Returns the body.
     pub fn body(&self) -> Range<usize> {
         self.range.start + self.header.body_start()..self.range.end
+    }
+
+    /// Returns whether it is a multipart that is too deep to be taken apart.
+    pub fn is_too_deep(&self) -> bool {
+        self.multipart.is_none()
+            && self.defects.contains(&Defect::TooManyParts)
+            && self.content_type.as_ref().is_some_and(ContentType::is_multipart)
     }
 
     /// Returns the transfer encoding: 7bit unless another is named, `None` for unknown ones.
@@ -121,6 +133,14 @@ impl Tree {
         let mut tree = Self { parts: Vec::new() };
         let place = Place { parent: None, depth: 0, in_digest: false, delimiter: 0..0 };
         tree.add(text, 0..text.len(), place);
+        for defect in [Defect::TooManyParts, Defect::TooManyHeaders] {
+            if let [top, parts @ ..] = tree.parts.as_mut_slice()
+                && !top.defects.contains(&defect)
+                && parts.iter().any(|part| part.defects.contains(&defect))
+            {
+                top.defects.push(defect);
+            }
+        }
         tree
     }
 
@@ -195,7 +215,13 @@ impl Tree {
             id,
             parent: place.parent,
             children: Vec::new(),
-            defects: if header.is_malformed() { vec![Defect::BadHeader] } else { Vec::new() },
+            defects: [
+                header.is_malformed().then_some(Defect::BadHeader),
+                header.has_more().then_some(Defect::TooManyHeaders),
+            ]
+            .into_iter()
+            .flatten()
+            .collect(),
             range,
             header,
             content_type,
@@ -215,19 +241,22 @@ impl Tree {
             }
             Inside::Parts { boundary, is_digest } => {
                 let division = divide(text, body, &boundary);
-                let mut is_complete = division.is_complete;
+                let mut unseen = division.unseen;
                 for (delimiter, range) in division.parts {
+                    let next = delimiter.clone();
                     let place = Place { parent: Some(id), depth, in_digest: is_digest, delimiter };
                     if self.add(text, range, place).is_none() {
-                        is_complete = false;
+                        unseen = next;
                         break;
                     }
                 }
+                let is_complete = unseen.is_empty();
                 if let Some(part) = self.part_mut(id) {
                     if division.is_unclosed {
                         part.defects.push(Defect::UnclosedBoundary);
                     }
-                    part.multipart = division.ends.map(|ends| Multipart { boundary, ..ends });
+                    part.multipart =
+                        division.ends.map(|ends| Multipart { boundary, unseen, ..ends });
                 }
                 is_complete
             }
@@ -269,15 +298,15 @@ impl Inside {
 struct Division {
     /// The delimiter before each part, and the part.
     parts: Vec<(Range<usize>, Range<usize>)>,
-    /// What is around them (the boundary is filled in later); `None` without any delimiter.
+    /// The delimiter of the first part of more than are looked at.
+    unseen: Range<usize>,
+    /// What is around them (the rest is filled in later); `None` without any delimiter.
     ends: Option<Multipart>,
     is_unclosed: bool,
-    is_complete: bool,
 }
 
 fn divide(text: &[u8], body: Range<usize>, boundary: &[u8]) -> Division {
-    let mut division =
-        Division { parts: Vec::new(), ends: None, is_unclosed: true, is_complete: true };
+    let mut division = Division { parts: Vec::new(), unseen: 0..0, ends: None, is_unclosed: true };
     if boundary.is_empty() {
         return division;
     }
@@ -302,10 +331,7 @@ fn divide(text: &[u8], body: Range<usize>, boundary: &[u8]) -> Division {
         let lead = content_start + before.len();
         let delimiter = lead..at + needle.len() + len;
         match open.take() {
-            Some(open) => {
-                let range = open.end..lead;
-                division.parts.push((open, range));
-            }
+            Some(open) => division.add(open, lead),
             None => preamble = Some(body.start..lead),
         }
         if is_close {
@@ -313,23 +339,31 @@ fn divide(text: &[u8], body: Range<usize>, boundary: &[u8]) -> Division {
             close = delimiter;
             break;
         }
-        if division.parts.len() >= Tree::MAX_PARTS {
-            division.is_complete = false;
-            break;
-        }
         open = Some(delimiter);
     }
     if let Some(open) = open {
-        let range = open.end..body.end;
-        division.parts.push((open, range));
+        division.add(open, body.end);
     }
     division.ends = preamble.map(|preamble| Multipart {
         boundary: Vec::new(),
         preamble,
         epilogue: close.end..body.end,
         close,
+        unseen: 0..0,
     });
     division
+}
+
+impl Division {
+    /// Adds the part between a delimiter and `end`, if it is to be looked at.
+    fn add(&mut self, delimiter: Range<usize>, end: usize) {
+        if self.parts.len() < Tree::MAX_PARTS {
+            let range = delimiter.end..end;
+            self.parts.push((delimiter, range));
+        } else if self.unseen.is_empty() {
+            self.unseen = delimiter;
+        }
+    }
 }
 
 /// Reads what stands behind `--boundary`: whether it closes, and the octets with the line end.
@@ -446,7 +480,9 @@ mod tests {
         let tree = Tree::parse(text.as_bytes());
         assert_eq!(tree.parts().len(), Tree::MAX_DEPTH);
         let last = tree.parts().last().unwrap();
-        assert!(last.defects.contains(&Defect::TooManyParts));
+        assert!(last.is_too_deep());
+        assert!(tree.parts()[0].defects.contains(&Defect::TooManyParts), "the message says so too");
+        assert!(!tree.parts()[1].defects.contains(&Defect::TooManyParts));
         let text = format!(
             "Content-Type: multipart/mixed; boundary=b\n\n{}",
             "--b\n\n".repeat(Tree::MAX_PARTS + 10)
