@@ -184,7 +184,7 @@ impl<'a> Builder<'a> {
         if !in_registers(arguments) {
             let base = self.f().temporary(span)?;
             self.callee_value(callee, base, span)?;
-            self.call_value(base, arguments, d, span)?;
+            self.call_spread(base, Some(callee), arguments, d, span)?;
             self.f().next = mark;
             return Ok(());
         }
@@ -330,10 +330,7 @@ impl<'a> Builder<'a> {
         span: Span,
     ) -> Compiled<()> {
         if !in_registers(arguments) {
-            let list = self.f().temporary(span)?;
-            self.argument_list(arguments, list, span)?;
-            self.f().emit(span, Op::CallSpread { d, base });
-            return self.probe(debug::RESUMED, span);
+            return self.call_spread(base, None, arguments, d, span);
         }
         for argument in arguments {
             if let Argument::Value(expr) = argument {
@@ -345,22 +342,48 @@ impl<'a> Builder<'a> {
         self.probe(debug::RESUMED, span)
     }
 
+    /// Calls the function in `base`, the last temporary taken, with arguments that travel in an array.
+    fn call_spread(
+        &mut self,
+        base: Register,
+        callee: Option<&Callee>,
+        arguments: &'a [Argument],
+        d: Register,
+        span: Span,
+    ) -> Compiled<()> {
+        let list = self.f().temporary(span)?;
+        self.argument_list(callee, arguments, list, span)?;
+        self.f().emit(span, Op::CallSpread { d, base });
+        self.probe(debug::RESUMED, span)
+    }
+
+    /// Makes an array of arguments. Those for `callee` that could be made now are checked, and stay texts.
     fn argument_list(
         &mut self,
+        callee: Option<&Callee>,
         arguments: &'a [Argument],
         list: Register,
         span: Span,
     ) -> Compiled<()> {
         let room = u16::try_from(arguments.len()).unwrap_or(u16::MAX);
         self.f().emit(span, Op::NewArray { d: list, room });
-        for argument in arguments {
+        // Behind a spread the places of arguments are not known.
+        let mut known = match callee {
+            Some(Callee::Native(function)) => Some(function),
+            _ => None,
+        };
+        for (at, argument) in arguments.iter().enumerate() {
             let mark = self.f().next;
             match argument {
                 Argument::Value(expr) => {
+                    if let Some(function) = known {
+                        self.literal_argument(function, at, expr)?;
+                    }
                     let b = self.temporary(expr)?;
                     self.f().emit(expr.span, Op::Push { a: list, b });
                 }
                 Argument::Spread(expr) => {
+                    known = None;
                     // Keys do not name parameters: only the values count.
                     let b = self.temporary(expr)?;
                     self.f().emit(expr.span, Op::Rest { d: b, a: b, from: u16::MAX });
@@ -415,14 +438,14 @@ impl<'a> Builder<'a> {
     pub(super) fn cache(&mut self, cache: &'a Cache, d: Register, span: Span) -> Compiled<()> {
         let base = self.f().temporary(span)?;
         self.array(&cache.options, base, span)?;
-        let callee = self.f().temporary(span)?;
-        self.function_value(&cache.callee, callee)?;
-        let list = self.f().temporary(span)?;
-        self.argument_list(&cache.arguments, list, span)?;
+        let callee = self.callee(&cache.callee)?;
         if in_registers(&cache.arguments) {
-            let callee = self.callee(&cache.callee)?;
             self.check_count(&callee, cache.arguments.len(), span)?;
         }
+        let function = self.f().temporary(span)?;
+        self.callee_value(&callee, function, cache.callee.span)?;
+        let list = self.f().temporary(span)?;
+        self.argument_list(Some(&callee), &cache.arguments, list, span)?;
         self.f().emit(span, Op::Cache { d, base, argc: 3 });
         Ok(())
     }
