@@ -4,6 +4,7 @@
 //! everything in it is good, so a broken file never takes effect in part.
 
 use std::collections::{HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,6 +38,8 @@ pub(crate) struct Generation {
     pub(crate) postdelivery: Option<Hook>,
     /// Entries of `pki.private` for scripts, keys without certificate included.
     pub(crate) keys: HashMap<Arc<str>, Arc<PkiEntry>>,
+    /// Hashes of the contents of scripts' files, by id.
+    files: HashMap<Box<str>, u64>,
 }
 
 impl std::ops::Deref for Generation {
@@ -162,6 +165,7 @@ impl Generation {
             inputs.startup.environment.pluginspath.as_path(),
             &base,
         );
+        let hashes = files.contents().map(|(id, content)| (id.into(), hash(content))).collect();
         let blocks = &inputs.running.config.plugins;
         let files = script_host::with_plugin_blocks(files, &inputs.startup.plugins, blocks);
         let mut compile = |kind: HookKind, id: Option<&str>, text: &str| match inputs
@@ -235,12 +239,27 @@ impl Generation {
             predelivery,
             postdelivery,
             keys,
+            files: hashes,
         })
+    }
+
+    /// Whether a file of scripts is the same in both generations, as far as is known: files below
+    /// `scripting.rootpath` may have changed.
+    pub(crate) fn has_same_file(&self, other: &Self, id: &[u8]) -> bool {
+        let hash_in =
+            |generation: &Self| generation.files.get(std::str::from_utf8(id).ok()?).copied();
+        hash_in(self).is_some_and(|hash| hash_in(other) == Some(hash))
     }
 
     pub(crate) fn server(&self, id: &ServerId) -> Option<&Arc<Server>> {
         self.servers.get(id)
     }
+}
+
+fn hash(content: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    content.hash(&mut hasher);
+    hasher.finish()
 }
 
 fn server(

@@ -45,6 +45,11 @@ pub(crate) async fn run(core: &Arc<Core>) -> Result<(), GenerationError> {
             if changes.is_empty() {
                 tracing::info!("config.reloaded");
             }
+            // What scripts made of a file that is another one now.
+            core.scripts.cache.clear_named(|cache| {
+                let file = cache.namespace.as_bytes().strip_prefix(b"file:");
+                file.is_some_and(|id| !new.has_same_file(&old, id))
+            });
             core.queue.configure(&new.running);
             core.metrics.define(&new.running.monitor.metrics);
             let (lists, groupings) = (new.lists.clone(), new.groupings.clone());

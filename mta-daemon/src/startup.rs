@@ -194,7 +194,7 @@ impl Daemon {
             generation: ArcSwap::from_pointee(generation),
             spool,
             queue,
-            scripts: ScriptWorld::new(),
+            scripts: ScriptWorld::new(startup.scripting.shared_memory),
             rates,
             hook_sets,
             plugins,

@@ -468,6 +468,76 @@ async fn variables_of_a_conversation_fill_up_as_it_goes_on() {
     daemon.stop().await;
 }
 
+/// The last word of a reply.
+fn last_word(reply: &str) -> &str {
+    reply.rsplit(' ').next().unwrap_or_default()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn caches_live_as_long_as_their_options_say() {
+    let script = r#"import $list from "list.txt";
+function called() { return memory_inc("calls"); }
+$options = [
+    "plain" => [],
+    "message" => ["per_message" => true],
+    "named" => ["namespace" => $transaction["id"]],
+    "apart" => ["namespace" => "apart"],
+    "list" => ["namespace" => "file:list.txt"],
+    "kept" => ["namespace" => "file:kept.txt"],
+    "brief" => ["namespace" => "brief", "ttl" => 0.2],
+][$arguments["address"]["localpart"]];
+Reject(string(cache [...$options] called()));"#;
+    let files = |list: &str| {
+        format!(
+            "  files:\n    - id: list.txt\n      data: {list}\n    - id: kept.txt\n      data: kept\n"
+        )
+    };
+    let setup = Setup { running: files("first"), ..Setup::default() }.hook("mailfrom", script);
+    let mut daemon = TestDaemon::start(setup).await;
+    let (mut one, _) = SmtpClient::connect(daemon.address()).await;
+    let (mut two, _) = SmtpClient::connect(daemon.address()).await;
+    one.command("EHLO client.example").await;
+    two.command("EHLO client.example").await;
+    async fn ask_for(client: &mut SmtpClient, what: &str) -> u32 {
+        let reply = client.command(&format!("MAIL FROM:<{what}@example.org>")).await;
+        last_word(&reply).parse().unwrap_or_else(|_| panic!("{what}: {reply}"))
+    }
+    assert_eq!(ask_for(&mut one, "plain").await, 1);
+    assert_eq!(ask_for(&mut one, "plain").await, 1);
+    assert_eq!(ask_for(&mut one, "message").await, 2);
+    assert_eq!(ask_for(&mut one, "named").await, 2, "the transaction names the cache");
+    one.command("RSET").await;
+    assert_eq!(ask_for(&mut one, "message").await, 3, "another message, another cache");
+    assert_eq!(ask_for(&mut two, "plain").await, 1, "all connections share");
+    assert_eq!(ask_for(&mut two, "message").await, 4);
+    assert_eq!(ask_for(&mut two, "apart").await, 5);
+    assert_eq!(ask_for(&mut two, "list").await, 6);
+    assert_eq!(ask_for(&mut two, "kept").await, 7);
+    assert_eq!(ask_for(&mut one, "list").await, 6);
+    let reload = |client: &mut control::client::Client| {
+        client.call(call::CONFIG_RELOAD, &()).unwrap();
+    };
+    daemon.rewrite(|setup| setup.running = files("second"));
+    ask(&daemon, reload).await;
+    // A connection keeps the scripts it began with; the caches are those of the process.
+    let (mut three, _) = SmtpClient::connect(daemon.address()).await;
+    three.command("EHLO client.example").await;
+    assert_eq!(ask_for(&mut three, "list").await, 8, "the file is another one");
+    assert_eq!(ask_for(&mut one, "list").await, 8);
+    for client in [&mut one, &mut three] {
+        assert_eq!(ask_for(client, "kept").await, 7);
+        assert_eq!(ask_for(client, "plain").await, 1);
+        assert_eq!(ask_for(client, "apart").await, 5);
+    }
+    assert_eq!(ask_for(&mut one, "brief").await, 9);
+    let mut brief = 9;
+    while brief == 9 {
+        brief = ask_for(&mut one, "brief").await;
+    }
+    assert_eq!(brief, 10, "its time was over");
+    daemon.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_null_sender_is_empty_text_and_helo_has_no_keywords() {
     let setup = Setup::default()
@@ -755,5 +825,131 @@ async fn the_disconnect_hook_sees_what_broke_the_connection() {
     assert_eq!((&seen["close"], &seen["error"]["type"]), (&json!("remote"), &json!("socket")));
     // ECONNRESET.
     assert_eq!(seen["error"]["code"], 104, "{seen}");
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_option_of_cache_works_in_a_hook() {
+    let script = r#"function f($a, $b = 0) { return memory_inc("calls " . $a); }
+function twice($f) { return [$f(), $f()]; }
+$seen = [
+    "force" => twice(function () { return cache ["force" => true] f("force"); }),
+    "ttl" => twice(function () { return cache ["ttl" => 0] f("ttl"); }),
+    "override" => twice(function () { return cache ["ttl_override" => [1 => 0]] f("override"); }),
+    "function" => twice(function () {
+        return cache ["ttl_function" => function ($v) { return $v == 1 ? 0 : none; }] f("function");
+    }),
+    "update" => twice(function () {
+        return cache ["force" => true,
+            "update_function" => function ($old, $new) { return ($old ?? 0) + $new * 10; }] f("update");
+    }),
+    "filter" => [
+        cache ["argv_filter" => [1]] f("filter", 1), cache ["argv_filter" => [1]] f("filter", 2),
+        cache ["argv_filter" => [1, 2]] f("filter", 2),
+    ],
+];
+$lru = [];
+foreach ([true, false] as $on) {
+    foreach (["a", "b", "a", "c", "a", "b"] as $key)
+        $lru[] = cache ["size" => 2, "lru" => $on, "namespace" => "lru $on"] f("$key $on");
+}
+$seen["lru"] = $lru;
+Reject(json_encode($seen));"#;
+    let mut daemon = TestDaemon::start(Setup::default().hook("mailfrom", script)).await;
+    let (mut client, _) = SmtpClient::connect(daemon.address()).await;
+    client.command("EHLO client.example").await;
+    let reply = client.command("MAIL FROM:<a@example.org>").await;
+    let wanted = concat!(
+        r#"{"force":[1,2],"ttl":[1,2],"override":[1,2],"function":[1,2],"update":[10,30],"#,
+        r#""filter":[1,1,2],"lru":[1,1,1,1,1,2,1,1,1,1,1,1]}"#
+    );
+    assert_eq!(last_word(&reply), wanted);
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hostile_scripts_end_at_their_limits_and_hold_nobody_up() {
+    let script = r#"function down($n) { return down($n + 1) + 1; }
+function deep($n) { $a = []; for ($i = 0; $i < $n; $i++) $a = [$a]; return $a; }
+$what = $arguments["address"]["localpart"];
+if ($what == "loop") forever {}
+if ($what == "text") { $s = "x"; forever $s .= $s; }
+if ($what == "list") { $a = [0]; forever $a += $a; }
+if ($what == "regex") { pcre_match("^(a+)+$", str_repeat("a", 64) . "!"); }
+if ($what == "calls") down(0);
+if ($what == "data") {
+    $a = deep(50000);
+    memory_store("deep", $a);
+    $same = $a == deep(50000);
+    if (json_encode($a) === none and $same) throw "deep";
+}
+if ($what == "memory") { $i = 0; forever memory_store("k" . $i++, str_repeat("x", 1000000) . $i); }
+if ($what == "names") { $i = 0; forever memory_store(str_repeat("k", 100000) . $i++, 1); }
+if ($what == "barrier") { barrier "b" => $v { $v = []; forever $v[] = str_repeat("x", 1000000) . length($v); } }
+if ($what == "cache") { $i = 0; forever cache ["namespace" => "n" . $i++] str_repeat("x", 1000000); }
+Accept();"#;
+    let startup = "scripting:\n  sharedmemory:\n    size: 16MiB\n".to_owned();
+    let setup = Setup { startup, ..Setup::default() }.hook("mailfrom", script);
+    let mut daemon = TestDaemon::start(setup).await;
+    let (mut honest, _) = SmtpClient::connect(daemon.address()).await;
+    honest.command("EHLO client.example").await;
+    let ending = ["text", "list", "regex", "calls", "data", "memory", "names", "barrier"];
+    let endless = ["loop", "cache"];
+    let mut hostile = Vec::new();
+    for what in ending.into_iter().chain(endless) {
+        let (mut client, _) = SmtpClient::connect(daemon.address()).await;
+        client.command("EHLO client.example").await;
+        client.send(format!("MAIL FROM:<{what}@example.org>\r\n").as_bytes()).await;
+        hostile.push((what, client));
+        // Each of these has a deadline.
+        let reply = honest.command("MAIL FROM:<honest@example.org>").await;
+        assert!(reply.starts_with("250 "), "beside {what}: {reply}");
+        honest.command("RSET").await;
+    }
+    let busy = hostile.split_off(ending.len());
+    let running = tokio::spawn(async move {
+        for (what, client) in &mut hostile {
+            let reply = client.late_reply().await;
+            assert!(reply.starts_with("450 "), "{what}: {reply}");
+        }
+    });
+    while !running.is_finished() {
+        let reply = honest.command("MAIL FROM:<honest@example.org>").await;
+        assert!(reply.starts_with("250 "), "{reply}");
+        honest.command("RSET").await;
+    }
+    running.await.unwrap();
+    ask(&daemon, |client| {
+        let stats = client.call(call::PROCESS_STATS, &()).unwrap();
+        let mailfrom = stats.servers[0].scripts.as_ref().unwrap().mailfrom.as_ref().unwrap();
+        assert_eq!((mailfrom.errors, mailfrom.running), (8, 2));
+        let memory = stats.scripting.unwrap().memory.unwrap();
+        assert_eq!(memory.maxbytes, 16 << 20);
+        assert!(memory.bytes <= memory.maxbytes && memory.size > 0, "{memory:?}");
+        // The store is full of what the scripts left; it says so here too, and can be emptied.
+        let store = pb::HslMemoryStoreRequest {
+            key: "large".into(),
+            value: format!("\"{}\"", "x".repeat(1 << 20)),
+            r#return: false,
+        };
+        let refused = client.call(call::MEMORY_STORE, &store).unwrap_err().to_string();
+        assert!(refused.contains("shared memory limit of 16777216 bytes exceeded"), "{refused}");
+        let keys =
+            client.call(call::MEMORY_LIST, &pb::HslMemoryListRequest::default()).unwrap().keys;
+        for key in keys {
+            let delete = pb::HslMemoryDeleteRequest { key, r#return: false };
+            assert_eq!(client.call(call::MEMORY_DELETE, &delete).unwrap().affected, 1);
+        }
+        client.call(call::MEMORY_STORE, &store).unwrap();
+    })
+    .await;
+    // So are those that cannot be compiled: the others go on.
+    let deep = format!("$x = {}1{};", "(".repeat(100_000), ")".repeat(100_000));
+    daemon.rewrite(|setup| setup.hooks = vec![("mailfrom", deep)]);
+    let refused = ask(&daemon, |client| client.call(call::CONFIG_RELOAD, &()).unwrap_err()).await;
+    assert!(refused.to_string().contains("nest"), "{refused}");
+    let reply = honest.command("MAIL FROM:<honest@example.org>").await;
+    assert!(reply.starts_with("250 "), "{reply}");
+    drop(busy);
     daemon.stop().await;
 }

@@ -84,7 +84,8 @@ pub fn openmetrics(stats: &ProcessStatsResponse) -> String {
     out
 }
 
-const GAUGES: &[&str] = &["size", "running", "pending", "concurrent", "active", "suspended"];
+const GAUGES: &[&str] =
+    &["size", "running", "pending", "concurrent", "active", "suspended", "bytes", "maxbytes"];
 const SECONDS: &[&str] = &["runtime", "elapsed"];
 
 struct Labels<'a>(&'a [(&'static str, String)]);

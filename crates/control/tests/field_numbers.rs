@@ -248,9 +248,11 @@ const MESSAGES: &[(&str, &str)] = &[
     ),
     (
         "ProcessStatsResponse",
-        "process=1 resolver=2 servers=3 queue=4 threads=5 metrics=? plugins=?",
+        "process=1 resolver=2 servers=3 queue=4 threads=5 metrics=? plugins=? scripting=?",
     ),
     ("ProcessStatsResponse.Plugins", "blocking=?"),
+    ("ProcessStatsResponse.Scripting", "memory=?"),
+    ("ProcessStatsResponse.Scripting.Memory", "size=? bytes=? maxbytes=?"),
     ("ProcessStatsResponse.Plugins.Blocking", "concurrent=? pending=? maxconcurrent=?"),
     ("ProcessStatsResponse.Metric", "name=? type=? help=? series=?"),
     ("ProcessStatsResponse.Metric.Bucket", "le=? count=?"),

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use hsl::host::{CallContext, Continuation, NativeStep, Registry, Thrown};
-use hsl::shared_memory::LockGuard;
+use hsl::shared_memory::{Full, LockGuard, Place, Stored};
 use hsl::value::{Str, Value};
 use parking_lot::Mutex;
 
@@ -20,15 +20,8 @@ pub(crate) fn register(registry: &mut Registry) {
             "memory_add(string key, any value) -> boolean",
             "stores a value only if the key is new",
             |ctx, args| {
-                let value = args::take(args, 1);
-                ctx.keep(&value);
-                change(ctx, args::text(args, 0), move |slot| {
-                    let is_new = slot.is_none();
-                    if is_new {
-                        *slot = Some(value);
-                    }
-                    is_new.into()
-                })
+                let value = ctx.stored(args::take(args, 1));
+                change(ctx, args::text(args, 0), move |place| Ok(place.add(value)?.into()))
             },
         )
         .function(
@@ -44,12 +37,12 @@ pub(crate) fn register(registry: &mut Registry) {
         .function(
             "memory_exists(string key [, function callback]) -> boolean",
             "true if the key exists, then callback(key, value)",
-            |ctx, args| observe(ctx, args, |guard| guard.with(|slot| slot.clone())),
+            |ctx, args| observe(ctx, args, |guard| guard.with(|place| place.get().cloned())),
         )
         .function(
             "memory_delete(string key [, function callback]) -> boolean",
             "removes a value; true if it existed, then callback(key, value)",
-            |ctx, args| observe(ctx, args, |guard| guard.with(Option::take)),
+            |ctx, args| observe(ctx, args, |guard| guard.with(|place| place.take())),
         )
         .function(
             "memory_update(string key, any value, function callback [, any initial]) -> boolean",
@@ -77,36 +70,51 @@ pub(crate) fn register(registry: &mut Registry) {
 }
 
 fn add(ctx: &mut CallContext<'_>, key: Str, offset: f64, remove_if_zero: bool) -> NativeStep {
-    change(ctx, key, move |slot| {
-        let current = match slot {
+    change(ctx, key, move |place| {
+        let current = match place.get() {
             None => 0.0,
             Some(Value::Number(number)) => *number,
-            Some(_) => return Value::None,
+            Some(_) => return Ok(Value::None),
         };
-        let sum = current + offset;
-        *slot = (!(remove_if_zero && sum == 0.0)).then_some(Value::Number(sum));
-        Value::Number(sum)
+        let sum = Value::Number(current + offset);
+        if remove_if_zero && current + offset == 0.0 {
+            place.take();
+        } else {
+            place.set(Stored::new(sum.clone()))?;
+        }
+        Ok(sum)
     })
 }
 
 fn store(ctx: &mut CallContext<'_>, args: &mut [Value]) -> NativeStep {
     let (key, value, callback) = (args::text(args, 0), args::take(args, 1), args::take(args, 2));
-    ctx.keep(&value);
+    let value = ctx.stored(value);
     if callback.is_none() {
-        return change(ctx, key, move |slot| slot.replace(value).is_some().into());
+        return change(ctx, key, move |place| {
+            let existed = place.get().is_some();
+            place.set(value)?;
+            Ok(existed.into())
+        });
     }
-    locked(ctx, key, move |_, guard| match guard.with(|slot| slot.replace(value)) {
-        Some(old) => call_back(callback, guard, Some(old)),
-        None => false.into(),
+    locked(ctx, key, move |_, guard| {
+        let replaced = guard.with(|place| {
+            let old = place.get().cloned();
+            place.set(value).map(|()| old)
+        });
+        match replaced {
+            Ok(Some(old)) => call_back(callback, guard, Some(old)),
+            Ok(None) => false.into(),
+            Err(full) => NativeStep::Throw(full.into()),
+        }
     })
 }
 
 fn fetch(ctx: &mut CallContext<'_>, args: &mut [Value]) -> NativeStep {
     let (key, callback) = (args::text(args, 0), args::take(args, 1));
     if callback.is_none() {
-        return change(ctx, key, |slot| slot.clone().unwrap_or_default());
+        return change(ctx, key, |place| Ok(place.get().cloned().unwrap_or_default()));
     }
-    locked(ctx, key, move |_, guard| match guard.with(|slot| slot.clone()) {
+    locked(ctx, key, move |_, guard| match guard.with(|place| place.get().cloned()) {
         Some(value) => value.into(),
         None => {
             let key = Value::String(guard.key().clone());
@@ -146,7 +154,7 @@ fn update(ctx: &mut CallContext<'_>, args: &mut [Value]) -> NativeStep {
     let (key, value) = (args::text(args, 0), args::take(args, 1));
     let (callback, initial) = (args::take(args, 2), args::take(args, 3));
     locked(ctx, key, move |_, guard| {
-        let stored = guard.with(|slot| slot.clone());
+        let stored = guard.with(|place| place.get().cloned());
         let existed = stored.is_some();
         let current = match stored {
             Some(stored) => stored,
@@ -156,30 +164,31 @@ fn update(ctx: &mut CallContext<'_>, args: &mut [Value]) -> NativeStep {
         let key = Value::String(guard.key().clone());
         let arguments = [key, current, value];
         let then = move |ctx: &mut CallContext<'_>, new: Value| {
-            ctx.keep(&new);
-            guard.with(|slot| *slot = Some(new));
-            NativeStep::Return(Value::Bool(existed))
+            let new = ctx.stored(new);
+            match guard.with(|place| place.set(new)) {
+                Ok(()) => NativeStep::Return(Value::Bool(existed)),
+                Err(full) => NativeStep::Throw(full.into()),
+            }
         };
         NativeStep::call(callback, arguments, then)
     })
 }
 
-/// Runs `body` on the value of `key` in one step.
+/// Runs `body` on the place of `key` in one step.
 fn change(
     ctx: &mut CallContext<'_>,
     key: Str,
-    body: impl FnOnce(&mut Option<Value>) -> Value + Send + 'static,
+    body: impl FnOnce(&mut Place<'_>) -> Result<Value, Full> + Send + 'static,
 ) -> NativeStep {
     let memory = Arc::clone(ctx.shared_memory());
     let owner = ctx.owner();
     let mut body = Some(body);
-    let done = memory.try_with(&key, owner, |slot| match body.take() {
-        Some(body) => body(slot),
-        None => Value::None,
-    });
-    match (done, body) {
-        (Some(value), _) => value.into(),
-        (None, Some(body)) => locked(ctx, key, move |_, guard| guard.with(body).into()),
+    let done = memory.try_with(&key, owner, |place| body.take().map(|body| body(place)));
+    match (done.flatten(), body) {
+        (Some(result), _) => result.map_err(Thrown::from).into(),
+        (None, Some(body)) => {
+            locked(ctx, key, move |_, guard| guard.with(body).map_err(Thrown::from).into())
+        }
         (None, None) => NativeStep::Return(Value::None),
     }
 }

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use crate::memory::MeasureKept;
 use crate::value::{Array, Key, Str, Value};
 
 /// All caches. Share one per process behind an [`Arc`].
@@ -27,6 +28,8 @@ struct Caches {
     by_name: BTreeMap<CacheName, Cache>,
     /// About what all of them occupy.
     octets: usize,
+    /// How many there may be until those whose time is over are looked for.
+    next_sweep: usize,
 }
 
 /// Which cache.
@@ -119,7 +122,8 @@ impl CacheStore {
     /// Stores `value` for `arguments` until `now` plus `ttl`; a `ttl` of zero stores nothing.
     /// A full cache gives up its oldest entry if `lru`, else it takes nothing new.
     pub fn store(&self, name: &CacheName, arguments: &Value, value: Value, life: Life) {
-        let octets = ENTRY_OCTETS + crate::memory::measure([arguments, &value].into_iter());
+        let mut measure = MeasureKept::new();
+        let octets = ENTRY_OCTETS + measure.add(arguments) + measure.add(&value);
         // What gives way is dropped outside of the lock.
         let mut dropped = Vec::new();
         let mut guard = self.caches.lock();
@@ -159,11 +163,6 @@ impl CacheStore {
         caches.octets = others + cache.octets;
     }
 
-    /// Empties the caches of a namespace, such as `file:X` when that file changes.
-    pub fn clear(&self, namespace: &[u8]) {
-        self.clear_named(|name| name.namespace.as_bytes() == namespace);
-    }
-
     /// Empties the caches that `is_meant` names; returns how many there were. Their figures go too.
     pub fn clear_named(&self, mut is_meant: impl FnMut(&CacheName) -> bool) -> usize {
         let mut caches = self.caches.lock();
@@ -196,7 +195,19 @@ impl Caches {
         let octets = CACHE_OCTETS + name.namespace.len() + name.function.len();
         self.by_name.insert(name.clone(), Cache { octets, ..Cache::default() });
         self.octets += octets;
+        if self.by_name.len() > self.next_sweep {
+            self.sweep(now, name);
+        }
         if self.octets > most { self.make_room(name, 0, now, most) } else { Vec::new() }
+    }
+
+    /// Removes what is over, when there are twice as many caches as are in use: each message may have
+    /// caches of its own. The figures of caches that go are lost.
+    fn sweep(&mut self, now: Duration, new: &CacheName) {
+        self.by_name.values_mut().for_each(|cache| cache.remove_dead(now));
+        self.by_name.retain(|name, cache| !cache.entries.is_empty() || name == new);
+        self.count();
+        self.next_sweep = (2 * self.by_name.len()).max(FEW_CACHES);
     }
 
     /// Removes entries whose time is over, then whole caches but `keep`, until `needed` octets more fit.
@@ -260,6 +271,8 @@ impl Cache {
 
 /// About what an entry occupies apart from arguments and value.
 const ENTRY_OCTETS: usize = 160;
+/// So many caches are kept with their figures, even if they are empty.
+const FEW_CACHES: usize = 1024;
 /// About what a cache without entries occupies, apart from its name.
 const CACHE_OCTETS: usize = 256;
 
@@ -315,6 +328,21 @@ mod tests {
         store.store(&name(), &key(4), Value::from(4), life(60, 3, false));
         assert!(store.fetch(&name(), &key(4), NOW, true).is_none());
         assert_eq!(store.statistics()[0].1.evicts, 1);
+    }
+
+    #[test]
+    fn caches_whose_entries_are_over_go_when_there_are_many() {
+        let store = CacheStore::new();
+        let key = Value::list([]);
+        for n in 0..10_000_u64 {
+            let namespace = Str::from(format!("message {n}").as_str());
+            let name = CacheName { namespace, function: Str::from("f") };
+            // Each lives for a second, and every second comes a hundred.
+            let life = Life { now: NOW + Duration::from_millis(n * 10), ..life(1, 32, true) };
+            store.store(&name, &key, Value::from("v"), life);
+            assert_eq!(store.fetch(&name, &key, life.now, true), Some(Value::from("v")));
+        }
+        assert!(store.statistics().len() <= FEW_CACHES + 1, "{}", store.statistics().len());
     }
 
     #[test]

@@ -52,6 +52,18 @@ pub struct StackFrame {
     is_file: bool,
 }
 
+/// Where each file of a program was first asked for, with the word for it, by the number of the file. The
+/// script itself was not.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Ways(Vec<Option<(&'static str, Span)>>);
+
+impl Ways {
+    /// Adds the next file.
+    pub(crate) fn add(&mut self, importer: Option<(&'static str, Span)>) {
+        self.0.push(importer);
+    }
+}
+
 /// A diagnostic with its places looked up, as editors want it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlainDiagnostic {
@@ -148,10 +160,19 @@ impl Diagnostic {
         self
     }
 
-    /// Adds where the file was included or imported that the place lies in; `how` is the word for it.
+    /// Adds how the file was reached that the place lies in, or the outermost call.
     #[must_use]
-    pub(crate) fn with_importer(mut self, how: &str, span: Span) -> Self {
-        self.0.stack.push(StackFrame { what: how.to_owned(), span: Some(span), is_file: true });
+    pub(crate) fn with_way(mut self, ways: &Ways) -> Self {
+        let outermost = self.0.stack.iter().rev().find_map(|frame| frame.span).or(self.0.span);
+        let mut file = outermost.map(|span| span.file);
+        // Each file was asked for by one that was known before, so this ends.
+        while let Some(at) = file
+            && let Some(Some((how, span))) = ways.0.get(at.index() as usize)
+        {
+            let what = (*how).to_owned();
+            self.0.stack.push(StackFrame { what, span: Some(*span), is_file: true });
+            file = Some(span.file);
+        }
         self
     }
 
@@ -219,16 +240,7 @@ impl Diagnostic {
         for hint in &self.0.hints {
             group = group.element(Level::HELP.message(hint.as_str()));
         }
-        let trace: Vec<String> = self
-            .0
-            .stack
-            .iter()
-            .map(|frame| match sources.place(frame.span) {
-                Some(place) if frame.is_file => format!("{} from {place}", frame.what),
-                Some(place) => format!("in {}, entered at {place}", frame.what),
-                None => format!("in {}", frame.what),
-            })
-            .collect();
+        let trace = self.way(sources);
         for line in &trace {
             group = group.element(Level::NOTE.message(line.as_str()));
         }
@@ -237,6 +249,17 @@ impl Diagnostic {
             excerpt.show_column(&mut text);
         }
         text
+    }
+
+    /// Returns the way to the error, innermost step first, as people read it.
+    #[must_use]
+    pub fn way(&self, sources: &SourceMap) -> Vec<String> {
+        let step = |frame: &StackFrame| match sources.place(frame.span) {
+            Some(place) if frame.is_file => format!("{} from {place}", frame.what),
+            Some(place) => format!("in {}, entered at {place}", frame.what),
+            None => format!("in {}", frame.what),
+        };
+        self.0.stack.iter().map(step).collect()
     }
 
     /// Returns the diagnostic with its places looked up in `sources`.

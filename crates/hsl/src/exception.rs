@@ -26,6 +26,14 @@ pub(crate) struct Origin {
     pub(crate) trace: Vec<(Str, Option<Span>)>,
 }
 
+impl Origin {
+    /// Returns about how many octets it occupies.
+    fn octets(&self) -> usize {
+        let calls = self.trace.iter().map(|(name, _)| name.len());
+        size_of::<Self>() + size_of_val(&*self.trace) + calls.sum::<usize>()
+    }
+}
+
 /// A place in a script.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
@@ -62,6 +70,8 @@ pub fn class() -> &'static Class {
         builder
             .measure_with(|exception: &Exception, measure| {
                 measure.value(&Value::String(exception.message.clone()));
+                measure.octets(exception.place.as_ref().map_or(0, |place| place.file.len()));
+                measure.octets(exception.origin.as_deref().map_or(0, Origin::octets));
             })
             .constructor(
                 "Exception(string message) -> Exception",

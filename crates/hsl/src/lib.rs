@@ -11,6 +11,7 @@
 pub mod ast;
 mod bytecode;
 pub mod cache;
+mod circles;
 mod compile;
 pub mod debug;
 pub mod diagnostic;

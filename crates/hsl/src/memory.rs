@@ -11,18 +11,27 @@ use hashbrown::HashSet;
 
 use crate::host::Thrown;
 use crate::value::{
-    Array, Cell, CellData, ClassKind, FunctionKind, Key, Object, SharedCell, Value, WeakObject,
+    Array, Cell, CellData, ClassKind, FunctionKind, Globals, Key, MeasureFn, Object, SharedCell,
+    Str, Value, WeakObject,
 };
 
 /// Octets that may be allocated before the next walk.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Budget {
     left: i64,
+    /// All that was there to be taken so far.
+    granted: i64,
 }
 
 impl Budget {
     pub(crate) fn new(limit: usize) -> Self {
-        Self { left: i64::try_from(limit).unwrap_or(i64::MAX) }
+        let left = i64::try_from(limit).unwrap_or(i64::MAX);
+        Self { left, granted: left }
+    }
+
+    /// Returns how many octets were taken so far.
+    pub(crate) fn taken(&self) -> usize {
+        usize::try_from(self.granted.saturating_sub(self.left)).unwrap_or_default()
     }
 
     /// Takes octets; the machine looks at the budget at calls and loops.
@@ -63,7 +72,9 @@ impl Budget {
             return Err(exceeded(limit));
         }
         // A sixteenth of the limit at least: close to the limit, walks must not follow one another.
-        self.left = i64::try_from((limit - live).max(limit / 16).max(4096)).unwrap_or(i64::MAX);
+        let left = i64::try_from((limit - live).max(limit / 16).max(4096)).unwrap_or(i64::MAX);
+        self.granted = self.granted.saturating_add(left).saturating_sub(self.left);
+        self.left = left;
         Ok(())
     }
 }
@@ -75,7 +86,8 @@ pub(crate) fn exceeded(limit: usize) -> Thrown {
 }
 
 /// The shared variables and objects of an execution. Values are counted references, so a circle
-/// would live forever: at the end, what is tracked is emptied, unless it may have left the execution.
+/// would live forever: at the end, what is tracked is emptied. If something may have left the execution, only
+/// what nobody else can reach is ([`crate::circles`]).
 #[derive(Default)]
 pub(crate) struct Tracker {
     objects: Vec<WeakObject>,
@@ -126,22 +138,48 @@ impl Tracker {
 
 /// Measures values reachable from `roots`, each shared one once, in octets.
 pub(crate) fn measure<'a>(roots: impl Iterator<Item = &'a Value>) -> usize {
-    let mut walk = Measure { seen: HashSet::new(), work: Vec::new(), total: 0, is_deep: true };
-    for root in roots {
-        walk.value(root);
-        while let Some(value) = walk.work.pop() {
-            if let Value::Object(object) = &value {
-                walk.host_state(object);
-            }
-            each_child(&value, |child| walk.value(child));
-        }
-    }
+    let mut walk = Measure::new(Reach::Values);
+    roots.for_each(|root| walk.all_of(root));
     walk.total
+}
+
+/// Measures what values keep alive that stay when the execution is over: what is reachable from them, and
+/// the variables of the scripts that their functions and objects belong to.
+pub(crate) struct MeasureKept(Measure);
+
+impl MeasureKept {
+    pub(crate) fn new() -> Self {
+        Self(Measure::new(Reach::Scripts))
+    }
+
+    /// Returns the octets of `value` without what was measured before.
+    pub(crate) fn add(&mut self, value: &Value) -> usize {
+        let before = self.0.total;
+        self.0.all_of(value);
+        self.0.total - before
+    }
+
+    /// Returns how many values were looked at.
+    pub(crate) fn looks(&self) -> usize {
+        self.0.seen.len()
+    }
+
+    /// Returns whether there was one that may grow: a function or an object.
+    pub(crate) fn may_grow(&self) -> bool {
+        self.0.has_references
+    }
+}
+
+/// Returns the values that the state of an instance of a class of the host tells of.
+pub(crate) fn contents_of(object: &Object, measure: &MeasureFn) -> Vec<Value> {
+    let mut contents = Measure::new(Reach::Contents);
+    measure(object, &mut contents);
+    contents.work
 }
 
 /// Measures what a new instance of a class of the host occupies, without what it shares with others.
 pub(crate) fn measure_instance(object: &Object) -> usize {
-    let mut walk = Measure { seen: HashSet::new(), work: Vec::new(), total: 0, is_deep: false };
+    let mut walk = Measure::new(Reach::Instance);
     walk.host_state(object);
     walk.total.saturating_add(64 + Value::Object(object.clone()).shallow_size())
 }
@@ -156,11 +194,56 @@ pub struct Measure {
     /// Containers whose contents were not looked at.
     work: Vec<Value>,
     total: usize,
-    /// Whether to look at what is shared.
-    is_deep: bool,
+    reach: Reach,
+    /// Whether a function or an object was seen.
+    has_references: bool,
+}
+
+/// How far a measurement goes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reach {
+    /// What one instance holds, without looking further.
+    Contents,
+    /// One instance and nothing that others may hold too.
+    Instance,
+    /// All values that can be reached.
+    Values,
+    /// The variables of scripts whose functions and objects can be reached, too.
+    Scripts,
 }
 
 impl Measure {
+    fn new(reach: Reach) -> Self {
+        Self { seen: HashSet::new(), work: Vec::new(), total: 0, reach, has_references: false }
+    }
+
+    /// Counts a value and everything that can be reached from it.
+    fn all_of(&mut self, root: &Value) {
+        self.value(root);
+        while let Some(value) = self.work.pop() {
+            match &value {
+                Value::Array(array) => self.array(array),
+                Value::Object(object) => {
+                    self.host_state(object);
+                    // A copy, as below: whoever holds two locks at once may wait for ever.
+                    let properties = object.properties().clone();
+                    self.octets(properties.shallow_size());
+                    self.array(&properties);
+                    if let Some(unit) = object.unit() {
+                        self.script(unit);
+                    }
+                }
+                Value::Function(function) => {
+                    if let FunctionKind::Script(script) = function.kind() {
+                        self.script(&script.0.unit);
+                    }
+                    each_child(&value, |child| self.value(child));
+                }
+                _ => each_child(&value, |child| self.value(child)),
+            }
+        }
+    }
+
     /// Counts `octets` of the instance itself.
     pub fn octets(&mut self, octets: usize) {
         self.total = self.total.saturating_add(octets);
@@ -169,7 +252,7 @@ impl Measure {
     /// Counts what other instances may hold too; `octets` is asked at the first of them.
     pub fn shared<T: ?Sized>(&mut self, content: &Arc<T>, octets: impl FnOnce() -> usize) {
         let address = Arc::as_ptr(content).cast::<()>() as usize;
-        if self.is_deep && self.seen.insert(address) {
+        if self.is_new(address) {
             self.octets(octets());
         }
     }
@@ -177,10 +260,7 @@ impl Measure {
     /// Counts a value of the script and everything in it.
     pub fn value(&mut self, value: &Value) {
         let address = match value {
-            Value::String(text) => match text.address() {
-                Some(address) => address,
-                None => return,
-            },
+            Value::String(text) => return self.text(text),
             Value::Array(array) => array.address(),
             Value::Function(function) => function.allocation(),
             Value::Object(object) => object.address(),
@@ -188,11 +268,49 @@ impl Measure {
             Value::Cell(cell) => Arc::as_ptr(&cell.0) as usize,
             _ => return,
         };
-        if self.is_deep && self.seen.insert(address) {
-            let keys = key_texts(value, &mut self.seen);
-            self.octets(64 + value.shallow_size() + keys);
+        if self.is_new(address) {
+            self.octets(64 + value.shallow_size());
+            self.has_references |= matches!(value, Value::Function(_) | Value::Object(_));
             if value.is_container() {
                 self.work.push(value.clone());
+            }
+        }
+    }
+
+    fn is_new(&mut self, address: usize) -> bool {
+        self.reach != Reach::Instance && self.seen.insert(address)
+    }
+
+    fn text(&mut self, text: &Str) {
+        // Short ones have no allocation of their own.
+        if let Some(address) = text.address()
+            && self.is_new(address)
+        {
+            self.octets(64 + text.len());
+        }
+    }
+
+    /// Counts the values of an array, and its keys: texts, and what is a key as it is.
+    fn array(&mut self, array: &Array) {
+        if let Some(list) = array.as_list() {
+            return list.iter().for_each(|value| self.value(value));
+        }
+        for (key, value) in array.pairs() {
+            match &*key {
+                Key::Int(_) => {}
+                Key::Str(text) => self.text(text),
+                Key::Other(value) => self.value(value),
+            }
+            self.value(value);
+        }
+    }
+
+    /// Counts the variables of a script that lives as long as one of its functions or objects.
+    pub(crate) fn script(&mut self, unit: &Arc<Globals>) {
+        if self.reach == Reach::Scripts && self.is_new(Arc::as_ptr(unit) as usize) {
+            for place in &unit.values {
+                let value = place.lock().clone();
+                self.value(&value);
             }
         }
     }
@@ -210,27 +328,6 @@ impl Measure {
 
 /// About what the state of an instance occupies whose class says no more.
 const HOST_STATE_OCTETS: usize = 256;
-
-/// Measures the texts that are keys of an array or names of properties, each shared one once, in octets.
-fn key_texts(value: &Value, seen: &mut HashSet<usize>) -> usize {
-    let mut texts_of = |array: &Array| {
-        array
-            .pairs()
-            .filter_map(|(key, _)| match &*key {
-                Key::Str(text) => {
-                    text.address().filter(|address| seen.insert(*address)).map(|_| 64 + text.len())
-                }
-                _ => None,
-            })
-            .sum()
-    };
-    match value {
-        // Lists have numbers for keys.
-        Value::Array(array) if array.as_list().is_none() => texts_of(array),
-        Value::Object(object) => texts_of(&object.properties()),
-        _ => 0,
-    }
-}
 
 /// Returns whether functions or objects of a script are reachable from `value` without passing
 /// through one.
@@ -252,12 +349,21 @@ pub(crate) fn holds_references(value: &Value) -> bool {
     false
 }
 
-/// Shows what a container holds.
+/// Shows what a function, shared variable or array holds.
 fn each_child(value: &Value, mut visit: impl FnMut(&Value)) {
     match value {
-        Value::Array(array) => array.values().for_each(visit),
-        Value::Object(object) => object.properties().values().for_each(visit),
-        Value::Cell(cell) => visit(&cell.0.0.lock()),
+        Value::Array(array) => {
+            for (key, value) in array.pairs() {
+                if let Key::Other(key) = &*key {
+                    visit(key);
+                }
+                visit(value);
+            }
+        }
+        Value::Cell(cell) => {
+            let value = cell.0.0.lock().clone();
+            visit(&value);
+        }
         Value::Function(function) => match function.kind() {
             FunctionKind::Script(script) => {
                 for cell in &script.0.captures {
@@ -271,5 +377,31 @@ fn each_child(value: &Value, mut visit: impl FnMut(&Value)) {
             FunctionKind::Native { .. } => {}
         },
         _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::value::Class;
+
+    #[test]
+    fn objects_that_know_one_another_are_measured_by_several_executions_at_once() {
+        let class = Class::builder("Node", "").build();
+        let (a, b) = (Object::new(&class, ()), Object::new(&class, ()));
+        a.set_property("other", Value::Object(b.clone()));
+        b.set_property("other", Value::Object(a.clone()));
+        let roots = [Value::Object(a.clone()), Value::Object(b)];
+        std::thread::scope(|scope| {
+            for root in &roots {
+                scope.spawn(move || {
+                    for _ in 0..20_000 {
+                        measure(std::iter::once(root));
+                    }
+                });
+            }
+        });
+        // Or they would live for ever.
+        a.set_property("other", Value::None);
     }
 }

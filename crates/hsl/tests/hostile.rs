@@ -2,9 +2,29 @@
 //! value, never with a panic or an exhausted stack.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use hsl::host::{Limits, Registry};
+use hsl::host::{HostSet, Limits, Registry};
+use hsl::shared_memory::SharedMemory;
 use hsl::{Compiler, Setup, Step, Vm};
+
+/// A host whose objects of class `Counted` are counted while they live.
+fn counting(alive: &'static AtomicUsize) -> Arc<HostSet> {
+    struct Counted(&'static AtomicUsize);
+    impl Drop for Counted {
+        fn drop(&mut self) {
+            self.0.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+    let mut registry = Registry::new();
+    registry.class("Counted", "counts itself", |class| {
+        class.constructor("Counted()", "makes one", move |context, _| {
+            alive.fetch_add(1, Ordering::SeqCst);
+            context.new_object(Counted(alive))
+        });
+    });
+    registry.freeze()
+}
 
 /// Compiles and runs; returns the error, if any.
 fn run(text: &str) -> Result<(), String> {
@@ -107,23 +127,8 @@ fn endless_work_ends_at_a_limit() {
 
 #[test]
 fn references_in_a_circle_are_freed_at_the_end() {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
     static ALIVE: AtomicUsize = AtomicUsize::new(0);
-    struct Counted;
-    impl Drop for Counted {
-        fn drop(&mut self) {
-            ALIVE.fetch_sub(1, Ordering::SeqCst);
-        }
-    }
-    let mut registry = Registry::new();
-    registry.class("Counted", "counts itself", |class| {
-        class.constructor("Counted()", "makes one", |context, _| {
-            ALIVE.fetch_add(1, Ordering::SeqCst);
-            context.new_object(Counted)
-        });
-    });
-    let host = registry.freeze();
+    let host = counting(&ALIVE);
     let text = "class Node { constructor() { $this->self = $this; $this->c = Counted(); } }
         function f() { $x = Counted(); $g = none; $g = function () closure ($g, $x) {}; $n = Node(); }
         for ($i = 0; $i < 10; $i++) f();
@@ -134,4 +139,101 @@ fn references_in_a_circle_are_freed_at_the_end() {
     drop(vm);
     assert_eq!(ALIVE.load(Ordering::SeqCst), 0);
     assert_eq!(Arc::strong_count(&program), 1);
+}
+
+#[test]
+fn objects_that_executions_share_do_not_grow_without_end() {
+    static ALIVE: AtomicUsize = AtomicUsize::new(0);
+    let host = counting(&ALIVE);
+    // Each has a name of its own, is small when it is stored, and is known by two names.
+    let text = r#"class Node {}
+        barrier $n => $v { $v = Node(); barrier "$n again" => $w { $w = $v; } }
+        barrier $n => $v { $v->counted = Counted(); $v->text = "x" * 100000 . $n; $v = none; }"#;
+    let program = Compiler::new(&host)
+        .with_read_only("n")
+        .compile("main", "main.hsl", text.as_bytes())
+        .unwrap();
+    let memory = SharedMemory::with_limit(1 << 20);
+    let mut errors = Vec::new();
+    for n in 0..200 {
+        let setup = Setup {
+            shared_memory: Arc::clone(&memory),
+            variables: vec![("n", hsl::Value::from(format!("key{n}")))],
+            ..Setup::default()
+        };
+        let mut vm = Vm::new(&program, setup);
+        loop {
+            match vm.run(100_000) {
+                Step::OutOfFuel => {}
+                Step::Threw(error) => break errors.push(error.to_string()),
+                _ => break,
+            }
+        }
+        drop(vm);
+        assert!(memory.octets() <= 1 << 20);
+        assert!(ALIVE.load(Ordering::SeqCst) <= 12, "{}", ALIVE.load(Ordering::SeqCst));
+    }
+    let first = errors.first().expect("an error");
+    assert!(
+        first.contains("shared memory limit of 1048576 bytes exceeded: the value of"),
+        "{first}"
+    );
+    assert!(first.contains(" in main.hsl on line 3, column "), "{first}");
+}
+
+#[test]
+fn circles_are_freed_beside_what_is_shared() {
+    static ALIVE: AtomicUsize = AtomicUsize::new(0);
+    let host = counting(&ALIVE);
+    // A circle that only globals know, one of a function, one behind an array; and one that is shared, by
+    // a function that changes what it captured and a variable of the script.
+    let text = r#"class Node { constructor() { $this->self = [$this]; $this->c = Counted(); } }
+        function f() { $x = Counted(); $g = none; $g = function () closure ($g, $x) {}; $n = Node(); }
+        f(); f();
+        $h = function () closure ($h) { global $kept; }; $kept = Node();
+        barrier "shared" => $next {
+            if (isset($next)) { $number = $next(); if ($number != $expected) throw $number; }
+            else {
+                $count = 0; $other = Node(); $other->other = Node(); $other->other->back = $other;
+                $next = function () closure ($count, $other) {
+                    global $step;
+                    $count += $step;
+                    return isset($other->other->back->c) ? $count : "emptied";
+                };
+            }
+        }
+        $step = 1;
+        barrier "replaced" => $v { $v = Node(); }"#;
+    let program = Compiler::new(&host)
+        .with_read_only("expected")
+        .compile("main", "main.hsl", text.as_bytes())
+        .unwrap();
+    let memory = SharedMemory::new();
+    for n in 0..50 {
+        let setup = Setup {
+            shared_memory: Arc::clone(&memory),
+            variables: vec![("expected", hsl::Value::from(n))],
+            ..Setup::default()
+        };
+        let mut vm = Vm::new(&program, setup);
+        loop {
+            match vm.run(1_000) {
+                Step::OutOfFuel => {}
+                Step::Done(_) => break,
+                Step::Threw(error) => panic!("{error}"),
+                _ => unreachable!("nothing waits"),
+            }
+        }
+        drop(vm);
+        // The shared circle of two, and the node among the variables of the script that made it; the node
+        // that took the place of another one, and with it the variables of its script.
+        let of_the_last = if n == 0 { 1 } else { 2 };
+        assert_eq!(ALIVE.load(Ordering::SeqCst), 3 + of_the_last, "after {n}");
+    }
+    let owner = memory.new_owner();
+    for name in ["shared", "replaced"] {
+        memory.try_with(name.as_bytes(), owner, |place| place.take());
+    }
+    memory.let_go(owner);
+    assert_eq!(ALIVE.load(Ordering::SeqCst), 0);
 }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use hsl::host::{Limits, NativeStep, Registry};
 use hsl::module::{ImportKind, ImportRequest, Loaded, ModuleLoader};
+use hsl::shared_memory::SharedMemory;
 use hsl::{Compiler, Setup, Step, Value, Vm};
 use parking_lot::Mutex;
 
@@ -137,6 +138,7 @@ fn execute(
             echo: Box::new(move |text: &[u8]| {
                 sink.lock().push(String::from_utf8_lossy(text).into_owned());
             }),
+            shared_memory: SharedMemory::with_limit(1 << 20),
             variables: vec![
                 ("transaction", Value::map([("id", Value::from("t1"))])),
                 ("sender", Value::from("given")),
@@ -152,7 +154,10 @@ fn execute(
                 lines.lock().push(format!("exit {value:?}"));
                 return Ok(());
             }
-            Step::Threw(error) => return Err(error.to_string()),
+            Step::Threw(error) => {
+                let way = error.way().map(|way| format!("; {way}")).unwrap_or_default();
+                return Err(format!("{error}{way}"));
+            }
             Step::Suspended(future) => {
                 let mut future = future;
                 let mut context = std::task::Context::from_waker(std::task::Waker::noop());

@@ -62,6 +62,15 @@ impl SmtpClient {
         timeout(PATIENCE, self.read_reply()).await.expect("a reply within ten seconds")
     }
 
+    /// As [`Self::reply`], for work of a server that takes a while.
+    ///
+    /// # Panics
+    ///
+    /// When no whole reply comes within two minutes.
+    pub async fn late_reply(&mut self) -> String {
+        timeout(12 * PATIENCE, self.read_reply()).await.expect("a reply within two minutes")
+    }
+
     /// Sends a whole message and returns the reply to its end.
     pub async fn deliver(&mut self, from: &str, to: &[&str], message: &str) -> String {
         let reply = self.command(&format!("MAIL FROM:<{from}>")).await;

@@ -113,7 +113,7 @@ pub(crate) async fn run(
     let setup = Setup {
         variables: input.variables,
         states: input.states,
-        message: Some(input.id.as_bytes().as_slice().into()),
+        message: Some(input.id.to_string().into_bytes().into()),
         ..run::setup(settings)
     };
     let limit = Limit { what: "the script", time: settings.limit.unwrap_or(LONGEST_RUN) };

@@ -4,9 +4,10 @@ use std::any::Any;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use config::Size;
 use hsl::host::{Clock, Limits};
 use hsl::shared_memory::SharedMemory;
-use hsl::{Setup, Step, Value, Vm};
+use hsl::{ScriptError, Setup, Step, Value, Vm};
 use mta_types::TransactionId;
 pub(crate) use script_host::hooks::Hook;
 use script_host::hooks::LONGEST_RUN;
@@ -25,9 +26,10 @@ pub(crate) struct ScriptWorld {
 }
 
 impl ScriptWorld {
-    pub(crate) fn new() -> Self {
+    /// Makes a world whose shared memory takes `memory`.
+    pub(crate) fn new(memory: Size) -> Self {
         Self {
-            memory: SharedMemory::new(),
+            memory: SharedMemory::with_limit(usize::try_from(memory.0).unwrap_or(usize::MAX)),
             cache: hsl::cache::CacheStore::new(),
             clock: Arc::new(SystemTimes { start: Instant::now() }),
             limits: Limits::default(),
@@ -74,7 +76,7 @@ pub(crate) async fn run(world: &ScriptWorld, mut run: Run<'_>) -> (Ending, Vm) {
         cache: Arc::clone(&world.cache),
         states: run.states,
         variables: run.variables,
-        message: Some(id.as_bytes().as_slice().into()),
+        message: Some(id.to_string().into_bytes().into()),
     };
     let _running = run.stats.running.enter();
     let mut vm = Vm::new(&run.hook.program, setup);
@@ -83,13 +85,10 @@ pub(crate) async fn run(world: &ScriptWorld, mut run: Run<'_>) -> (Ending, Vm) {
         match vm.run(FUEL_SLICE) {
             Step::Done(_) => break Ending::End,
             Step::Exited(outcome) => break Ending::Exit(outcome),
-            Step::Threw(error) => {
-                tracing::error!(transaction = %id, hook = %run.hook.name, %error, "script.failed");
-                break Ending::Failed;
-            }
+            Step::Threw(error) => break failed(id, run.hook, &error),
             Step::OutOfFuel => {
                 if tokio::time::Instant::now() >= deadline {
-                    break overdue(id, run.hook);
+                    break overdue(id, run.hook, &mut vm);
                 }
                 // The others on this thread get their turn.
                 tokio::task::yield_now().await;
@@ -99,7 +98,7 @@ pub(crate) async fn run(world: &ScriptWorld, mut run: Run<'_>) -> (Ending, Vm) {
                 match timeout_at(deadline, wait).await {
                     // What was there at once goes on at once, and that may go on for ever.
                     Ok(result) if tokio::time::Instant::now() < deadline => vm.resume(result),
-                    _ => break overdue(id, run.hook),
+                    _ => break overdue(id, run.hook, &mut vm),
                 }
                 tokio::task::coop::consume_budget().await;
             }
@@ -112,13 +111,13 @@ pub(crate) async fn run(world: &ScriptWorld, mut run: Run<'_>) -> (Ending, Vm) {
     (ending, vm)
 }
 
-fn overdue(id: TransactionId, hook: &Hook) -> Ending {
-    tracing::error!(
-        transaction = %id,
-        hook = %hook.name,
-        error = "the script took longer than it may",
-        "script.failed"
-    );
+fn overdue(id: TransactionId, hook: &Hook, vm: &mut Vm) -> Ending {
+    failed(id, hook, &vm.interrupt("the script took longer than it may"))
+}
+
+fn failed(id: TransactionId, hook: &Hook, error: &ScriptError) -> Ending {
+    let stack = error.way().map(tracing::field::display);
+    tracing::error!(transaction = %id, hook = %hook.name, %error, stack, "script.failed");
     Ending::Failed
 }
 

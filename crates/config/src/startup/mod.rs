@@ -129,12 +129,14 @@ pub struct QueueThreads {
 }
 
 /// `scripting` of the startup file.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scripting {
     /// Root of `file://` includes and `File()`; without it scripts reach no files.
     pub rootpath: Option<PathBuf>,
     /// Whether the FFI class may be used.
     pub ffi: bool,
+    /// What the values of the shared memory may occupy together. Ours.
+    pub shared_memory: Size,
 }
 
 /// A certificate with its key, or one of the two. At least one is there.

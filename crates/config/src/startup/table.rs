@@ -79,7 +79,15 @@ const QUEUE_THREADS: &[Key] = &[
 const SCRIPTING: &[Key] = &[
     key("rootpath", Kind::Id, "Root of file:// includes and of File()."),
     key("ffi", Kind::Boolean, "Whether the FFI class may be used.").or("false"),
+    key("sharedmemory", Kind::Map(SHARED_MEMORY), "The shared memory of scripts."),
 ];
+
+const SHARED_MEMORY: &[Key] = &[key(
+    "size",
+    Kind::Size { min: 1 << 20 },
+    "What all values together may occupy, about; a script that stores more fails.",
+)
+.or("256MiB")];
 
 const PKI: &[Key] = &[key(
     "private",

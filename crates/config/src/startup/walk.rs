@@ -26,6 +26,7 @@ pub(crate) fn read(root: &Arc<Node>, findings: &mut Findings) -> Read<Startup> {
         scripting: Scripting {
             rootpath: scripting.optional("rootpath")?,
             ffi: scripting.value("ffi")?,
+            shared_memory: scripting.map("sharedmemory").value("size")?,
         },
         pki: pki(&top.map("pki"), findings)?,
         spool: spool(&top.map("spool"))?,

@@ -114,7 +114,7 @@ fn map_class(class: &mut ClassBuilder) {
         })
         .method("entries() -> Iterator", "all keys and values, in no order", |ctx, _| {
             let map = ctx.state_of_this::<MapState>()?;
-            Ok::<_, Thrown>(Object::iterator(map.pairs()))
+            ctx.iterator(map.pairs())
         });
 }
 
@@ -156,7 +156,7 @@ fn set_class(class: &mut ClassBuilder) {
         })
         .method("values() -> Iterator", "all members, in no order", |ctx, _| {
             let set = ctx.state_of_this::<MapState>()?;
-            Ok::<_, Thrown>(Object::iterator(set.members()))
+            ctx.iterator(set.members())
         });
 }
 
@@ -164,7 +164,7 @@ fn set_class(class: &mut ClassBuilder) {
 fn walk(object: &Object, all: fn(&MapState) -> Box<dyn HostIterator>) -> Box<dyn HostIterator> {
     match object.state::<MapState>() {
         Some(state) => all(&state),
-        None => Box::new(std::iter::empty()),
+        None => Box::new(Vec::new().into_iter()),
     }
 }
 

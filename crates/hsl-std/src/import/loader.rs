@@ -49,6 +49,14 @@ impl FileLoader {
         self
     }
 
+    /// Returns the names of the files whose content is known, with it.
+    pub fn contents(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.files.iter().filter_map(|(id, source)| match source {
+            Source::Data(data) => Some((id.as_str(), &**data)),
+            Source::Path(_) => None,
+        })
+    }
+
     /// Adds a configured file whose content is at `path`.
     #[must_use]
     pub fn with_path(mut self, id: &str, path: PathBuf) -> Self {

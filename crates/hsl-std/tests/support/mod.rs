@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use hsl::host::{Clock, HostSet, Limits, Registry};
+use hsl::shared_memory::SharedMemory;
 use hsl::{Compiler, Setup, Vm};
 use hsl_std::import::FileLoader;
 use hsl_std::keys::PkiEntry;
@@ -92,6 +93,7 @@ fn run_script(
         limits,
         echo: Box::new(move |text: &[u8]| write_line(&echo, text)),
         clock,
+        shared_memory: SharedMemory::with_limit(4 << 20),
         ..Setup::default()
     };
     let mut vm = Vm::new(&program, setup);

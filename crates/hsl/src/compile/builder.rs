@@ -112,6 +112,7 @@ impl<'a> Builder<'a> {
         // The entry runs the modules in order; the script itself comes last and gives the value.
         self.stack.push(FunctionState::new("".into(), Kind::Module, None));
         let base = self.f().temporary(start)?;
+        let script = mains.last().copied().unwrap_or(entry);
         for function in mains {
             self.f().emit(start, Op::CallFunction { d: base, base, argc: 0, function });
         }
@@ -128,8 +129,10 @@ impl<'a> Builder<'a> {
             number,
             names: self.names,
             sources: self.files.sources.clone(),
+            ways: self.files.ways.clone(),
             host: Arc::clone(self.host),
             functions,
+            script,
             natives: self.natives,
             classes: self.classes.into_iter().map(|class| class.class).collect(),
             globals: self.globals,

@@ -7,7 +7,7 @@ use hashbrown::HashMap;
 use super::constant;
 use super::walk::{Walker, walk_expr, walk_stmt, walk_stmts};
 use crate::ast::{Expr, Import, ImportWhat, Script, Stmt, StmtKind, StringLiteral};
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Ways};
 use crate::host::HostSet;
 use crate::module::{ImportKind, ImportRequest, Loaded, ModuleLoader};
 use crate::parser;
@@ -26,8 +26,7 @@ pub(super) struct Files {
     pub(super) scripts: Vec<Arc<Script>>,
     /// By place of the path.
     links: HashMap<(FileId, u32), Link>,
-    /// Where each file was first asked for, by its number; the script itself was not.
-    importers: Vec<Option<(&'static str, Span)>>,
+    pub(super) ways: Ways,
     /// The files that are modules, each behind those it imports; the script itself is last.
     pub(super) modules: Vec<FileId>,
 }
@@ -49,20 +48,6 @@ impl Files {
     /// Returns what the path at this place leads to.
     pub(super) fn link(&self, path: &StringLiteral) -> Option<&Link> {
         self.links.get(&(path.span.file, path.span.start))
-    }
-
-    /// Adds to a diagnostic how the file that it is about was reached.
-    pub(super) fn with_way(&self, diagnostic: Diagnostic) -> Diagnostic {
-        let mut diagnostic = diagnostic;
-        let mut file = diagnostic.span().map(|span| span.file);
-        // Each file was asked for by one that was known before, so this ends.
-        while let Some(at) = file
-            && let Some(Some((how, span))) = self.importers.get(at.index() as usize)
-        {
-            diagnostic = diagnostic.with_importer(how, *span);
-            file = Some(span.file);
-        }
-        diagnostic
     }
 
     /// Returns the parsed text of a file.
@@ -96,7 +81,7 @@ impl<'a> Loading<'a> {
                 interner: Interner::new(),
                 scripts: Vec::new(),
                 links: HashMap::new(),
-                importers: Vec::new(),
+                ways: Ways::default(),
                 modules: Vec::new(),
             },
             host,
@@ -133,7 +118,7 @@ impl<'a> Loading<'a> {
             return Ok(*file);
         }
         let source = self.files.sources.add(name, None, text);
-        self.files.importers.push(importer);
+        self.files.ways.add(importer);
         let script = parser::parse(&source, &mut self.files.interner, self.limits)?;
         self.files.scripts.push(Arc::new(script));
         self.identities.push(identity.to_owned());

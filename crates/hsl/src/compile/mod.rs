@@ -107,7 +107,7 @@ impl<'a> Compiler<'a> {
         match result {
             Ok(program) => Ok(Arc::new(program)),
             Err(diagnostic) => {
-                let diagnostic = files.with_way(*diagnostic);
+                let diagnostic = diagnostic.with_way(&files.ways);
                 Err(CompileError { diagnostics: vec![diagnostic], sources: files.sources })
             }
         }

@@ -9,9 +9,9 @@ use parking_lot::Mutex;
 use super::{HostSet, NativeFunction, Thrown};
 use crate::cache::CacheStore;
 use crate::memory::{Budget, Tracker};
-use crate::shared_memory::{OwnerId, SharedMemory};
+use crate::shared_memory::{OwnerId, SharedMemory, Stored};
 use crate::source::{Location, SourceMap, Span};
-use crate::value::{Class, Globals, Object, Value};
+use crate::value::{Class, Globals, HostIterator, Object, Value};
 
 /// Where time comes from. The language never reads a clock of its own.
 pub trait Clock: Send + Sync {
@@ -111,6 +111,15 @@ impl Environment {
         (!matches!(value, Value::Unset)).then_some(value)
     }
 
+    /// Measures a value for the shared memory, in which it outlives the execution.
+    pub(crate) fn stored(&mut self, value: Value) -> Stored {
+        let (stored, looks) = Stored::measured(value);
+        self.escaped |= stored.may_grow();
+        // A look takes about as long as a few steps.
+        self.fuel = self.fuel.saturating_sub(i64::try_from(looks * 2).unwrap_or(i64::MAX));
+        stored
+    }
+
     /// Returns the place of an instruction.
     pub(crate) fn span(&self, (unit, function, pc): (u32, u32, u32)) -> Option<Span> {
         let unit = self.units.get(unit as usize)?;
@@ -189,6 +198,15 @@ impl CallContext<'_> {
             .ok_or_else(|| Thrown::new(format!("class {name} is not available here")))?;
         let object = Object::new(class, state);
         self.charged(object)
+    }
+
+    /// Makes an iterator over what `source` gives.
+    ///
+    /// # Errors
+    ///
+    /// The limit error as for [`Self::new_object`].
+    pub fn iterator(&mut self, source: Box<dyn HostIterator>) -> Result<Value, Thrown> {
+        self.charged(Object::iterator(source))
     }
 
     fn charged(&mut self, object: Object) -> Result<Value, Thrown> {
@@ -270,6 +288,11 @@ impl CallContext<'_> {
     /// Returns the identity under which this execution holds locks of the shared memory.
     pub fn owner(&self) -> OwnerId {
         self.environment.owner
+    }
+
+    /// Measures a value for the shared memory. Do it before the store is locked; [`Self::keep`] is part of it.
+    pub fn stored(&mut self, value: Value) -> Stored {
+        self.environment.stored(value)
     }
 
     /// Declares that `value` outlives the execution (it was stored elsewhere). Without this, the

@@ -57,6 +57,16 @@ impl Globals {
         let values = program.globals.iter().map(|global| Mutex::new(first(global))).collect();
         Self { program, values }
     }
+
+    /// Empties all but context variables.
+    pub(crate) fn clear(&self) {
+        for (global, place) in self.program.globals.iter().zip(&self.values) {
+            if !global.is_context {
+                let old = std::mem::replace(&mut *place.lock(), Value::Unset);
+                drop(old); // outside of the lock
+            }
+        }
+    }
 }
 
 impl Function {
@@ -141,6 +151,11 @@ impl Function {
     /// Returns an address that identifies the allocation while it lives.
     pub(crate) fn allocation(&self) -> usize {
         Arc::as_ptr(&self.0) as usize
+    }
+
+    /// Returns how many references there are.
+    pub(crate) fn references(&self) -> usize {
+        Arc::strong_count(&self.0)
     }
 
     /// Moves what an unshared function holds onto the work list; see [`super::release`].

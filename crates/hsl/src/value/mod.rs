@@ -20,8 +20,8 @@ pub(crate) use array::ValueSet;
 pub(crate) use function::{Closure, Globals};
 pub(crate) use layout::{Layout, MAX_SLOTS};
 pub(crate) use object::{
-    ClassKind, GeneratorState, IteratorKind, IteratorState, Member, NativeClass, UserClass,
-    WeakObject, iterator_class, method_value,
+    ClassKind, GeneratorState, IteratorKind, IteratorState, MeasureFn, Member, NativeClass,
+    UserClass, WeakObject, iterator_class, method_value,
 };
 
 use std::cell::RefCell;

@@ -212,7 +212,7 @@ impl Object {
     }
 
     /// Makes an iterator over what `source` gives. `foreach` walks it.
-    pub fn iterator(source: Box<dyn HostIterator>) -> Self {
+    pub(crate) fn iterator(source: Box<dyn HostIterator>) -> Self {
         Self::new(iterator_class(), IteratorState(Mutex::new(IteratorKind::Host(source))))
     }
 
@@ -390,6 +390,11 @@ impl Object {
         Arc::as_ptr(&self.0).cast::<()>() as usize
     }
 
+    /// Returns how many references there are.
+    pub(crate) fn references(&self) -> usize {
+        Arc::strong_count(&self.0)
+    }
+
     /// Returns a reference that does not keep the instance alive.
     pub(crate) fn downgrade(&self) -> WeakObject {
         WeakObject(Arc::downgrade(&self.0))
@@ -441,16 +446,43 @@ impl Drop for ObjectData {
 pub trait HostIterator: Send {
     /// Returns the next key and value.
     fn next(&mut self) -> Option<(Value, Value)>;
+
+    /// Tells the memory limit what is still to come.
+    fn measure(&self, measure: &mut Measure);
 }
 
-impl<T: Iterator<Item = (Value, Value)> + Send> HostIterator for T {
+/// Pairs that were collected when the walk began.
+impl HostIterator for std::vec::IntoIter<(Value, Value)> {
     fn next(&mut self) -> Option<(Value, Value)> {
         Iterator::next(self)
+    }
+
+    fn measure(&self, measure: &mut Measure) {
+        measure.octets(self.len() * size_of::<(Value, Value)>());
+        for (key, value) in self.as_slice() {
+            measure.value(key);
+            measure.value(value);
+        }
     }
 }
 
 /// The state of an `Iterator` object.
 pub(crate) struct IteratorState(pub(crate) Mutex<IteratorKind>);
+
+impl IteratorState {
+    fn measure(&self, measure: &mut Measure) {
+        match &*self.0.lock() {
+            IteratorKind::Host(source) => source.measure(measure),
+            IteratorKind::Generator(state) => {
+                measure.octets(state.registers.len() * size_of::<Value>());
+                state.registers.iter().for_each(|value| measure.value(value));
+                measure.script(&state.unit);
+            }
+            // Its values are on the stack.
+            IteratorKind::Running | IteratorKind::Done => {}
+        }
+    }
+}
 
 /// What an iterator walks.
 pub(crate) enum IteratorKind {
@@ -481,7 +513,10 @@ impl Drop for GeneratorState {
 /// The class of iterators: what generators and `Map.entries()` return.
 pub(crate) fn iterator_class() -> &'static Class {
     static CLASS: LazyLock<Class> = LazyLock::new(|| {
-        ClassBuilder::new("Iterator", "walks the values of a generator or container").build()
+        let mut class =
+            ClassBuilder::new("Iterator", "walks the values of a generator or container");
+        class.measure_with(IteratorState::measure);
+        class.build()
     });
     &CLASS
 }

@@ -2,6 +2,7 @@
 
 use super::frame::Target;
 use super::{State, Step, Vm};
+use crate::host::Thrown;
 use crate::shared_memory::LockGuard;
 use crate::value::{Resource, Str, Value};
 
@@ -15,7 +16,7 @@ pub(super) fn value(guard: &Value) -> Value {
     guard
         .as_resource()
         .and_then(Resource::get::<LockGuard>)
-        .and_then(|guard| guard.with(|value| value.clone()))
+        .and_then(|guard| guard.with(|place| place.get().cloned()))
         .unwrap_or(Value::Unset)
 }
 
@@ -35,15 +36,27 @@ impl Vm {
     }
 
     /// Stores the value of a section, if it has a variable, and gives the lock back.
-    pub(super) fn leave_barrier(&mut self, guard: Value, value: Option<Value>) {
+    ///
+    /// # Errors
+    ///
+    /// The shared memory has no room for the value; what was there stays, and the lock is given back.
+    pub(super) fn leave_barrier(
+        &mut self,
+        guard: Value,
+        value: Option<Value>,
+    ) -> Result<(), Thrown> {
         // A section that was left before has no lock any more.
-        let Some(guard) = guard.as_resource().and_then(Resource::get::<LockGuard>) else { return };
-        let Some(value) = value else { return };
-        if crate::memory::holds_references(&value) {
-            self.environment.escaped = true;
+        let Some(guard) = guard.as_resource().and_then(Resource::get::<LockGuard>) else {
+            return Ok(());
+        };
+        match value {
+            None => {}
+            Some(Value::Unset) => drop(guard.with(|place| place.take())),
+            Some(value) => {
+                let value = self.environment.stored(value);
+                guard.with(|place| place.set(value))?;
+            }
         }
-        let new = (!matches!(value, Value::Unset)).then_some(value);
-        let old = guard.with(|stored| std::mem::replace(stored, new));
-        drop(old); // outside of the lock
+        Ok(())
     }
 }

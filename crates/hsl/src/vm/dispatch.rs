@@ -286,7 +286,7 @@ impl Vm {
                         None => Value::Unset,
                     },
                 });
-                self.leave_barrier(guard, value);
+                self.leave_barrier(guard, value)?;
                 return Ok(None);
             }
             // Every other one is done by then; see `ordinary`.

@@ -7,6 +7,7 @@ use super::frame::{Back, Frame, NOT_LENT};
 use super::quick::WINDOW;
 use crate::bytecode::{Op, Register};
 use crate::host::Thrown;
+use crate::memory::{self, Budget};
 use crate::ops;
 use crate::value::{
     Array, ClassKind, GeneratorState, IteratorKind, IteratorState, Key, Object, UserClass, Value,
@@ -23,7 +24,11 @@ pub(super) enum Next {
 }
 
 /// Returns what `foreach` walks: an array or an iterator.
-pub(super) fn start(source: Value, caller: Option<&UserClass>) -> Result<Value, Thrown> {
+pub(super) fn start(
+    source: Value,
+    caller: Option<&UserClass>,
+    budget: &mut Budget,
+) -> Result<Value, Thrown> {
     match source {
         Value::Array(_) => Ok(source),
         Value::Object(object) => {
@@ -32,7 +37,11 @@ pub(super) fn start(source: Value, caller: Option<&UserClass>) -> Result<Value, 
             }
             match object.class().kind() {
                 ClassKind::Native(class) => match &class.iterate {
-                    Some(iterate) => Ok(Value::Object(Object::iterator(iterate(&object)))),
+                    Some(iterate) => {
+                        let iterator = Object::iterator(iterate(&object));
+                        budget.charge(memory::measure_instance(&iterator));
+                        Ok(Value::Object(iterator))
+                    }
                     None => Ok(Value::Array(members(&object, caller))),
                 },
                 ClassKind::Script(_) => Ok(Value::Array(members(&object, caller))),

@@ -48,7 +48,7 @@ pub struct Setup {
     pub states: Vec<Box<dyn Any + Send>>,
     /// Values of context variables; those not named are unset.
     pub variables: Vec<(&'static str, Value)>,
-    /// Names the cache of `per_message`: the transaction ID, where there is a message.
+    /// Names the cache of `per_message`: the transaction ID as scripts see it, where there is a message.
     pub message: Option<Box<[u8]>>,
 }
 
@@ -194,9 +194,10 @@ impl Vm {
                     if let Step::Done(value) = &step {
                         self.environment.escaped |= memory::holds_references(value);
                     }
-                    self.leave_all();
-                    self.finish();
-                    return step;
+                    return match self.end() {
+                        Some(thrown) => Step::Threw(self.script_error(thrown)),
+                        None => step,
+                    };
                 }
                 Err(thrown) => match self.unwind(thrown) {
                     Ok(None) => outcome = self.execute(),
@@ -205,8 +206,7 @@ impl Vm {
                         if let ThrownKind::Value(value) = &error.thrown {
                             self.environment.escaped |= memory::holds_references(value);
                         }
-                        self.leave_all();
-                        self.finish();
+                        self.end();
                         return Step::Threw(error);
                     }
                 },
@@ -287,24 +287,41 @@ impl Vm {
         }
     }
 
-    /// Ends the execution: frees what refers to itself, unless it may live on elsewhere.
-    fn finish(&mut self) {
+    /// Ends the execution. Returns what went wrong when its values were stored in the shared memory; a
+    /// script that failed before has its error already.
+    fn end(&mut self) -> Option<Thrown> {
+        let last = self.frames.last().copied();
+        let failed = self.leave_all();
+        let taken = self.environment.budget.taken();
+        let left = self.environment.shared.leave(self.environment.owner, taken);
+        self.finish(left.removed);
+        failed.or_else(|| {
+            let mut thrown = Thrown::from(left.full?);
+            let place = last.and_then(|frame| self.place_of(&frame));
+            thrown.set_place(place.or_else(|| self.program().end()));
+            Some(thrown)
+        })
+    }
+
+    /// Frees what refers to itself, unless it may live on elsewhere. `removed` was in the shared memory.
+    fn finish(&mut self, removed: Vec<Value>) {
         self.state = State::Over;
         let Some(unit) = self.environment.units.first() else { return };
         let context = unit.program.globals.iter().zip(&unit.values);
         self.environment.escaped |= context
             .filter(|(global, _)| global.is_context)
             .any(|(_, value)| memory::holds_references(&value.lock()));
+        let mut living = removed;
         if self.environment.escaped {
-            return;
+            living.append(&mut self.environment.tracker.living());
+        } else {
+            unit.clear();
+            self.environment.tracker.release();
         }
-        for (global, place) in unit.program.globals.iter().zip(&unit.values) {
-            if !global.is_context {
-                let old = std::mem::replace(&mut *place.lock(), Value::Unset);
-                drop(old); // outside of the lock
-            }
+        if self.environment.escaped || !living.is_empty() {
+            self.stack.clear();
+            crate::circles::release(living, &self.environment.units);
         }
-        self.environment.tracker.release();
     }
 }
 
@@ -312,8 +329,7 @@ impl Vm {
 impl Drop for Vm {
     fn drop(&mut self) {
         if !matches!(self.state, State::Over) {
-            self.leave_all();
-            self.finish();
+            self.end();
         }
     }
 }
@@ -377,6 +393,13 @@ impl ScriptError {
     /// Returns the message with its place and the calls that led there.
     pub fn diagnostic(&self) -> &Diagnostic {
         &self.diagnostic
+    }
+
+    /// Returns the calls, includes and imports that led to it on one line, innermost first; `None` for an
+    /// error of the script itself outside of functions.
+    pub fn way(&self) -> Option<String> {
+        let way = self.diagnostic.way(self.sources());
+        (!way.is_empty()).then(|| way.join("; "))
     }
 
     /// Returns what was thrown.

@@ -610,7 +610,7 @@ pub(super) fn ordinary(
 
         Op::IterStart { base: at } => {
             let source = std::mem::take(&mut r!(at));
-            r!(at).put(check!(iterate::start(source, caller)));
+            r!(at).put(check!(iterate::start(source, caller, &mut environment.budget)));
             r!(at + 1).put(Value::Number(0.0));
         }
         Op::IterNext { base: at, value, key, to } => {

@@ -1,6 +1,6 @@
 //! Exceptions: the way from a throw to its `catch`, or out of the script.
 
-use super::frame::{Back, NOT_LENT, Target};
+use super::frame::{Back, Frame, NOT_LENT, Target};
 use super::{ScriptError, State, Step, Vm};
 use crate::bytecode::{HandlerKind, Variable};
 use crate::diagnostic::{Diagnostic, Severity};
@@ -17,12 +17,7 @@ impl Vm {
     pub(super) fn unwind(&mut self, thrown: Thrown) -> Result<Option<Step>, ScriptError> {
         let mut thrown = thrown;
         if thrown.place().is_none() {
-            let (place, trace) = match self.origin(&thrown) {
-                Some(origin) => (origin.place, origin.trace),
-                None => (self.place_of_top(), self.trace()),
-            };
-            thrown.set_place(place);
-            thrown.set_trace(trace);
+            self.set_place(&mut thrown);
         }
         loop {
             if self.catch(&mut thrown) {
@@ -42,6 +37,16 @@ impl Vm {
                 }
             }
         }
+    }
+
+    /// Notes where something was thrown, or came from if it is thrown again.
+    fn set_place(&self, thrown: &mut Thrown) {
+        let (place, trace) = match self.origin(thrown) {
+            Some(origin) => (origin.place, origin.trace),
+            None => (self.place_of_top(), self.trace()),
+        };
+        thrown.set_place(place);
+        thrown.set_trace(trace);
     }
 
     /// Returns where a builtin exception that is thrown again came from.
@@ -64,8 +69,7 @@ impl Vm {
         thrown.set_place(place);
         thrown.set_trace(self.trace());
         let error = self.script_error(thrown);
-        self.leave_all();
-        self.finish();
+        self.end();
         error
     }
 
@@ -84,7 +88,13 @@ impl Vm {
                 continue;
             }
             match handler.kind {
-                HandlerKind::Barrier { a, slot } => self.leave_in_frame(a, slot),
+                HandlerKind::Barrier { a, slot } => {
+                    if let Err(new) = self.leave_in_frame(a, slot)
+                        && !matches!(thrown.kind(), ThrownKind::Limit(_))
+                    {
+                        *thrown = new;
+                    }
+                }
                 HandlerKind::Catch { target, a } => {
                     if matches!(thrown.kind(), ThrownKind::Limit(_)) {
                         continue;
@@ -104,10 +114,14 @@ impl Vm {
     }
 
     /// Leaves a barrier of the topmost frame.
-    fn leave_in_frame(&mut self, guard: u8, slot: u16) {
-        let Some(frame) = self.frames.last().copied() else { return };
-        let Some(unit) = self.environment.units.get(frame.unit as usize).cloned() else { return };
-        let Some(function) = unit.program.functions.get(frame.function as usize) else { return };
+    fn leave_in_frame(&mut self, guard: u8, slot: u16) -> Result<(), Thrown> {
+        let Some(frame) = self.frames.last().copied() else { return Ok(()) };
+        let Some(unit) = self.environment.units.get(frame.unit as usize).cloned() else {
+            return Ok(());
+        };
+        let Some(function) = unit.program.functions.get(frame.function as usize) else {
+            return Ok(());
+        };
         let base = frame.base as usize;
         let register = |vm: &Self, register: u8| {
             vm.stack.get(base + usize::from(register)).cloned().unwrap_or_default()
@@ -126,11 +140,16 @@ impl Vm {
         });
         let guard =
             self.stack.get_mut(base + usize::from(guard)).map(std::mem::take).unwrap_or_default();
-        self.leave_barrier(guard, value);
+        self.leave_barrier(guard, value).map_err(|mut thrown| {
+            self.set_place(&mut thrown);
+            thrown
+        })
     }
 
-    /// Leaves all barriers, after a native function ended the script.
-    pub(super) fn leave_all(&mut self) {
+    /// Leaves all barriers and functions, after a native function ended the script. Returns the first
+    /// error of a barrier.
+    pub(super) fn leave_all(&mut self) -> Option<Thrown> {
+        let mut failed = None;
         while let Some(frame) = self.frames.last().copied() {
             let handlers = self
                 .environment
@@ -143,14 +162,16 @@ impl Vm {
             for handler in handlers {
                 if let HandlerKind::Barrier { a, slot } = handler.kind
                     && (handler.start..handler.end).contains(&pc)
+                    && let Err(thrown) = self.leave_in_frame(a, slot)
                 {
-                    self.leave_in_frame(a, slot);
+                    failed.get_or_insert(thrown);
                 }
             }
             self.clear_top();
             self.frames.pop();
         }
         self.natives.clear();
+        failed
     }
 
     /// Gives the object of the topmost frame back to the variable that has lent it.
@@ -178,7 +199,7 @@ impl Vm {
     }
 
     /// Returns what `catch` gets.
-    fn exception_value(&self, thrown: &mut Thrown) -> Value {
+    fn exception_value(&mut self, thrown: &mut Thrown) -> Value {
         let place = thrown.place();
         let trace = thrown.trace().to_vec();
         let taken = std::mem::replace(thrown, Thrown::new(""));
@@ -198,13 +219,18 @@ impl Vm {
                 let message = Str::from(message);
                 let origin = Some(Box::new(origin));
                 let exception = Exception { message, place, origin };
-                Value::Object(Object::new(crate::exception::class(), exception))
+                let exception = Object::new(crate::exception::class(), exception);
+                self.environment.budget.charge(crate::memory::measure_instance(&exception));
+                Value::Object(exception)
             }
         }
     }
 
     fn place_of_top(&self) -> Option<Span> {
-        let frame = self.frames.last()?;
+        self.place_of(self.frames.last()?)
+    }
+
+    pub(super) fn place_of(&self, frame: &Frame) -> Option<Span> {
         self.place(frame.unit, frame.function, frame.pc.saturating_sub(1))
     }
 
@@ -241,7 +267,7 @@ impl Vm {
         trace
     }
 
-    fn script_error(&self, thrown: Thrown) -> ScriptError {
+    pub(super) fn script_error(&self, thrown: Thrown) -> ScriptError {
         let mut diagnostic = match thrown.place() {
             Some(span) => Diagnostic::error(span, thrown.message()),
             None => Diagnostic::without_place(Severity::Error, thrown.message()),
@@ -253,6 +279,7 @@ impl Vm {
             };
             diagnostic = diagnostic.with_frame(what, *span);
         }
+        let diagnostic = diagnostic.with_way(&self.program().ways);
         ScriptError::new(diagnostic, thrown.into_kind(), self.program())
     }
 }

@@ -45,6 +45,7 @@ pub(crate) fn stats(core: &Core) -> ProcessStatsResponse {
         threads: None,
         metrics: core.metrics.list(),
         plugins: plugins(core),
+        scripting: Some(scripting(core)),
     }
 }
 
@@ -57,6 +58,17 @@ fn plugins(core: &Core) -> Option<stats::Plugins> {
         maxconcurrent: plugin_host::MAX_BLOCKING_WAITS as u64,
     };
     Some(stats::Plugins { blocking: Some(blocking) })
+}
+
+/// What scripts share.
+fn scripting(core: &Core) -> stats::Scripting {
+    let memory = &core.scripts.memory;
+    let memory = stats::scripting::Memory {
+        size: memory.len() as u64,
+        bytes: memory.octets() as u64,
+        maxbytes: memory.max_octets() as u64,
+    };
+    stats::Scripting { memory: Some(memory) }
 }
 
 /// The version of this program.

@@ -2,6 +2,7 @@
 
 use control::{Message, pb};
 use hsl::Value;
+use hsl::shared_memory::{OwnerId, Place, SharedMemory, Stored};
 use hsl::value::Str;
 
 use crate::context::Core;
@@ -15,11 +16,21 @@ pub(crate) fn fetch(core: &Core, request: &pb::HslMemoryRequest) -> Answer {
     Ok(pb::HslMemoryResponse { value }.encode_to_vec())
 }
 
-/// Stores a value; waits while a script holds its barrier.
+/// Stores a value; waits while a script holds its barrier. The error when there is no room for it.
 pub(crate) async fn store(core: &Core, request: pb::HslMemoryStoreRequest) -> Answer {
     let value = hsl_std::value_from_json(&request.value)
         .ok_or_else(|| ControlError("the value is no JSON".into()))?;
-    let old = change(core, &request.key, |slot| slot.replace(value)).await;
+    let memory = &core.scripts.memory;
+    let user = User { memory, owner: memory.new_owner() };
+    let value = Stored::new(value);
+    let store = |place: &mut Place<'_>| {
+        let old = place.get().cloned();
+        place.set(value).map(|()| old)
+    };
+    let old = match change(core, &user, &request.key, store).await {
+        Some(stored) => stored.map_err(|full| ControlError(full.to_string()))?,
+        None => None,
+    };
     let value = match old.filter(|_| request.r#return) {
         Some(old) => json(&request.key, &old)?,
         None => String::new(),
@@ -29,7 +40,9 @@ pub(crate) async fn store(core: &Core, request: pb::HslMemoryStoreRequest) -> An
 
 /// Deletes a value; waits while a script holds its barrier.
 pub(crate) async fn delete(core: &Core, request: pb::HslMemoryDeleteRequest) -> Answer {
-    let old = change(core, &request.key, Option::take).await;
+    let memory = &core.scripts.memory;
+    let user = User { memory, owner: memory.new_owner() };
+    let old = change(core, &user, &request.key, |place| place.take()).await.flatten();
     let affected = old.is_some().into();
     let value = match old.filter(|_| request.r#return) {
         Some(old) => json(&request.key, &old)?,
@@ -93,17 +106,29 @@ pub(crate) fn clear_caches(core: &Core, request: pb::HslCacheClearRequest) -> An
     Ok(pb::HslCacheClearResponse { affected: affected as u64 }.encode_to_vec())
 }
 
-async fn change(
+/// A client of the shared memory. It lets go of values when it is dropped: declare it before them.
+struct User<'a> {
+    memory: &'a SharedMemory,
+    owner: OwnerId,
+}
+
+impl Drop for User<'_> {
+    fn drop(&mut self) {
+        self.memory.let_go(self.owner);
+    }
+}
+
+async fn change<R>(
     core: &Core,
+    user: &User<'_>,
     key: &str,
-    change: impl FnOnce(&mut Option<Value>) -> Option<Value>,
-) -> Option<Value> {
+    change: impl FnOnce(&mut Place<'_>) -> R,
+) -> Option<R> {
     let memory = &core.scripts.memory;
-    let owner = memory.new_owner();
     let key = Str::new(key.as_bytes());
     // While a script holds the barrier of this name, the change waits as another script's would.
-    let _held = memory.lock(&key, owner).await;
-    memory.try_with(key.as_bytes(), owner, change).flatten()
+    let _held = memory.lock(&key, user.owner).await;
+    memory.try_with(key.as_bytes(), user.owner, change)
 }
 
 fn json(key: &str, value: &Value) -> Result<String, ControlError> {

@@ -404,6 +404,12 @@ impl Array {
         Arc::as_ptr(&self.0) as usize
     }
 
+    /// Returns how many references there are.
+    pub(crate) fn references(&self) -> usize {
+        Arc::strong_count(&self.0)
+    }
+
+    /// Returns about how many octets it occupies, without what the elements refer to.
     pub(crate) fn shallow_size(&self) -> usize {
         match &*self.0 {
             ArrayData::List(items) => 48 + items.len() * 16,
