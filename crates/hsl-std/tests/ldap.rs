@@ -143,6 +143,57 @@ fn a_refusal_has_its_code_and_words() {
 }
 
 #[test]
+fn what_a_server_sent_before_its_size_limit_is_not_lost() {
+    let found = [message(1, 0x64, &entry()), message(1, 0x65, &result(4, "enough"))];
+    let directory = Directory::start(vec![vec![(b"\x63", found.concat())]]);
+    let script = format!(
+        "$l = LDAP(\"{}\");
+         $r = $l->search(\"\");
+         echo $l->errno();
+         echo $r->next()[\"dn\"];
+         echo $r->next();
+         echo $l->errno() . \" \" . $l->getoption(\"diagnostic_message\");
+         echo $r->next();",
+        directory.url()
+    );
+    assert_eq!(run(&script), "0\ncn=a\nnone\n4 enough\nnone");
+    directory.finish();
+}
+
+#[test]
+fn after_an_agreement_on_tls_nothing_goes_in_clear_text() {
+    let agreed = |id| (&b"1.3.6.1.4.1.1466.20037"[..], message(id, 0x78, &result(0, "")));
+    // The server hangs up instead of a handshake; whatever is asked next must begin with STARTTLS.
+    let directory =
+        Directory::start(vec![vec![agreed(1)], vec![agreed(1)], vec![(b"\x60", Vec::new())]]);
+    let script = format!(
+        "$l = LDAP(\"{}\");
+         echo $l->starttls();
+         echo LDAP::err2string($l->errno());
+         echo length($l->getoption(\"diagnostic_message\")) > 0;
+         echo $l->bind(\"cn=m\", \"pass\");
+         echo LDAP(\"{0}\")->bind(\"cn=m\", \"pass\");",
+        directory.url()
+    );
+    assert_eq!(run(&script), "none\nConnect error\ntrue\nnone\nnone");
+    directory.finish();
+}
+
+#[test]
+fn a_server_without_starttls_is_asked_once_and_then_spoken_to_as_the_script_likes() {
+    let directory = Directory::start(vec![vec![
+        (b"1.3.6.1.4.1.1466.20037", message(1, 0x78, &result(2, "no TLS here"))),
+        (b"\x60", message(2, 0x61, &result(0, ""))),
+    ]]);
+    let script = format!(
+        "$l = LDAP(\"{}\"); echo $l->starttls(); echo $l->errno(); echo $l->bind() === $l;",
+        directory.url()
+    );
+    assert_eq!(run(&script), "none\n2\ntrue");
+    directory.finish();
+}
+
+#[test]
 fn servers_are_tried_in_turn_and_a_lost_connection_is_made_again() {
     let bound = || (&b"\x60"[..], message(1, 0x61, &result(0, "")));
     let directory = Directory::start(vec![vec![bound()], vec![bound()]]);
@@ -203,19 +254,21 @@ fn tls_is_spoken_from_the_start_or_after_starttls() {
     let port = listener.local_addr().unwrap().port();
     runtime.spawn(async move {
         use tokio::io::{AsyncReadExt, AsyncWriteExt};
-        let mut is_starttls = true;
+        // The first script's connection is lost after an operation; it is made again with TLS.
+        let mut remaining_starttls = 2;
         while let Ok((mut stream, _)) = listener.accept().await {
+            let is_starttls = remaining_starttls > 0;
             if is_starttls {
                 let mut request = [0; 31];
                 stream.read_exact(&mut request).await.unwrap();
                 stream.write_all(&message(1, 0x78, &result(0, ""))).await.unwrap();
+                remaining_starttls -= 1;
             }
             let Ok((mut stream, _)) = server.accept(stream.into()).await else { continue };
             let mut request = [0; 14];
             stream.read_exact(&mut request).await.unwrap();
             let id = if is_starttls { 2 } else { 1 };
             stream.write_all(&message(id, 0x61, &result(0, ""))).await.unwrap();
-            is_starttls = false;
         }
     });
     struct Configured(String);
@@ -236,15 +289,19 @@ fn tls_is_spoken_from_the_start_or_after_starttls() {
          echo $l->starttls() === $l;
          echo $l->bind() === $l;
          echo $l->getpeerx509() !== none;
+         echo $l->bind();
+         echo $l->starttls() === $l;
+         echo $l->bind() === $l;
          $s = LDAP(\"ldaps://localhost:{port}\");
          echo $s->bind();
          echo LDAP::err2string($s->errno());
+         echo $s->getoption(\"diagnostic_message\") =~ \"certificate\";
          $s->setoption(\"tls_verify_peer\", false);
          echo $s->bind() === $s;"
     );
     assert_eq!(
         run_with(&script, |services| services.names = Arc::new(Configured(root))),
-        "true\ntrue\ntrue\nnone\nConnect error\ntrue"
+        "true\ntrue\ntrue\nnone\ntrue\ntrue\nnone\nConnect error\ntrue\ntrue"
     );
     runtime.shutdown_background();
 }

@@ -10,11 +10,17 @@ use super::codes;
 use crate::http::connect::{Connector, Io};
 
 /// Why an operation failed: a result code of the server, or one of ours (negative).
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Failure {
     pub(super) code: i32,
-    /// The server's own words.
+    /// The server's own words, or what TLS and the network said.
     pub(super) diagnostic: Vec<u8>,
+}
+
+impl Failure {
+    fn new(code: i32, reason: &impl std::fmt::Display) -> Self {
+        Self { code, diagnostic: reason.to_string().into_bytes() }
+    }
 }
 
 impl From<i32> for Failure {
@@ -58,6 +64,15 @@ pub(super) struct Entry {
     pub(super) attributes: Vec<(Vec<u8>, Vec<Vec<u8>>)>,
 }
 
+/// What a search found. A server that gives up on the way, at its size limit for example, has sent
+/// entries before it says so.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    pub(super) entries: Vec<Entry>,
+    /// Why there are no more.
+    pub(super) failure: Option<Failure>,
+}
+
 /// What to look for.
 #[derive(Debug)]
 pub(super) struct Search {
@@ -87,7 +102,7 @@ impl Connection {
         let limit =
             if settings.network_timeout.is_zero() { LONG } else { settings.network_timeout };
         let connect = connector.tcp(&server.host, server.port, limit, None);
-        let stream = connect.await.map_err(|_| codes::SERVER_DOWN)?;
+        let stream = connect.await.map_err(|error| Failure::new(codes::SERVER_DOWN, &error))?;
         let mut connection = Self { server, ..Self::over(Box::new(stream)) };
         if connection.server.is_tls {
             connection.encrypt(connector, settings).await?;
@@ -106,23 +121,28 @@ impl Connection {
         self.certificate.as_deref()
     }
 
-    /// Asks for TLS and speaks it (RFC 4511 §4.14).
-    pub(super) async fn start_tls(
-        &mut self,
-        connector: &Connector,
-        settings: &Settings,
-    ) -> Result<(), Failure> {
-        if self.certificate.is_some() {
+    /// Asks for TLS (RFC 4511 §4.14); the handshake must follow.
+    pub(super) async fn ask_for_tls(&mut self, settings: &Settings) -> Result<(), Failure> {
+        if self.is_encrypted() {
             return Err(codes::LOCAL_ERROR.into());
         }
         let request = element(0x77, &element(0x80, b"1.3.6.1.4.1.1466.20037"));
         let id = self.send(&request, settings).await?;
         let answer = self.answer(id, 0x78, settings, MAX_ANSWER).await?;
-        outcome(&answer)?;
-        self.encrypt(connector, settings).await
+        outcome(&answer)
     }
 
-    async fn encrypt(&mut self, connector: &Connector, settings: &Settings) -> Result<(), Failure> {
+    /// Whether TLS is spoken.
+    pub(super) fn is_encrypted(&self) -> bool {
+        self.certificate.is_some()
+    }
+
+    /// Runs the handshake of TLS.
+    pub(super) async fn encrypt(
+        &mut self,
+        connector: &Connector,
+        settings: &Settings,
+    ) -> Result<(), Failure> {
         let verification = if settings.verify_peer {
             let roots =
                 if settings.default_ca { connector.system_roots().await } else { RootStore::new() };
@@ -146,8 +166,9 @@ impl Connection {
         let limit =
             if settings.network_timeout.is_zero() { LONG } else { settings.network_timeout };
         let done = tokio::time::timeout(limit, handshake).await;
-        let (stream, session) =
-            done.map_err(|_| codes::TIMEOUT)?.map_err(|_| codes::CONNECT_ERROR)?;
+        let (stream, session) = done
+            .map_err(|_| codes::TIMEOUT)?
+            .map_err(|error| Failure::new(codes::CONNECT_ERROR, &error))?;
         self.certificate = Some(session.peer_certificates.into_iter().next().unwrap_or_default());
         self.stream = Some(Box::new(stream));
         Ok(())
@@ -170,12 +191,16 @@ impl Connection {
     }
 
     /// Searches (RFC 4511 §4.5); the entries take at most `memory` octets.
+    ///
+    /// # Errors
+    ///
+    /// When there is no entry and the server does not say that it looked at all of them.
     pub(super) async fn search(
         &mut self,
         search: &Search,
         settings: &Settings,
         memory: usize,
-    ) -> Result<Vec<Entry>, Failure> {
+    ) -> Result<Found, Failure> {
         let attributes: Vec<u8> =
             search.attributes.iter().flat_map(|name| element(OCTETS, name)).collect();
         let content = [
@@ -204,7 +229,13 @@ impl Connection {
                 },
                 // References to other servers are not followed.
                 0x73 => {}
-                0x65 => return outcome(&content).map(|()| entries),
+                0x65 => {
+                    let failure = outcome(&content).err();
+                    return match failure {
+                        Some(failure) if entries.is_empty() => Err(failure),
+                        failure => Ok(Found { entries, failure }),
+                    };
+                }
                 _ => return Err(codes::DECODING_ERROR.into()),
             }
         }

@@ -3,7 +3,9 @@
 use super::ber::{OCTETS, SEQUENCE, element, put};
 use crate::encoding::base::hex_value;
 
-/// Reads a filter; `None` when it is none. One without brackets around it is taken as well.
+/// Reads a filter; `None` when it is none. One without brackets around it is taken as well, and as C's
+/// library does it white space between brackets and a mark, and a backslash before a character that
+/// is special in a filter (RFC 1960 §3).
 pub(super) fn parse(text: &[u8]) -> Option<Vec<u8>> {
     let text = text.trim_ascii();
     let with_brackets;
@@ -35,23 +37,26 @@ fn component(rest: &mut &[u8], depth: usize) -> Option<Vec<u8>> {
     if depth > MAX_DEPTH {
         return None;
     }
-    *rest = rest.strip_prefix(b"(")?;
+    *rest = rest.strip_prefix(b"(")?.trim_ascii_start();
     let filter = match rest.first()? {
         mark @ (b'&' | b'|') => {
             let tag = if *mark == b'&' { 0xa0 } else { 0xa1 };
-            *rest = rest.get(1..)?;
+            *rest = rest.get(1..)?.trim_ascii_start();
             let mut parts = Vec::new();
             while rest.first() == Some(&b'(') {
                 parts.extend(component(rest, depth + 1)?);
+                *rest = rest.trim_ascii_start();
             }
             element(tag, &parts)
         }
         b'!' => {
-            *rest = rest.get(1..)?;
-            element(0xa2, &component(rest, depth + 1)?)
+            *rest = rest.get(1..)?.trim_ascii_start();
+            let part = component(rest, depth + 1)?;
+            *rest = rest.trim_ascii_start();
+            element(0xa2, &part)
         }
         _ => {
-            let end = memchr::memchr(b')', rest)?;
+            let end = unescaped(rest, b')')?;
             let (text, after) = rest.split_at_checked(end)?;
             *rest = after;
             item(text)?
@@ -77,7 +82,7 @@ fn item(text: &[u8]) -> Option<Vec<u8>> {
     if kind == 0xa3 && value == b"*" {
         return Some(element(0x87, name));
     }
-    if kind == 0xa3 && value.contains(&b'*') {
+    if kind == 0xa3 && unescaped(value, b'*').is_some() {
         return substrings(name, value);
     }
     let pair = [element(OCTETS, name), element(OCTETS, &unescape(value)?)].concat();
@@ -91,8 +96,15 @@ fn is_name(name: &[u8]) -> bool {
 }
 
 fn substrings(name: &[u8], value: &[u8]) -> Option<Vec<u8>> {
-    let pieces: Vec<&[u8]> = value.split(|octet| *octet == b'*').collect();
-    let last = pieces.len() - 1;
+    let mut pieces = Vec::new();
+    let mut rest = value;
+    while let Some((piece, after)) = unescaped(rest, b'*').and_then(|at| rest.split_at_checked(at))
+    {
+        pieces.push(piece);
+        rest = after.get(1..)?;
+    }
+    let last = pieces.len();
+    pieces.push(rest);
     let mut parts = Vec::new();
     for (at, piece) in pieces.into_iter().enumerate().filter(|(_, piece)| !piece.is_empty()) {
         let tag = if at == 0 {
@@ -139,16 +151,30 @@ fn extensible(left: &[u8], value: &[u8]) -> Option<Vec<u8>> {
     (rule.is_some() || !name.is_empty()).then(|| element(0xa9, &out))
 }
 
-/// Undoes `\hh`; `None` when a backslash has no two hex digits.
+/// Where an octet stands for the first time that is not behind a backslash.
+fn unescaped(text: &[u8], wanted: u8) -> Option<usize> {
+    let mut at = 0;
+    loop {
+        match text.get(at)? {
+            b'\\' => at += 2,
+            octet if *octet == wanted => return Some(at),
+            _ => at += 1,
+        }
+    }
+}
+
+/// Undoes `\hh`, and the backslash of RFC 1960; `None` for any other backslash.
 fn unescape(text: &[u8]) -> Option<Vec<u8>> {
     let mut out = Vec::with_capacity(text.len());
     let mut octets = text.iter();
     while let Some(&octet) = octets.next() {
-        if octet == b'\\' {
-            let (high, low) = (hex_value(*octets.next()?)?, hex_value(*octets.next()?)?);
-            out.push(high << 4 | low);
-        } else {
+        if octet != b'\\' {
             out.push(octet);
+            continue;
+        }
+        match octets.next()? {
+            special @ (b'(' | b')' | b'*' | b'\\') => out.push(*special),
+            high => out.push(hex_value(*high)? << 4 | hex_value(*octets.next()?)?),
         }
     }
     Some(out)
@@ -162,13 +188,22 @@ mod tests {
 
     #[test]
     fn filters_become_the_octets_of_the_standard() {
-        let table: [(&str, &[u8]); 6] = [
+        let table: [(&str, &[u8]); 12] = [
             ("(cn=a)", b"\xa3\x07\x04\x02cn\x04\x01a"),
             ("objectclass=*", b"\x87\x0bobjectclass"),
             ("(!(a>=\\2a))", b"\xa2\x08\xa5\x06\x04\x01a\x04\x01*"),
             ("(a=x*y*z)", b"\xa4\x0e\x04\x01a\x30\x09\x80\x01x\x81\x01y\x82\x01z"),
             ("(&(a=1)(b=2))", b"\xa0\x10\xa3\x06\x04\x01a\x04\x011\xa3\x06\x04\x01b\x04\x012"),
             ("(a:dn:2.4:=v)", b"\xa9\x0e\x81\x032.4\x82\x01a\x83\x01v\x84\x01\xff"),
+            (
+                " ( &\n (a=1) (b=2)\n)",
+                b"\xa0\x10\xa3\x06\x04\x01a\x04\x011\xa3\x06\x04\x01b\x04\x012",
+            ),
+            ("(! (a=1) )", b"\xa2\x08\xa3\x06\x04\x01a\x04\x011"),
+            ("( a= 1 )", b"\xa3\x08\x04\x01a\x04\x03 1 "),
+            ("(a=\\(\\)\\*\\\\)", b"\xa3\x09\x04\x01a\x04\x04()*\\"),
+            ("(a=x\\**)", b"\xa4\x09\x04\x01a\x30\x04\x80\x02x*"),
+            ("(a=*\\29)", b"\xa4\x08\x04\x01a\x30\x03\x82\x01)"),
         ];
         for (text, expected) in table {
             assert_eq!(parse(text.as_bytes()).as_deref(), Some(expected), "{text}");
@@ -181,6 +216,9 @@ mod tests {
             "(=b)",
             "(a b=c)",
             "(a=\\zz)",
+            "(a=\\)",
+            "(a=b\\",
+            "(! )",
             "(:=x)",
             "(a b:=c)",
             "(a:b c:=d)",

@@ -2,7 +2,7 @@
 //!
 //! [`client`] speaks the protocol with the octets of [`ber`]; [`filter`] and [`dn`] read and write the
 //! texts of scripts. An object connects with its first operation, and again after the connection was
-//! lost; a bind is lost with it.
+//! lost; a bind is lost with it. Where a server has once agreed to TLS, the next connection speaks it too.
 
 mod ber;
 mod client;
@@ -12,6 +12,7 @@ mod filter;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hsl::host::{CallContext, ClassBuilder, NativeStep, Registry, Thrown};
@@ -19,7 +20,7 @@ use hsl::value::{Array, Key, Object, Value};
 use parking_lot::Mutex;
 use url::Url;
 
-use self::client::{Connection, Entry, Failure, Search, Server, Settings};
+use self::client::{Connection, Entry, Failure, Found, Search, Server, Settings};
 use crate::args::{self, Options};
 use crate::http::connect::{Connector, Io};
 use crate::services::Services;
@@ -29,11 +30,22 @@ pub(crate) fn register(registry: &mut Registry, services: &Services) {
     let connector = Arc::new(Connector::new(services));
     registry.class("LDAP", "a connection to a directory", |class| ldap_class(class, &connector));
     registry.class("LDAPResult", "the entries that a search found", |class| {
-        class.method("next() -> array or boolean", "the next entry; false at the end", |ctx, _| {
-            let result = ctx.state_of_this::<ResultState>()?;
-            let entry = result.0.lock().pop_front();
-            Ok::<_, Thrown>(entry.map_or(Value::Bool(false), entry_value))
-        });
+        class.method(
+            "next() -> array, boolean or none",
+            "the next entry; false at the end, none where the server gave up before it",
+            |ctx, _| {
+                let result = ctx.state_of_this::<ResultState>()?;
+                let entry = result.entries.lock().pop_front();
+                Ok::<_, Thrown>(match (entry, &result.failure) {
+                    (Some(entry), _) => entry_value(entry),
+                    (None, None) => Value::Bool(false),
+                    (None, Some(failure)) => {
+                        result.ldap.note(failure);
+                        Value::None
+                    }
+                })
+            },
+        );
     });
 }
 
@@ -47,7 +59,10 @@ pub async fn count_entries(stream: Box<dyn Io>, memory: usize) -> Result<usize, 
     let settings = Settings::default();
     let search = Search { base: Vec::new(), scope: 0, filter: Vec::new(), attributes: Vec::new() };
     let found = Connection::over(stream).search(&search, &settings, memory).await;
-    found.map(|entries| entries.len()).map_err(|failure| failure.code)
+    match found.map(|found| (found.entries.len(), found.failure)) {
+        Ok((count, None)) => Ok(count),
+        Ok((_, Some(failure))) | Err(failure) => Err(failure.code),
+    }
 }
 
 /// A filter as `LDAP->search` takes it, in the octets of a search; `None` when it is none.
@@ -68,12 +83,21 @@ struct LdapState {
     version: Mutex<u32>,
     settings: Mutex<Settings>,
     connection: tokio::sync::Mutex<Option<Connection>>,
+    /// Whether a server has agreed to STARTTLS: no password must go in clear text after that, also
+    /// not because the handshake failed or the connection was lost.
+    is_tls_agreed: AtomicBool,
     /// Code and words of the last operation.
     outcome: Mutex<(i32, Vec<u8>)>,
     certificate: Mutex<Option<Vec<u8>>>,
 }
 
-struct ResultState(Mutex<VecDeque<Entry>>);
+struct ResultState {
+    entries: Mutex<VecDeque<Entry>>,
+    /// Why there are no more entries than these.
+    failure: Option<Failure>,
+    /// Where `next` says so.
+    ldap: Arc<LdapState>,
+}
 
 enum Operation {
     StartTls,
@@ -84,24 +108,32 @@ enum Operation {
 
 impl LdapState {
     /// Runs an operation and notes how it went.
-    async fn run(&self, operation: Operation) -> Option<Vec<Entry>> {
+    async fn run(&self, operation: Operation) -> Option<Found> {
         let settings = self.settings.lock().clone();
         let mut slot = self.connection.lock().await;
         let result = self.attempt(&mut slot, operation, &settings).await;
-        let (outcome, entries) = match result {
-            Ok(entries) => ((0, Vec::new()), Some(entries)),
-            Err(Failure { code, diagnostic }) => {
-                if code < 0 && code != codes::LOCAL_ERROR {
+        let found = match result {
+            Ok(found) => {
+                *self.outcome.lock() = (0, Vec::new());
+                Some(found)
+            }
+            Err(failure) => {
+                if failure.code < 0 && failure.code != codes::LOCAL_ERROR {
                     // Nothing more is known of what the server will say.
                     *slot = None;
                 }
-                ((code, diagnostic), None)
+                self.note(&failure);
+                None
             }
         };
         let certificate = slot.as_ref().and_then(Connection::certificate).map(<[u8]>::to_vec);
         *self.certificate.lock() = certificate;
-        *self.outcome.lock() = outcome;
-        entries
+        found
+    }
+
+    /// Keeps a failure for `errno` and `getoption`.
+    fn note(&self, failure: &Failure) {
+        *self.outcome.lock() = (failure.code, failure.diagnostic.clone());
     }
 
     async fn attempt(
@@ -109,40 +141,70 @@ impl LdapState {
         slot: &mut Option<Connection>,
         operation: Operation,
         settings: &Settings,
-    ) -> Result<Vec<Entry>, Failure> {
+    ) -> Result<Found, Failure> {
         if matches!(operation, Operation::Unbind) {
             if let Some(mut connection) = slot.take() {
                 connection.unbind(settings).await;
             }
-            return Ok(Vec::new());
+            return Ok(Found::default());
         }
-        if slot.is_none() {
+        let is_new = slot.is_none();
+        if is_new {
             *slot = Some(self.connect(settings).await?);
         }
         let connection = slot.as_mut().ok_or(codes::SERVER_DOWN)?;
         match operation {
-            Operation::Unbind => Ok(Vec::new()),
-            Operation::StartTls => {
-                connection.start_tls(&self.connector, settings).await.map(|()| Vec::new())
-            }
+            Operation::Unbind => {}
+            // The new connection has it from the agreement of the one before.
+            Operation::StartTls if is_new && self.speaks_agreed_tls(connection) => {}
+            Operation::StartTls => self.start_tls(connection, settings).await?,
             Operation::Bind(name, password) => {
                 let version = *self.version.lock();
-                connection.bind(version, &name, &password, settings).await.map(|()| Vec::new())
+                connection.bind(version, &name, &password, settings).await?;
             }
-            Operation::Search(search, memory) => connection.search(&search, settings, memory).await,
+            Operation::Search(search, memory) => {
+                return connection.search(&search, settings, memory).await;
+            }
         }
+        Ok(Found::default())
     }
 
     /// Tries the servers in turn.
     async fn connect(&self, settings: &Settings) -> Result<Connection, Failure> {
         let mut last = codes::SERVER_DOWN.into();
         for server in &self.servers {
-            match Connection::open(&self.connector, server.clone(), settings).await {
+            match self.connect_to(server, settings).await {
                 Ok(connection) => return Ok(connection),
                 Err(failure) => last = failure,
             }
         }
         Err(last)
+    }
+
+    async fn connect_to(
+        &self,
+        server: &Server,
+        settings: &Settings,
+    ) -> Result<Connection, Failure> {
+        let mut connection = Connection::open(&self.connector, server.clone(), settings).await?;
+        if self.is_tls_agreed.load(Ordering::Relaxed) && !connection.is_encrypted() {
+            self.start_tls(&mut connection, settings).await?;
+        }
+        Ok(connection)
+    }
+
+    async fn start_tls(
+        &self,
+        connection: &mut Connection,
+        settings: &Settings,
+    ) -> Result<(), Failure> {
+        connection.ask_for_tls(settings).await?;
+        self.is_tls_agreed.store(true, Ordering::Relaxed);
+        connection.encrypt(&self.connector, settings).await
+    }
+
+    fn speaks_agreed_tls(&self, connection: &Connection) -> bool {
+        self.is_tls_agreed.load(Ordering::Relaxed) && connection.is_encrypted()
     }
 }
 
@@ -159,6 +221,7 @@ fn ldap_class(class: &mut ClassBuilder, connector: &Arc<Connector>) {
                     version: Mutex::new(3),
                     settings: Mutex::default(),
                     connection: tokio::sync::Mutex::new(None),
+                    is_tls_agreed: AtomicBool::new(false),
                     outcome: Mutex::default(),
                     certificate: Mutex::default(),
                 })
@@ -279,6 +342,7 @@ fn search(ctx: &mut CallContext<'_>, args: &mut [Value]) -> Result<NativeStep, T
     let memory = ctx.limits().memory;
     let slot = Arc::new(Mutex::new(None));
     let filled = Arc::clone(&slot);
+    let ldap = Arc::clone(&state);
     Ok(NativeStep::SuspendThen {
         future: Box::pin(async move {
             let found = state.run(Operation::Search(search, memory)).await;
@@ -286,12 +350,12 @@ fn search(ctx: &mut CallContext<'_>, args: &mut [Value]) -> Result<NativeStep, T
             Ok(Value::None)
         }),
         then: Box::new(move |ctx: &mut CallContext<'_>, _: Value| {
-            let found: Option<Vec<Entry>> = slot.lock().take();
+            let found: Option<Found> = slot.lock().take();
             NativeStep::from(match found {
                 None => Ok(Value::None),
-                Some(found) => {
-                    let result = ResultState(Mutex::new(found.into()));
-                    ctx.instance_of("LDAPResult", result)
+                Some(Found { entries, failure }) => {
+                    let entries = Mutex::new(entries.into());
+                    ctx.instance_of("LDAPResult", ResultState { entries, failure, ldap })
                 }
             })
         }),
