@@ -68,22 +68,37 @@ impl Parameters {
         self.items.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_slice())
     }
 
+    /// Returns the octets of parameter `name` (lower case): as they stand, or else with pieces joined
+    /// and percent signs undone (RFC 2231), in whatever charset.
+    pub fn octets(&self, name: &[u8]) -> Option<Vec<u8>> {
+        match self.raw(name) {
+            Some(value) => Some(value.to_vec()),
+            None => self.extended(name).or_else(|| self.continued(name)).map(|(_, octets)| octets),
+        }
+    }
+
     /// Returns the text of parameter `name` (lower case) as UTF-8: pieces joined, charsets and
     /// percent signs decoded (RFC 2231), and encoded words too, which many writers use instead.
     pub fn text(&self, name: &[u8]) -> Option<Vec<u8>> {
-        if let Some(value) = self.raw(&[name, b"*"].concat()) {
-            let (charset, data) = split_extended(value);
-            return Some(to_text(charset, &percent_decode(data)));
+        if let Some((label, octets)) = self.extended(name) {
+            return Some(to_text(label, &octets));
         }
-        if let Some(text) = self.continued(name) {
-            return Some(text);
+        match self.continued(name) {
+            // Encoded words cut into pieces are seen where no charset is given.
+            Some((None, octets)) => Some(encoded_word::decode(&to_text(None, &octets))),
+            Some((label, octets)) => Some(to_text(label, &octets)),
+            None => self.raw(name).map(|value| decode_value(value, None)),
         }
-        let value = self.raw(name)?;
-        Some(decode_value(value, None))
     }
 
-    /// Joins `name*0`, `name*1*`, … (RFC 2231 §3).
-    fn continued(&self, name: &[u8]) -> Option<Vec<u8>> {
+    /// Reads `name*` (RFC 2231 §4): its charset, and its octets.
+    fn extended(&self, name: &[u8]) -> Option<(Option<&[u8]>, Vec<u8>)> {
+        let (charset, data) = split_extended(self.raw(&[name, b"*"].concat())?);
+        Some((charset, percent_decode(data)))
+    }
+
+    /// Joins `name*0`, `name*1*`, … (RFC 2231 §3): their charset, and their octets.
+    fn continued(&self, name: &[u8]) -> Option<(Option<&[u8]>, Vec<u8>)> {
         let mut octets = Vec::new();
         let mut label: Option<&[u8]> = None;
         for at in 0..self.items.len() {
@@ -105,14 +120,7 @@ impl Parameters {
                 break;
             }
         }
-        if octets.is_empty() && self.items.is_empty() {
-            return None;
-        }
-        // Encoded words cut into pieces are seen where no charset is given.
-        Some(match label {
-            Some(_) => to_text(label, &octets),
-            None => encoded_word::decode(&to_text(None, &octets)),
-        })
+        (!self.items.is_empty()).then_some((label, octets))
     }
 }
 

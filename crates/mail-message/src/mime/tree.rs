@@ -283,9 +283,9 @@ impl Inside {
     fn of(kind: &ContentType, is_identity: bool) -> Self {
         if kind.is_multipart() {
             // RFC 2045 §6.4: a multipart is never encoded, whatever its header says.
-            let boundary = kind.parameters.raw(b"boundary").unwrap_or_default().trim_ascii_end();
+            let boundary = kind.parameters.octets(b"boundary").unwrap_or_default();
             let is_digest = kind.media_type == "multipart/digest";
-            return Self::Parts { boundary: boundary.to_vec(), is_digest };
+            return Self::Parts { boundary: boundary.trim_ascii_end().to_vec(), is_digest };
         }
         match kind.media_type.as_str() {
             "message/rfc822" | "message/global" if is_identity => Self::Message,
