@@ -357,7 +357,10 @@ mod tls {
         let refused = |option: &str| {
             error_of(&format!("TLSSocket(Socket(\"AF_INET\", \"SOCK_STREAM\"), [{option}]);"))
         };
-        assert!(refused(r#""tls_protocols" => "TLSv1""#).contains("older versions"));
+        assert!(
+            refused(r#""tls_protocols" => "TLSv1""#)
+                .contains("option \"tls_protocols\": expected TLSv1.2 or TLSv1.3 (older versions")
+        );
         assert!(refused(r#""tls_ciphers" => "RC4-SHA""#).contains("RC4-SHA\" is not available"));
         assert!(
             refused(r#""tls_client_cert" => "pki:none""#).contains("pki:none names no certificate")

@@ -196,7 +196,7 @@ fn apply_tls(settings: &mut Settings, options: &Array) -> Result<(), Thrown> {
     if let Some(protocols) = verdict::text_option(options, "tls_protocols")? {
         let protocols: config::value::TlsProtocols = protocols
             .parse()
-            .map_err(|error| Thrown::new(format!("option tls_protocols: expected {error}")))?;
+            .map_err(|error| Thrown::new(format!("option tls_protocols: {error}")))?;
         tls.versions = tls_policy::Versions { tls12: protocols.tls12, tls13: protocols.tls13 };
         settings.chosen.tls_protocols = true;
     }

@@ -64,6 +64,8 @@ impl Record {
                     if std::mem::replace(&mut has_explanation, true) {
                         return None;
                     }
+                } else if !is_macro_string(value) {
+                    return None;
                 }
                 continue;
             }
@@ -148,8 +150,8 @@ fn prefix(text: &str, most: u8) -> Option<u8> {
     text.parse().ok().filter(|bits| has_form && *bits <= most)
 }
 
-/// A text whose macros are well formed and which ends as a name does.
-fn domain_spec(text: &str) -> Option<String> {
+/// Whether the macros of a text are well formed and nothing in it is out of sight (§7.1).
+fn is_macro_string(text: &str) -> bool {
     let dummy = Macros {
         local: "l",
         sender_domain: "d.example",
@@ -158,16 +160,25 @@ fn domain_spec(text: &str) -> Option<String> {
         helo: "h.example",
         name: "n.example",
     };
-    if text.is_empty() || dummy.expand(text).is_none() {
+    text.bytes().all(|octet| octet.is_ascii_graphic()) && dummy.expand(text).is_some()
+}
+
+/// A text with macros that ends as a name does: with a label that is no number, or with a macro
+/// (§7.1).
+fn domain_spec(text: &str) -> Option<String> {
+    if text.is_empty() || !is_macro_string(text) {
         return None;
     }
     let trimmed = text.strip_suffix('.').unwrap_or(text);
     let last = trimmed.rsplit('.').next().unwrap_or_default();
     let is_label = last.starts_with(|c: char| c.is_ascii_alphanumeric())
         && last.ends_with(|c: char| c.is_ascii_alphanumeric())
+        && last.bytes().all(|octet| octet.is_ascii_alphanumeric() || octet == b'-')
         && !is_number(last)
         && trimmed.contains('.');
-    (trimmed.ends_with('}') || is_label).then(|| text.to_owned())
+    let macro_at_end = text.rfind("%{").and_then(|at| text.get(at..));
+    let is_macro = macro_at_end.is_some_and(|body| body.find('}') == Some(body.len() - 1));
+    (is_macro || is_label).then(|| text.to_owned())
 }
 
 impl Masks {
@@ -422,6 +433,7 @@ mod tests {
             "v=spf1 +all",
             "V=SPF1 A/24//64 mx:example.org ip4:192.0.2.0/24 -All",
             "v=spf1 ip6:2001:db8::/32 unknown=x exists:%{i}.x.example ?ptr redirect=%{d}",
+            "v=spf1 a:b:c.d.example a:x.xn--p1ai. include:%{d1r/}",
         ] {
             assert!(Record::is_one(good.as_bytes()), "{good}");
             assert!(Record::parse(good.as_bytes()).is_some(), "{good}");
@@ -438,6 +450,14 @@ mod tests {
             "v=spf1 exists:%{z}.b",
             "v=spf1 -",
             "v=spf1 ptr/24",
+            // The Sender Policy Framework's test suite: a port, a prefix length, a control character
+            // in a name, and a percent sign without a macro.
+            "v=spf1 a:example.com:8080",
+            "v=spf1 exists:example.com/24",
+            "v=spf1 a:ctrl.example.com\rptr -all",
+            "v=spf1 a:ctrl\r.example.com -all",
+            "v=spf1 -all foo=%abc",
+            "v=spf1 a:x.y}",
         ] {
             assert_eq!(Record::parse(bad.as_bytes()), None, "{bad}");
         }

@@ -111,10 +111,11 @@ impl Settings {
                 .bytes(name)
                 .map(|text| text.map(|text| String::from_utf8_lossy(text).into_owned()))
         };
-        let protocols: TlsProtocols =
-            text("tls_protocols")?.as_deref().unwrap_or("!SSLv2,!SSLv3").parse().map_err(
-                |error| Thrown::new(format!("option \"tls_protocols\": expected {error}")),
-            )?;
+        let protocols: TlsProtocols = text("tls_protocols")?
+            .as_deref()
+            .unwrap_or("!SSLv2,!SSLv3")
+            .parse()
+            .map_err(|error| Thrown::new(format!("option \"tls_protocols\": {error}")))?;
         let ciphers = match text("tls_ciphers")? {
             Some(list) if !list.is_empty() => Some(
                 Ciphers::parse(&list)
