@@ -89,7 +89,7 @@ fn header_and_body_stay_apart_without_an_empty_line() {
     }
     let mut m = message("A: 2");
     m.set_header(TOP, b"X", b"1", None, plain()).unwrap();
-    assert!(m.set_body(TOP, b"new", None).unwrap());
+    m.set_body(TOP, b"new", None).unwrap();
     assert_eq!(written(&m), "A: 2\r\nX: 1\r\n\r\nnew");
 }
 
@@ -149,7 +149,45 @@ fn parts_come_and_go_without_touching_their_siblings() {
          --b\r\nX: z\r\n\r\nnew\r\n--b--\r\nend"
     );
     assert!(m.append_part(TOP, "\r\n--b--".into(), "multipart/mixed", "n").is_err());
-    assert!(!m.set_body(TOP, b"x", None).unwrap());
+}
+
+#[test]
+fn a_new_body_takes_the_place_of_all_parts() {
+    let mut m = message(NESTED);
+    m.append_part(TOP, "\r\nlost".into(), "multipart/mixed", "n").unwrap();
+    assert!(m.set_preamble(TOP, b"lost"));
+    m.set_body(TOP, "--b\r\n\r\nnew \u{e5}\r\n--b--\r\n".as_bytes(), None).unwrap();
+    let header = "From: a@b.c\r\nContent-Type: multipart/mixed; boundary=b\r\n";
+    assert_eq!(
+        written(&m),
+        format!(
+            "{header}Content-Transfer-Encoding: 8bit\r\nMIME-Version: 1.0\r\n\r\n\
+             --b\r\n\r\nnew \u{e5}\r\n--b--\r\n"
+        )
+    );
+    m.reset();
+    m.set_body(TOP, b"--b\r\n\r\nnew\r\n--b--", None).unwrap();
+    assert_eq!(written(&m), format!("{header}\r\n--b\r\n\r\nnew\r\n--b--"));
+    // What is added now goes around it.
+    m.append_part(TOP, "\r\nadded".into(), "multipart/signed", "W").unwrap();
+    assert_eq!(
+        written(&m),
+        "From: a@b.c\r\nContent-Type: multipart/signed; boundary=W\r\nMIME-Version: 1.0\r\n\r\n\
+         --W\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nnew\r\n--b--\r\n\
+         --W\r\n\r\nadded\r\n--W--\r\n"
+    );
+    let mut m = message(
+        "Content-Type: multipart/mixed; boundary=o\r\n\r\n--o\r\n\
+         Content-Type: multipart/alternative; boundary=i\r\n\r\n--i\r\n\r\nold\r\n--i--\r\n--o--\r\n",
+    );
+    let inner = m.tree().unwrap().part(TOP).unwrap().children[0];
+    m.set_body(inner, b"--i\r\n\r\nnew\r\n--i--\r\n", None).unwrap();
+    assert_eq!(
+        written(&m),
+        "Content-Type: multipart/mixed; boundary=o\r\n\r\n--o\r\n\
+         Content-Type: multipart/alternative; boundary=i\r\n\r\n--i\r\n\r\nnew\r\n--i--\r\n\r\n--o--\r\n"
+    );
+    assert!(m.set_body(inner, b"--o--", None).is_err());
 }
 
 #[test]
@@ -272,7 +310,7 @@ fn apply(m: &mut Message, (kind, part, name, index): (u8, u32, usize, usize)) {
         2 => drop(m.delete_header(id, name, Some(index)).unwrap()),
         3 => drop(m.delete_header(id, name, None).unwrap()),
         4 => drop(m.rename_header(id, name, b"Z").unwrap()),
-        5 => drop(m.set_body(id, b"new\xff body", None).unwrap()),
+        5 => m.set_body(id, b"new\xff body", None).unwrap(),
         6 => m.remove_part(id).unwrap(),
         7 => drop(m.append_part(id, "A: 1\r\n\r\nadded".into(), "multipart/mixed", "wrap")),
         8 => drop(m.prepend_part(id, "\r\nadded".into(), "multipart/mixed", "wrap")),

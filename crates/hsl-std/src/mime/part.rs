@@ -174,7 +174,8 @@ fn headers(class: &mut ClassBuilder, access: impl Access) {
 /// How the text of a field is wanted.
 #[derive(Clone, Copy)]
 enum Reading {
-    /// The whole field, name and all.
+    /// The whole field as it came: name, folds and line end. Scripts put fields together into headers
+    /// with nothing between them.
     Field,
     /// The value as text.
     Decoded,
@@ -192,7 +193,7 @@ impl Reading {
 
     fn text(self, field: Field<'_>, charset: Option<&[u8]>) -> Value {
         match self {
-            Self::Field => Value::from(field.raw),
+            Self::Field => Value::from(field.line),
             Self::Decoded => Value::from(decode_value(field.value, charset)),
             Self::Raw => Value::string(unfold(field.value)),
         }
@@ -270,7 +271,7 @@ fn content_changes(class: &mut ClassBuilder, access: impl Access) {
     let get = access.clone();
     class.method(
         "setBody(string data [, array options]) -> MIMEPart or none",
-        "replaces the body, encoded as it needs; option encoding",
+        "replaces the body, encoded as it needs, and all parts of a multipart; option encoding",
         move |ctx, args| {
             let encoding = match Options::new(args, 1).bytes("encoding")? {
                 None => None,
@@ -282,8 +283,8 @@ fn content_changes(class: &mut ClassBuilder, access: impl Access) {
             ctx.charge_memory(data.len().saturating_mul(2))?;
             let part = get(ctx)?;
             let mut message = part.message.lock();
-            let is_done = message.message_mut().set_body(part.part, data, encoding);
-            Ok::<_, Thrown>(this_if(ctx, is_done.map_err(thrown)?))
+            message.message_mut().set_body(part.part, data, encoding).map_err(thrown)?;
+            Ok::<_, Thrown>(this_if(ctx, true))
         },
     );
     for (signature, doc, is_preamble) in [

@@ -16,26 +16,41 @@ pub(crate) enum Side {
 }
 
 impl Message {
-    /// Replaces the body of a part by `data`, encoded as needed or as told. `false` for multiparts:
-    /// their parts are what is to be changed.
+    /// Replaces the body of a part by `data`, encoded as needed or as told. All that is in a
+    /// multipart goes, and `data` stands there as it is (RFC 2045 §6.4 forbids to encode one).
     ///
     /// # Errors
     ///
-    /// [`EditError::NoPart`].
+    /// [`EditError::NoPart`], [`EditError::DelimiterInside`].
     pub fn set_body(
         &mut self,
         id: PartId,
         data: &[u8],
         encoding: Option<TransferEncoding>,
-    ) -> Result<bool, EditError> {
+    ) -> Result<(), EditError> {
+        self.view(id).ok_or(EditError::NoPart)?;
         let kind = self.content_type(id);
-        if kind.as_ref().is_some_and(|kind| kind.is_multipart()) {
-            return Ok(false);
-        }
+        let is_multipart = kind.as_ref().is_some_and(|kind| kind.is_multipart());
         let is_text = kind.is_some_and(|kind| kind.is_text());
         let kind = if is_text { BodyKind::Text } else { BodyKind::Binary };
-        let encoding = encoding.unwrap_or_else(|| TransferEncoding::choose(data, kind));
-        self.view(id).ok_or(EditError::NoPart)?;
+        let needed = || match TransferEncoding::choose(data, kind) {
+            TransferEncoding::QuotedPrintable | TransferEncoding::Base64 if is_multipart => {
+                TransferEncoding::EightBit
+            }
+            encoding => encoding,
+        };
+        let encoding = encoding.unwrap_or_else(needed);
+        if is_multipart {
+            if id != PartId::TOP
+                && let Some(parent) = self.part(id).and_then(|part| part.parent)
+            {
+                self.check_delimiter(parent, data)?;
+            }
+            let part = self.part_state(id);
+            (part.preamble, part.epilogue) = (None, None);
+            part.before.clear();
+            part.after.clear();
+        }
         let body = encoding.encode(data, kind, self.header().line_ending());
         let field = b"Content-Transfer-Encoding";
         if encoding != TransferEncoding::SevenBit || self.has_header(id, field) {
@@ -49,7 +64,7 @@ impl Message {
             self.change().count = count;
         }
         self.part_state(id).body = Some(body.into());
-        Ok(true)
+        Ok(())
     }
 
     /// Replaces what stands before the first part of a multipart. `false` for other parts.
@@ -147,7 +162,9 @@ impl Message {
         if part.is_too_deep() {
             return Ok(false);
         }
-        let is_divided = part.multipart.is_some();
+        let is_multipart = part.multipart.is_some();
+        let is_body_new = self.state().parts.get(&id).is_some_and(|part| part.body.is_some());
+        let is_divided = is_multipart && !is_body_new;
         if is_divided {
             self.check_delimiter(id, &new)?;
         }

@@ -80,7 +80,7 @@ impl Renderer<'_> {
                 return;
             }
             Fate::Replaced(new) if id != PartId::TOP => self.push(part.range.clone(), new.clone()),
-            Fate::Kept if part.multipart.is_some() => {
+            Fate::Kept if part.multipart.is_some() && state.body.is_none() => {
                 self.header(id, state, false);
                 self.multipart_start(part, state);
                 self.children(tree, part);
@@ -118,7 +118,8 @@ impl Renderer<'_> {
         }
     }
 
-    /// Writes the changes of a part that is no multipart and holds no changes further in.
+    /// Writes the changes of a part that holds no changes further in: it is no multipart, or what was
+    /// in it goes.
     fn content(&mut self, id: PartId, state: &PartState, end: u64) {
         self.content_start(id, state, end);
         self.content_end(state, end);

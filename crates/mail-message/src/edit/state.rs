@@ -88,7 +88,7 @@ mod tests {
     fn the_size_counts_what_snapshots_alone_remember_and_what_they_share_once() {
         let mut message = Message::new(Bytes::from_static(b"A: b\r\n\r\nbody"));
         let set = |message: &mut Message, text: &[u8]| {
-            assert_eq!(message.set_body(PartId::TOP, text, None), Ok(true));
+            assert_eq!(message.set_body(PartId::TOP, text, None), Ok(()));
             message.size()
         };
         let one = set(&mut message, &[b'x'; 10_000]);

@@ -59,6 +59,8 @@ pub struct Field<'a> {
     pub value: &'a [u8],
     /// The whole field without the last line end.
     pub raw: &'a [u8],
+    /// The whole field with it.
+    pub line: &'a [u8],
     /// Where it is.
     pub span: FieldSpan,
 }
@@ -215,6 +217,7 @@ impl FieldSpan {
             name: cut(self.start, self.name_end),
             value: cut(self.value_start, self.value_end),
             raw: cut(self.start, self.value_end),
+            line: cut(self.start, self.end),
             span: self,
         }
     }
