@@ -5,7 +5,7 @@
 //! Octets above ASCII are letters (RFC 6531 §3.3, RFC 6532 §3.2). Header lists are read leniently:
 //! comments, groups, source routes and dots where they do not belong are all seen in real mail.
 
-use crate::encoded_word::{WordEncoding, encode_words};
+use crate::encoded_word::{MAX_WORD, WordEncoding, encode_words};
 
 /// Splits an envelope address into its unquoted local part and its domain.
 ///
@@ -79,7 +79,7 @@ pub fn write_mailbox(name: &[u8], address: &[u8], encoding: WordEncoding) -> Vec
     } else if name.is_ascii() {
         quoted_string(name)
     } else {
-        encode_words(name, encoding)
+        encode_words(name, encoding, MAX_WORD)
     };
     out.extend_from_slice(b" <");
     out.extend_from_slice(address);

@@ -29,7 +29,7 @@ pub fn encode(text: &[u8]) -> Vec<u8> {
     if is_plain(text) {
         return text.to_vec();
     }
-    encode_words(text, WordEncoding::shorter(text))
+    encode_words(text, WordEncoding::shorter(text), MAX_WORD)
 }
 
 /// Says whether `text` can stand in a header field as it is and is read as it is.
@@ -39,13 +39,18 @@ pub fn is_plain(text: &[u8]) -> bool {
 }
 
 /// Writes all of `text` (UTF-8) as encoded words, a space between two of them.
-pub fn encode_words(text: &[u8], encoding: WordEncoding) -> Vec<u8> {
+///
+/// The first word takes at most `room` octets, so that the line with the name of the field is no
+/// longer than the others (RFC 2047 §2); but it holds a character at least.
+pub fn encode_words(text: &[u8], encoding: WordEncoding, room: usize) -> Vec<u8> {
     let as_base64 = encoding == WordEncoding::B;
     let mut out = Vec::with_capacity(text.len() * 2 + 32);
     let mut rest = text;
+    let mut room = room.min(MAX_WORD).saturating_sub(WORD_FRAME);
     while !rest.is_empty() {
-        let (word, tail) = rest.split_at_checked(word_len(rest, as_base64)).unwrap_or((rest, &[]));
-        rest = tail;
+        let len = word_len(rest, as_base64, room);
+        let (word, tail) = rest.split_at_checked(len).unwrap_or((rest, &[]));
+        (rest, room) = (tail, MAX_WORD - WORD_FRAME);
         if !out.is_empty() {
             out.push(b' ');
         }
@@ -73,7 +78,8 @@ pub fn encode_words(text: &[u8], encoding: WordEncoding) -> Vec<u8> {
 pub fn decode(text: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());
     // Octets of neighbouring words of one charset are put together before they are converted:
-    // some writers split a character between two words.
+    // some writers split a character between two words. Not where a charset has states: there each
+    // word ends in the first one (RFC 2047 §3), and nothing between two changes of state is an error.
     let mut pending: Option<(&[u8], Vec<u8>)> = None;
     let mut rest = text;
     while !rest.is_empty() {
@@ -87,7 +93,9 @@ pub fn decode(text: &[u8]) -> Vec<u8> {
         match word {
             Some(word) => {
                 match &mut pending {
-                    Some((charset, octets)) if charset::is_same(charset, word.charset) => {
+                    Some((charset, octets))
+                        if charset::is_same(charset, word.charset) && !has_states(charset) =>
+                    {
                         octets.extend_from_slice(&word.octets);
                     }
                     _ => {
@@ -114,6 +122,11 @@ struct Word<'a> {
     charset: &'a [u8],
     octets: Vec<u8>,
     rest: &'a [u8],
+}
+
+/// Whether a charset has escape sequences (ISO 2022).
+fn has_states(charset: &[u8]) -> bool {
+    charset.get(..8).is_some_and(|start| start.eq_ignore_ascii_case(b"iso-2022"))
 }
 
 fn parse_word(text: &[u8]) -> Option<Word<'_>> {
@@ -173,8 +186,8 @@ fn q_len(byte: u8) -> usize {
     if byte.is_ascii_alphanumeric() || b" !*+-/".contains(&byte) { 1 } else { 3 }
 }
 
-/// How many octets of `text` the next word takes: whole characters, at most 63 encoded octets.
-fn word_len(text: &[u8], as_base64: bool) -> usize {
+/// How many octets of `text` the next word takes: whole characters, at most `room` encoded octets.
+fn word_len(text: &[u8], as_base64: bool, room: usize) -> usize {
     let mut taken = 0;
     let mut encoded = 0;
     while taken < text.len() {
@@ -184,7 +197,7 @@ fn word_len(text: &[u8], as_base64: bool) -> usize {
         } else {
             text.get(taken..taken + len).unwrap_or_default().iter().map(|&b| q_len(b)).sum()
         };
-        let limit = if as_base64 { MAX_WORD_TEXT / 4 * 3 } else { MAX_WORD_TEXT };
+        let limit = if as_base64 { room / 4 * 3 } else { room };
         if encoded + cost > limit && taken > 0 {
             break;
         }
@@ -208,8 +221,11 @@ fn is_white(text: &[u8]) -> bool {
     text.iter().all(|byte| matches!(byte, b' ' | b'\t' | b'\r' | b'\n'))
 }
 
-/// 75 octets without `=?UTF-8?Q?` and `?=`.
-const MAX_WORD_TEXT: usize = 63;
+/// Octets of a word (RFC 2047 §2).
+pub(crate) const MAX_WORD: usize = 75;
+
+/// What of it is `=?UTF-8?Q?` and `?=`.
+const WORD_FRAME: usize = 12;
 
 #[cfg(test)]
 mod tests {
@@ -219,7 +235,7 @@ mod tests {
 
     #[test]
     fn reads_the_examples_of_rfc_2047_and_what_mail_really_carries() {
-        let table: [(&str, &str); 8] = [
+        let table: [(&str, &str); 9] = [
             ("=?ISO-8859-1?Q?a?=", "a"),
             ("=?ISO-8859-1?Q?a?= b", "a b"),
             ("=?ISO-8859-1?Q?a?= \r\n =?ISO-8859-1?Q?b?=", "ab"),
@@ -227,6 +243,7 @@ mod tests {
             ("=?iso-8859-1*sv?Q?r=E4ksm=F6rg=E5s?=", "räksmörgås"),
             ("x =?utf-8?b?w6U=?= y", "x å y"),
             ("=?utf-8?Q?=C3?= =?utf-8?Q?=A5?=", "å"),
+            ("=?iso-2022-jp?B?GyRCRnxLXBsoQg==?= =?ISO-2022-JP?B?GyRCOGwbKEI=?=", "日本語"),
             ("=?nowhere?Q?a?= =? =?utf-8?X?a?=", "=?nowhere?Q?a?= =? =?utf-8?X?a?="),
         ];
         for (text, expected) in table {

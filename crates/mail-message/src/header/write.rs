@@ -124,11 +124,13 @@ fn encode_value(name: &[u8], value: &[u8], encoding: WordEncoding) -> Vec<u8> {
         });
         return list.collect::<Vec<_>>().join(&b", "[..]);
     }
-    encode_words_of(&text, encoding)
+    // A colon and a space follow the name.
+    encode_words_of(&text, encoding, MAX_ENCODED_LINE.saturating_sub(name.len() + 2))
 }
 
-/// Encodes the words that need it, runs of them together; the others stay legible.
-fn encode_words_of(text: &[u8], encoding: WordEncoding) -> Vec<u8> {
+/// Encodes the words that need it, runs of them together; the others stay legible. The first line has
+/// `room`.
+fn encode_words_of(text: &[u8], encoding: WordEncoding, room: usize) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len() * 2);
     let mut run: Option<std::ops::Range<usize>> = None;
     let mut at = 0;
@@ -143,7 +145,7 @@ fn encode_words_of(text: &[u8], encoding: WordEncoding) -> Vec<u8> {
             && let Some(run) = run.take()
         {
             let gap = at - 1 - run.end;
-            flush_run(text, Some(run), encoding, &mut out);
+            flush_run(text, Some(run), encoding, room, &mut out);
             out.resize(out.len() + gap, b' ');
         }
         if run.is_none() {
@@ -151,7 +153,7 @@ fn encode_words_of(text: &[u8], encoding: WordEncoding) -> Vec<u8> {
         }
         at = end + 1;
     }
-    flush_run(text, run, encoding, &mut out);
+    flush_run(text, run, encoding, room, &mut out);
     out
 }
 
@@ -159,11 +161,14 @@ fn flush_run(
     text: &[u8],
     run: Option<std::ops::Range<usize>>,
     encoding: WordEncoding,
+    room: usize,
     out: &mut Vec<u8>,
 ) {
     if let Some(run) = run {
         let is_behind = run.start > 0;
-        let words = encoded_word::encode_words(text.get(run).unwrap_or_default(), encoding);
+        // A word behind another one moves to a line of its own.
+        let room = if is_behind { encoded_word::MAX_WORD } else { room };
+        let words = encoded_word::encode_words(text.get(run).unwrap_or_default(), encoding, room);
         push_word(out, &words, is_behind);
     }
 }
@@ -234,6 +239,8 @@ fn is_address_field(name: &[u8]) -> bool {
 const FOLD_AT: usize = 78;
 /// What still fits on a line of 998 octets behind any name.
 const MAX_WORD: usize = 900;
+/// Octets of a line with an encoded word (RFC 2047 §2).
+const MAX_ENCODED_LINE: usize = 76;
 /// See [`MAX_WORD`].
 const MAX_NAME: usize = 90;
 
@@ -290,6 +297,19 @@ mod tests {
         let field = write("References", &"<a@b.example.org> ".repeat(20), true);
         assert!(field.lines().all(|line| line.len() <= 78));
         assert!(field.lines().count() > 4);
+        for name in
+            ["Subject", "X-A-Name-That-Takes-Most-Of-The-First-Line-So-That-Little-Is-Left-Of-It"]
+        {
+            for encoding in [HeaderEncoding::QuotedPrintable, HeaderEncoding::Base64] {
+                let options = WriteOptions { encode: true, encoding };
+                let value = "grüße ".repeat(30);
+                let field =
+                    write_field(name.as_bytes(), value.as_bytes(), options, LineEnding::CrLf);
+                let field = String::from_utf8(field.unwrap()).unwrap();
+                let limit = MAX_ENCODED_LINE.max(name.len() + ": =?UTF-8?Q?g=C3=BC?=".len());
+                assert!(field.lines().all(|line| line.len() <= limit), "{field}");
+            }
+        }
     }
 
     proptest! {
