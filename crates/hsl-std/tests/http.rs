@@ -36,6 +36,16 @@ fn the_body_of_a_2xx_answer_is_returned_and_none_for_any_other() {
 }
 
 #[test]
+fn an_address_without_a_scheme_is_one_of_http() {
+    let server = Server::start(Scheme::Clear);
+    let at = server.url().replace("http://", "");
+    assert_eq!(run(&format!("echo http(\"{at}/status/200\");")), "status 200");
+    // A name that could be a scheme.
+    let port = at.rsplit(':').next().unwrap();
+    assert_eq!(run(&format!("echo http(\"localhost:{port}/status/200\");")), "status 200");
+}
+
+#[test]
 fn an_extended_result_has_status_content_and_on_demand_headers() {
     let server = Server::start(Scheme::Clear);
     let at = server.url();

@@ -1,5 +1,6 @@
 //! What a call of `http` asks for: URL, headers, payload, and how to get there.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -170,7 +171,7 @@ pub(super) fn read(
         background,
     };
     // Mistakes in options are the script's; a URL is often somebody else's.
-    let url = url.and_then(|url| Url::parse(str::from_utf8(&url).ok()?).ok());
+    let url = url.and_then(|url| Url::parse(&with_scheme(str::from_utf8(&url).ok()?)).ok());
     let url =
         url.filter(|url| matches!(url.scheme(), "http" | "https") && url.host_str().is_some());
     Ok(url.map(|url| (Request { url, method, headers, payload, settings }, wanted)))
@@ -271,12 +272,20 @@ fn proxy(options: Options<'_>) -> Result<Proxy, Thrown> {
     if text.is_empty() {
         return Ok(Proxy::None);
     }
-    let text = String::from_utf8_lossy(text);
-    let with_scheme =
-        if text.contains("://") { text.into_owned() } else { format!("http://{text}") };
-    match Url::parse(&with_scheme) {
+    match Url::parse(&with_scheme(&String::from_utf8_lossy(text))) {
         Ok(url) if url.scheme() == "http" && url.host_str().is_some() => Ok(Proxy::At(url)),
         _ => Err(Thrown::new("option \"proxy\" must be an http:// URL or host:port")),
+    }
+}
+
+/// Compat: what names no scheme is meant to be http, as scripts write `host:port/path`.
+fn with_scheme(text: &str) -> Cow<'_, str> {
+    let text = text.trim();
+    let is_scheme =
+        |text: &str| text.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b));
+    match text.split_once("://") {
+        Some((scheme, _)) if is_scheme(scheme) => Cow::Borrowed(text),
+        _ => Cow::Owned(format!("http://{text}")),
     }
 }
 
