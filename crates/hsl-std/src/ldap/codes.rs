@@ -1,4 +1,5 @@
-//! Result codes (RFC 4511 appendix A, RFC 3909, RFC 4370, RFC 4528) and those of the client's own (negative, as in C's libldap).
+//! Result codes (RFC 4511 appendix A, RFC 3909, RFC 4370, RFC 4528) and those of the client's own
+//! (negative, as in C's libldap).
 
 pub(super) const SERVER_DOWN: i32 = -1;
 pub(super) const LOCAL_ERROR: i32 = -2;

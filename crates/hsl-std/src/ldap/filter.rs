@@ -3,9 +3,9 @@
 use super::ber::{OCTETS, SEQUENCE, element, put};
 use crate::encoding::base::hex_value;
 
-/// Reads a filter; `None` when it is none. One without brackets around it is taken as well, and as C's
-/// library does it white space between brackets and a mark, and a backslash before a character that
-/// is special in a filter (RFC 1960 §3).
+/// Reads a filter; `None` when it is none. One without brackets around it is taken as well, and, as
+/// C's library does it, white space between brackets and marks, and a backslash before a character
+/// that is special in a filter (RFC 1960 §3).
 pub(super) fn parse(text: &[u8]) -> Option<Vec<u8>> {
     let text = text.trim_ascii();
     let with_brackets;

@@ -2,7 +2,8 @@
 //!
 //! [`client`] speaks the protocol with the octets of [`ber`]; [`filter`] and [`dn`] read and write the
 //! texts of scripts. An object connects with its first operation, and again after the connection was
-//! lost; a bind is lost with it. Where a server has once agreed to TLS, the next connection speaks it too.
+//! lost; a bind is lost with it. Where a server has once agreed to TLS, the next connection speaks it
+//! too.
 
 mod ber;
 mod client;
