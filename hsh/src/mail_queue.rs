@@ -1,6 +1,6 @@
 //! `queue()` in scripts of the shell: the message goes to the server's queue over its control socket.
 
-use std::path::PathBuf;
+use std::io;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -16,20 +16,20 @@ use spool::{StoredMessage, StoredRow, hqf};
 
 /// Queues over a control socket.
 pub(crate) struct ServerQueue {
-    socket: PathBuf,
+    endpoint: Endpoint,
 }
 
 impl ServerQueue {
     /// The queue of the server that listens there.
-    pub(crate) fn new(socket: PathBuf) -> Self {
-        Self { socket }
+    pub(crate) fn new(endpoint: Endpoint) -> Self {
+        Self { endpoint }
     }
 }
 
 impl MailQueue for ServerQueue {
     fn queue(&self, mail: MailToQueue) -> Result<BoxFuture<Result<QueuedMail, Thrown>>, Thrown> {
         let copy = CopyFacts::of(&mail)?;
-        let endpoint = Endpoint::Unix(self.socket.clone());
+        let endpoint = self.endpoint.clone();
         let content = mail.content;
         Ok(Box::pin(async move {
             let sent = tokio::task::spawn_blocking(move || send(&endpoint, copy, &*content)).await;
@@ -57,15 +57,46 @@ fn send(
     Ok(QueuedMail { transaction: answer.transactionid, queue: 1 })
 }
 
-fn queue_file(copy: CopyFacts, content: &dyn FileContent) -> std::io::Result<Vec<u8>> {
-    let len = usize::try_from(content.len()).map_err(|_| std::io::ErrorKind::FileTooLarge)?;
+fn queue_file(copy: CopyFacts, content: &dyn FileContent) -> io::Result<Vec<u8>> {
+    let octets = octets_of(content)?;
+    let (transaction, row) = row_of(copy, &octets, Timestamp::from_system(SystemTime::now()));
+    let stored = StoredMessage {
+        transaction: transaction.id(),
+        metadata: queue_records::encode_transaction(&transaction).into_vec().into(),
+        rows: vec![StoredRow {
+            queue: QueueId(1),
+            row: queue_records::encode_row(&row).into_vec().into(),
+            state: bytes::Bytes::new(),
+        }],
+        body_len: octets.len() as u64,
+    };
+    let mut file = Vec::with_capacity(octets.len() + 1024);
+    hqf::write(&stored, &mut octets.as_slice(), &mut file)?;
+    Ok(file)
+}
+
+/// The whole of a message.
+///
+/// # Errors
+///
+/// It does not fit into memory, or cannot be read to its end.
+pub(crate) fn octets_of(content: &dyn FileContent) -> io::Result<Vec<u8>> {
+    let len = usize::try_from(content.len()).map_err(|_| io::ErrorKind::FileTooLarge)?;
     let mut octets = vec![0; len];
     if content.read_at(0, &mut octets)? < len {
-        return Err(std::io::ErrorKind::UnexpectedEof.into());
+        return Err(io::ErrorKind::UnexpectedEof.into());
     }
+    Ok(octets)
+}
+
+/// A message as a queue has it, received `now` under a new id.
+pub(crate) fn row_of(
+    copy: CopyFacts,
+    octets: &[u8],
+    now: Timestamp,
+) -> (Arc<Transaction>, NewMessage) {
     let id = TransactionId::from_bytes(*uuid::Uuid::new_v4().as_bytes());
-    let now = Timestamp::from_system(SystemTime::now());
-    let subject = hsl_std::mime::SharedMessage::from_octets(octets.clone().into()).subject();
+    let subject = hsl_std::mime::SharedMessage::from_octets(octets.to_vec().into()).subject();
     let transaction = Transaction::new(TransactionParts {
         id,
         sender: &copy.sender,
@@ -97,17 +128,5 @@ fn queue_file(copy: CopyFacts, content: &dyn FileContent) -> std::io::Result<Vec
     } else {
         Placement::At(now.saturating_add(copy.delay))
     };
-    let stored = StoredMessage {
-        transaction: id,
-        metadata: queue_records::encode_transaction(&transaction).into_vec().into(),
-        rows: vec![StoredRow {
-            queue: QueueId(1),
-            row: queue_records::encode_row(&row).into_vec().into(),
-            state: bytes::Bytes::new(),
-        }],
-        body_len: octets.len() as u64,
-    };
-    let mut file = Vec::with_capacity(octets.len() + 1024);
-    hqf::write(&stored, &mut octets.as_slice(), &mut file)?;
-    Ok(file)
+    (transaction, row)
 }

@@ -7,7 +7,6 @@
 #![forbid(unsafe_code)]
 
 mod completion;
-mod data;
 mod debugger;
 mod ending;
 mod history;
@@ -23,6 +22,7 @@ mod server_functions;
 mod settings;
 mod stdin;
 mod test;
+mod test_server;
 mod zone;
 
 use std::path::{Path, PathBuf};
@@ -99,8 +99,8 @@ struct Arguments {
 
     /// Run under a debugger that listens on this socket.
     ///
-    /// The script stops at its breakpoints (__debug ["stage", "number"];) and tells the debugger of
-    /// variables, calls, lines of echo and of an exception that nobody catches.
+    /// The script stops at its breakpoints (__debug ["session", "number"] in front of a line) and tells the
+    /// debugger of variables, calls, lines of echo and of an exception that nobody catches.
     #[arg(short = 'C', long, value_name = "SOCKET", conflicts_with_all = ["test", "syntax"])]
     debugger: Option<PathBuf>,
 

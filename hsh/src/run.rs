@@ -10,6 +10,7 @@ use hsl::source::SourceMap;
 use hsl::{CompileError, Compiler, Program, Setup, Vm};
 use hsl_std::import::FileLoader;
 use hsl_std::{DEFAULT_FUEL, Limit, Outcome, SystemClock, drive};
+use script_host::debugging;
 use script_host::hooks::{Hook, HookKind, HookSets};
 
 use crate::debugger::Debugger;
@@ -116,9 +117,10 @@ pub(crate) async fn execute(
     limit: Option<Limit>,
     settings: &Settings,
 ) -> anyhow::Result<(Outcome, Vm)> {
-    let (outcome, vm) = if let Some((path, breakpoints)) = &settings.debugger {
-        let mut debugger = Debugger::connect(path, breakpoints.clone()).await?;
+    let (outcome, vm) = if let Some(path) = &settings.debugger {
+        let mut debugger = Debugger::connect(path).await?;
         setup.echo = Box::new(debugger.lines());
+        debugging::watch(&mut setup);
         let mut vm = Vm::new(program, setup);
         (debugger.drive(&mut vm).await?, vm)
     } else {

@@ -1,148 +1,217 @@
-//! The functions of scripts that are about a server, where there is none: they keep to what this
-//! process knows.
+//! The functions of scripts that are about a server: they ask the one that listens on the control socket
+//! of the configuration.
 //!
-//! Metrics are kept here, whatever their names, each as a gauge. No message is queued under a quota,
-//! and no server has connections. Rules for deliveries are an error: to lose one without a word would
-//! be worse. Tests have rules that hold nothing back, so that what a script does with ids can be
-//! tested.
+//! Without such a server no message is queued under a quota, and no server has connections; rules for
+//! deliveries are an error: to lose one without a word would be worse. So is what the protocol has no
+//! place for.
 
-use std::collections::{BTreeMap, HashSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use hsl::Value;
-use hsl::host::{Registry, Thrown};
-use parking_lot::Mutex;
+use control::client::{Client, ClientError, Endpoint, Timeouts};
+use control::command::{Call, call};
+use control::{Message, pb};
+use hsl::host::Thrown;
+use queue::policy::Property;
+use queue::policy::dynamic::{DynamicKind, NewDynamic, OnEqual};
+use queue::quota::Usage;
+use queue::suspend::NewSuspend;
+use queue::{Field, FieldSet, Pattern, PerField};
+use script_host::server::{Reply, Server};
 
-/// What the process knows.
-#[derive(Default)]
-struct State {
-    /// By name and labels.
-    metrics: BTreeMap<(String, String), f64>,
-    given: u64,
-    policies: HashSet<String>,
+/// The server of a shell.
+pub(crate) fn server(endpoint: Option<Endpoint>) -> Arc<dyn Server> {
+    Arc::new(RemoteServer { endpoint })
 }
 
-/// Registers the functions; `is_test` says whether rules have ids here.
-pub(crate) fn register(registry: &mut Registry, is_test: bool) {
-    let state = Arc::new(Mutex::new(State::default()));
-    metrics(registry, &state);
-    let suspends = Arc::clone(&state);
-    registry.function(
-        "queue_suspend(array fields, number ttl, array options = []) -> array or none",
-        "Stops the pickup of messages; needs a server.",
-        move |_, args| rule("queue_suspend", is_test, &suspends, args.get(2)).map(added),
-    );
-    let policies = Arc::clone(&state);
-    registry.function(
-        "queue_policy(array fields, array condition, array policy, number ttl, array options = []) \
-         -> array or none",
-        "Sets limits on deliveries; needs a server.",
-        move |_, args| -> Result<Value, Thrown> {
-            let id = rule("queue_policy", is_test, &policies, args.get(4))?;
-            policies.lock().policies.insert(id.clone());
-            Ok(added(id))
-        },
-    );
-    registry.function(
-        "queue_policy_delete(string id) -> boolean or none",
-        "Deletes what queue_policy added; true when it was there.",
-        move |_, args| -> Result<Value, Thrown> {
-            if !is_test {
-                return Err(no_server("queue_policy_delete"));
-            }
-            Ok(Value::Bool(state.lock().policies.remove(&text(args.first()))))
-        },
-    );
-    registry.function(
-        "queue_quota(string name) -> array",
-        "Count and bytes of the messages queued under a quota's name; none here.",
-        |_, _| Value::map([("count", Value::Number(0.0)), ("bytes", Value::Number(0.0))]),
-    );
-    registry.function(
-        "server_concurrency(string serverid [, string address]) -> number or none",
-        "Connections open on a server now; there is no server here.",
-        |_, _| Value::None,
-    );
+/// A server behind its control socket.
+struct RemoteServer {
+    endpoint: Option<Endpoint>,
 }
 
-fn metrics(registry: &mut Registry, state: &Arc<Mutex<State>>) {
-    type Step = fn(f64, f64) -> f64;
-    let steps: [(&str, Step); 3] = [
-        (
-            "metrics_increment(string name, array labels, number value = 1) -> boolean or none",
-            |old, by| old + by,
-        ),
-        (
-            "metrics_decrement(string name, array labels, number value = 1) -> boolean or none",
-            |old, by| old - by,
-        ),
-        ("metrics_set(string name, array labels, number value) -> boolean or none", |_, value| {
-            value
-        }),
-    ];
-    for (signature, step) in steps {
-        let state = Arc::clone(state);
-        registry.function(signature, "Moves a metric of this process.", move |_, args| -> Value {
-            let by = args.get(2).and_then(Value::as_number).unwrap_or(1.0);
-            let mut state = state.lock();
-            let value = state.metrics.entry(series(args)).or_default();
-            let moved = step(*value, by);
-            if !moved.is_finite() {
-                return Value::None;
+impl RemoteServer {
+    /// Calls the server; `read` makes the value. `None` as `absent` makes a server that is not there an
+    /// error.
+    fn call<Q, R, T>(
+        &self,
+        function: &'static str,
+        call: Call<Q, R>,
+        request: Q,
+        read: impl FnOnce(R) -> T + Send + 'static,
+        absent: Option<T>,
+    ) -> Reply<T>
+    where
+        Q: Message + 'static,
+        R: Message + Default + 'static,
+        T: Send + 'static,
+    {
+        let Some(endpoint) = self.endpoint.clone() else {
+            let none = || Thrown::new(format!("{function}: there is no server in this program"));
+            return Reply::Now(absent.ok_or_else(none));
+        };
+        let work = move || {
+            let mut client = Client::connect(&endpoint, Timeouts::default())?;
+            client.call(call, &request)
+        };
+        let failed =
+            move |error: &dyn std::fmt::Display| Thrown::new(format!("{function}: {error}"));
+        Reply::Later(Box::pin(async move {
+            let answer = tokio::task::spawn_blocking(work).await.map_err(|error| failed(&error))?;
+            match (answer, absent) {
+                (Ok(answer), _) => Ok(read(answer)),
+                (Err(ClientError::Missing(_) | ClientError::Refused(_)), Some(absent)) => {
+                    Ok(absent)
+                }
+                (Err(error), _) => Err(failed(&error)),
             }
-            *value = moved;
-            Value::Bool(true)
-        });
+        }))
     }
-    let state = Arc::clone(state);
-    registry.function(
-        "metrics_get(string name, array labels) -> array or none",
-        "The value of a metric of this process.",
-        move |_, args| -> Value {
-            let value = state.lock().metrics.get(&series(args)).copied();
-            value.map_or(Value::None, |value| Value::map([("value", Value::Number(value))]))
-        },
-    );
 }
 
-/// Name and labels; the order of the labels says nothing.
-fn series(args: &[Value]) -> (String, String) {
-    let mut labels = BTreeMap::new();
-    if let Some(Value::Array(given)) = args.get(1) {
-        for (name, value) in given.iter() {
-            labels.insert(text(Some(&name.to_value())), text(Some(value)));
+impl Server for RemoteServer {
+    fn add_suspend(&self, new: NewSuspend) -> Reply<Option<Box<str>>> {
+        match suspend_request(&new) {
+            Ok(request) => {
+                let id = |answer: pb::SuspendAddResponse| Some(answer.id.into());
+                self.call("queue_suspend", call::SUSPEND_ADD, request, id, None)
+            }
+            Err(thrown) => Reply::Now(Err(thrown)),
         }
     }
-    (text(args.first()), format!("{labels:?}"))
-}
 
-/// The id of a new rule: the one given, or one of our own.
-fn rule(
-    function: &str,
-    is_test: bool,
-    state: &Mutex<State>,
-    options: Option<&Value>,
-) -> Result<String, Thrown> {
-    if !is_test {
-        return Err(no_server(function));
+    fn add_policy(&self, new: NewDynamic) -> Reply<Option<Box<str>>> {
+        match policy_request(&new) {
+            Ok(request) => {
+                let id = |answer: pb::PolicyConditionAddResponse| Some(answer.id.into());
+                self.call("queue_policy", call::CONDITION_ADD, request, id, None)
+            }
+            Err(thrown) => Reply::Now(Err(thrown)),
+        }
     }
-    let mut state = state.lock();
-    state.given += 1;
-    let wanted = match options {
-        Some(Value::Array(options)) => options.get_text("id").cloned(),
-        _ => None,
-    };
-    Ok(wanted.map_or_else(|| format!("test-{}", state.given), |id| text(Some(&id))))
+
+    fn delete_policy(&self, id: &str) -> Reply<Option<bool>> {
+        let request = pb::PolicyConditionDeleteRequest { id: id.to_owned() };
+        let is_done = |answer: pb::PolicyConditionDeleteResponse| Some(answer.affected > 0);
+        self.call("queue_policy_delete", call::CONDITION_DELETE, request, is_done, None)
+    }
+
+    fn quota(&self, name: &str) -> Reply<Option<Usage>> {
+        let request = pb::QueueQuotaRequest { quota: name.to_owned() };
+        let usage = |answer: pb::QueueQuotaResponse| {
+            Some(Usage { count: answer.count, bytes: answer.bytes })
+        };
+        let absent = Some(Some(Usage::default()));
+        self.call("queue_quota", call::QUEUE_QUOTA, request, usage, absent)
+    }
+
+    fn connections(&self, serverid: &str, remote: Option<IpAddr>) -> Reply<Option<u64>> {
+        let (function, id) = ("server_concurrency", serverid.to_owned());
+        let Some(remote) = remote else {
+            let count = move |stats: pb::ProcessStatsResponse| {
+                let server = stats.servers.into_iter().find(|server| server.serverid == id)?;
+                Some(server.connections?.concurrent)
+            };
+            return self.call(function, call::PROCESS_STATS, (), count, Some(None));
+        };
+        let condition = pb::server_connections_list_request::Condition {
+            serverid: id,
+            remoteip: remote.to_string(),
+            ..Default::default()
+        };
+        let request =
+            pb::ServerConnectionsListRequest { condition: Some(condition), ..Default::default() };
+        let count =
+            |answer: pb::ServerConnectionsListResponse| Some(answer.connections.len() as u64);
+        self.call(function, call::SERVER_CONNECTIONS_LIST, request, count, Some(None))
+    }
 }
 
-fn added(id: String) -> Value {
-    Value::map([("id", Value::from(id))])
+fn suspend_request(new: &NewSuspend) -> Result<pb::SuspendAddRequest, Thrown> {
+    let refused = [
+        (new.on_equal == OnEqual::Keep, "update"),
+        (!new.properties.is_empty(), "properties"),
+        (new.matches.get(Field::TenantId).is_some(), "tenantid"),
+    ];
+    expressible("queue_suspend", &refused)?;
+    Ok(pb::SuspendAddRequest {
+        id: new.id.as_deref().unwrap_or_default().to_owned(),
+        transportid: pattern(&new.matches, Field::TransportId).unwrap_or_default(),
+        localip: pattern(&new.matches, Field::LocalIp).unwrap_or_default(),
+        remoteip: pattern(&new.matches, Field::RemoteIp).unwrap_or_default(),
+        remotemx: pattern(&new.matches, Field::RemoteMx).unwrap_or_default(),
+        recipientdomain: pattern(&new.matches, Field::RecipientDomain).unwrap_or_default(),
+        jobid: pattern(&new.matches, Field::JobId).unwrap_or_default(),
+        grouping: pattern(&new.matches, Field::Grouping).unwrap_or_default(),
+        ttl: new.ttl.map_or(0.0, |ttl| ttl.as_secs_f64()),
+        tag: new.tag.as_ref().map(ToString::to_string).unwrap_or_default(),
+    })
 }
 
-fn text(value: Option<&Value>) -> String {
-    value.map(script_host::hooks::values::text).unwrap_or_default()
+fn policy_request(new: &NewDynamic) -> Result<pb::PolicyConditionAddRequest, Thrown> {
+    let then = &new.then;
+    let is_tenant = new.fields.contains(Field::TenantId);
+    let refused = [
+        (new.on_equal == OnEqual::Keep, "update"),
+        (new.kind != DynamicKind::Dynamic, "type"),
+        (then.connectinterval.is_some(), "connectinterval"),
+        (then.cluster, "cluster"),
+        (is_tenant || new.matches.get(Field::TenantId).is_some(), "tenantid"),
+        (then.properties.iter().any(|(_, one)| !matches!(one, Property::Text(_))), "properties"),
+    ];
+    expressible("queue_policy", &refused)?;
+    let text = |field| pattern(&new.matches, field).map(|value| pb::StringValue { value });
+    let properties = then.properties.iter().map(|(key, value)| match value {
+        Property::Text(text) => (key.to_string(), text.to_string()),
+        Property::Number(_) | Property::Boolean(_) => unreachable!("refused above"),
+    });
+    Ok(pb::PolicyConditionAddRequest {
+        id: new.id.as_deref().unwrap_or_default().to_owned(),
+        fields: Some(fields(new.fields)),
+        r#if: Some(pb::PolicyIf {
+            transportid: text(Field::TransportId),
+            localip: text(Field::LocalIp),
+            remoteip: text(Field::RemoteIp),
+            remotemx: text(Field::RemoteMx),
+            recipientdomain: text(Field::RecipientDomain),
+            jobid: text(Field::JobId),
+            grouping: text(Field::Grouping),
+        }),
+        then: Some(pb::PolicyThen {
+            rate: then.rate.map(|rate| pb::PolicyRate {
+                count: rate.count().into(),
+                interval: rate.interval().as_secs_f64(),
+            }),
+            concurrency: then.concurrency.map_or(0, |limit| limit.get().into()),
+            tag: then.tag.as_ref().map(ToString::to_string).unwrap_or_default(),
+            stop: then.stop,
+            properties: properties.collect(),
+        }),
+        ttl: new.ttl.map_or(0.0, |ttl| ttl.as_secs_f64()),
+    })
 }
 
-fn no_server(function: &str) -> Thrown {
-    Thrown::new(format!("{function}: there is no server in this program"))
+/// Refuses what a script asks for and the control protocol cannot say.
+fn expressible(function: &str, refused: &[(bool, &str)]) -> Result<(), Thrown> {
+    match refused.iter().find(|(is_asked, _)| *is_asked) {
+        Some((_, what)) => {
+            Err(Thrown::new(format!("{function}: {what} works in the scripts of the server only")))
+        }
+        None => Ok(()),
+    }
+}
+
+fn pattern(matches: &PerField<Pattern>, field: Field) -> Option<String> {
+    matches.get(field).map(|pattern| pattern.as_str().to_owned())
+}
+
+fn fields(set: FieldSet) -> pb::Fields {
+    pb::Fields {
+        transportid: set.contains(Field::TransportId),
+        localip: set.contains(Field::LocalIp),
+        remoteip: set.contains(Field::RemoteIp),
+        remotemx: set.contains(Field::RemoteMx),
+        recipientdomain: set.contains(Field::RecipientDomain),
+        jobid: set.contains(Field::JobId),
+        grouping: set.contains(Field::Grouping),
+    }
 }

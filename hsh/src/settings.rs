@@ -6,8 +6,10 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use config::running::CustomMetric;
 use config::startup::{ControlSocket, Plugin};
 use config::{Node, Running, Startup};
+use control::client::Endpoint;
 use hsl::host::{HostSet, Registry};
 use hsl_std::Services;
 use hsl_std::import::FileLoader;
@@ -17,10 +19,11 @@ use hsl_std::services::{
 };
 use indexmap::IndexMap;
 use plugin_host::{PluginHost, Program};
+use script_host::server::metrics::Metrics;
+use script_host::server::{self, metric_functions};
 use tls_policy::Identity;
 
 use crate::Arguments;
-use crate::debugger::Breakpoints;
 use crate::ending::Ending;
 use crate::hook::Recorder;
 use crate::mail_client;
@@ -45,8 +48,8 @@ pub(crate) struct Settings {
     pub(crate) entrypoint: Option<Arc<str>>,
     /// Measures lines, when it was asked for.
     pub(crate) profiler: Option<Profiler>,
-    /// Where a debugger listens, and the breakpoints for it.
-    pub(crate) debugger: Option<(PathBuf, Breakpoints)>,
+    /// Where a debugger listens.
+    pub(crate) debugger: Option<PathBuf>,
     /// The running configuration that the command line names.
     pub(crate) running: Option<Running>,
     /// What a hook's script asks of the server that is not there.
@@ -55,6 +58,8 @@ pub(crate) struct Settings {
     pub(crate) transport: String,
     /// Longest time of a test or a hook's script, where the command line names one.
     pub(crate) limit: Option<Duration>,
+    /// Metrics of the running configuration, if there is one.
+    metrics: Option<Vec<CustomMetric>>,
     /// Where `echo` goes.
     pub(crate) output: Output,
     /// Tells scripts when to end.
@@ -84,6 +89,7 @@ impl Settings {
         };
         let mut pluginspath = PathBuf::from(DEFAULT_PLUGINS);
         let mut keys = ConfiguredKeys::default();
+        let mut control = None;
         if let Some(startup) = &startup {
             let file = arguments.config.as_deref().unwrap_or(Path::new(DEFAULT_CONFIG));
             keys.add(&startup.pki, &folder_of(file));
@@ -94,9 +100,9 @@ impl Settings {
             if startup.environment.uuid_version == config::startup::UuidVersion::Time {
                 services.uuid_version = UuidVersion::Time;
             }
-            if let ControlSocket::Unix(socket) = &startup.environment.controlsocket {
-                services.mail_queue = Arc::new(ServerQueue::new(socket.path.clone()));
-            }
+            let server = endpoint(&startup.environment.controlsocket);
+            services.mail_queue = Arc::new(ServerQueue::new(server.clone()));
+            control = Some(server);
             pluginspath.clone_from(&startup.environment.pluginspath);
         }
         if let Some(rootpath) = &arguments.rootpath {
@@ -136,12 +142,14 @@ impl Settings {
         if is_hook {
             services.mail_queue = Arc::new(recorder.clone());
         }
+        let metrics = running.as_ref().map(|running| running.monitor.metrics.clone());
         let mut registry = Registry::new();
         hsl_std::register(&mut registry, &services);
         if is_hook {
             recorder.register(&mut registry);
         } else {
-            server_functions::register(&mut registry, false);
+            server::register(&mut registry, &server_functions::server(control));
+            metric_functions::register(&mut registry, &metrics_of(metrics.as_deref()));
         }
         let transport = running
             .as_ref()
@@ -154,9 +162,8 @@ impl Settings {
         if let Some(profiler) = &profiler {
             profiler.register(&mut registry);
         }
-        let debugger = arguments.debugger.clone().map(|path| (path, Breakpoints::default()));
-        if let Some((_, breakpoints)) = &debugger {
-            breakpoints.register(&mut registry);
+        if arguments.debugger.is_some() {
+            script_host::debugging::register(&mut registry);
         }
         // A check of the syntax needs the names and nothing that a plugin starts.
         if arguments.syntax {
@@ -171,14 +178,48 @@ impl Settings {
             plugins,
             entrypoint: running.as_ref().and_then(|running| running.entrypoint.clone()),
             profiler,
-            debugger,
+            debugger: arguments.debugger.clone(),
             running,
             recorder,
+            metrics,
             limit: arguments.limit,
             transport,
             output: Output::stdout(arguments.binary),
             ending,
         })
+    }
+}
+
+impl Settings {
+    /// Metrics that nobody moved yet.
+    pub(crate) fn metrics(&self) -> Arc<Metrics> {
+        metrics_of(self.metrics.as_deref())
+    }
+}
+
+/// Metrics of this process: those of a running configuration, or of any name without one.
+fn metrics_of(definitions: Option<&[CustomMetric]>) -> Arc<Metrics> {
+    Arc::new(match definitions {
+        Some(definitions) => {
+            let metrics = Metrics::default();
+            metrics.define(definitions);
+            metrics
+        }
+        None => Metrics::open(),
+    })
+}
+
+/// Where a server listens that has this control socket.
+fn endpoint(socket: &ControlSocket) -> Endpoint {
+    match socket {
+        ControlSocket::Unix(socket) => Endpoint::Unix(socket.path.clone()),
+        ControlSocket::Tcp { address, port, .. } => {
+            let address = match address {
+                Some(address) if !address.is_unspecified() => *address,
+                _ => std::net::Ipv4Addr::LOCALHOST.into(),
+            };
+            Endpoint::Tcp(address.to_string(), *port)
+        }
     }
 }
 

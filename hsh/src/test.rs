@@ -10,13 +10,14 @@ use anyhow::{Context, bail};
 use hsl::diagnostic::Style;
 use hsl::host::{Clock, Limits, Registry};
 use hsl::{Setup, Vm};
-use hsl_std::services::{BoxFuture, LogSink, Services, Timer};
+use hsl_std::services::{BoxFuture, LogSink, MailQueue, Services, Timer};
 use hsl_std::{DEFAULT_FUEL, Limit, Outcome, SystemClock, drive};
 use parking_lot::Mutex;
+use script_host::server::{self, Server, metric_functions};
 
 use crate::run::Script;
-use crate::server_functions;
 use crate::settings::Settings;
+use crate::test_server::TestServer;
 use crate::zone::Zone;
 
 /// Runs every test below `folder`, as many at once as there are processors.
@@ -166,7 +167,9 @@ fn run_test(path: &Path, settings: &Settings) -> Result<(), String> {
     let expectation = Expectation::read(&String::from_utf8_lossy(&text), path)?;
     let output = Arc::new(Mutex::new(Vec::new()));
     let clock = Arc::new(TestClock::default());
+    let server = TestServer::new(Arc::clone(&clock) as Arc<dyn Clock>);
     let services = Services {
+        mail_queue: Arc::clone(&server) as Arc<dyn MailQueue>,
         timer: Arc::new(TestTimer(Arc::clone(&clock))),
         resolver: Arc::new(expectation.zone.clone()),
         log: Arc::new(OutputLog(Arc::clone(&output))),
@@ -174,7 +177,9 @@ fn run_test(path: &Path, settings: &Settings) -> Result<(), String> {
     };
     let mut registry = Registry::new();
     hsl_std::register(&mut registry, &services);
-    server_functions::register(&mut registry, true);
+    let server: Arc<dyn Server> = server;
+    server::register(&mut registry, &server);
+    metric_functions::register(&mut registry, &settings.metrics());
     settings.plugins.register(&mut registry).map_err(|error| error.to_string())?;
     let host = registry.freeze();
     let program = match Script::from_file(path, text).compile(&host, &settings.loader) {

@@ -494,6 +494,24 @@ metrics_set("n", [], 7);
 echo [metrics_get("m", ["a" => "1", "b" => "2"])["value"], metrics_get("n", []), metrics_get("o", [])];
 echo [queue_quota("q"), server_concurrency("s")];"#;
 
+const RULES_OF_A_TEST: &str = r#"//> [0=>true,1=>false,2=>["id"=>"mine"]]
+//> [0=>"mine",1=>none,2=>true,3=>false]
+//> [0=>["count"=>2,"bytes"=>14],1=>none,2=>3]
+$id = queue_policy(["jobid"], [], [], 60)["id"];
+echo [queue_policy_delete($id), queue_policy_delete($id), queue_suspend([], 60, ["id" => "mine"])];
+// An equal one is updated and keeps its id; one that is to be kept is refused.
+$again = queue_suspend([], 90, ["id" => "other"])["id"];
+$kept = queue_suspend([], 90, ["update" => false]);
+$first = queue_policy(["jobid"], ["jobid" => "x"], ["concurrency" => 1], 60)["id"];
+$second = queue_policy(["jobid"], ["jobid" => "x"], ["concurrency" => 2], 60)["id"];
+sleep(61);
+echo [$again, $kept, $first == $second, queue_policy_delete($first)];
+foreach ([1, 2] as $i)
+    MIME()->setBody("hello")->queue("a@b", "c@d", "t", ["quotas" => ["q"]]);
+metrics_set("m", [], 3);
+echo [queue_quota("q"), server_concurrency("s"), metrics_get("m", [])["value"]];
+"#;
+
 #[test]
 fn functions_of_a_server_keep_to_the_process() {
     let (folder, output) = script(SERVER_FUNCTIONS);
@@ -504,11 +522,8 @@ fn functions_of_a_server_keep_to_the_process() {
     let (_folder, output) = script("queue_suspend([\"jobid\" => \"x\"], 60);");
     assert!(text(&output.stderr).contains("queue_suspend: there is no server"));
     assert_eq!(output.status.code(), Some(1));
-    let test = "//> true false true\n$id = queue_policy([\"jobid\"], [], [], 60)[\"id\"];\n\
-                echo queue_policy_delete($id) . \" \" . queue_policy_delete($id) . \" \" .\n  \
-                (queue_suspend([], 60, [\"id\" => \"mine\"]) == [\"id\" => \"mine\"]);";
     std::fs::create_dir(folder.path().join("t")).unwrap();
-    std::fs::write(folder.path().join("t/a.hsl"), test).unwrap();
+    std::fs::write(folder.path().join("t/a.hsl"), RULES_OF_A_TEST).unwrap();
     let output = hsh(folder.path()).args(["--test", "t"]).output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stdout));
 }

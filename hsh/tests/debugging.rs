@@ -102,7 +102,7 @@ fn a_debugger_sees_breakpoints_lines_and_the_exception_at_the_end() {
         .spawn()
         .unwrap();
     let script = "function f($a) {\n  $b = [$a];\n__debug [\"stage\", \"7\"];  return $b;\n}\n\
-                  echo \"one\";\nf(1);\necho \"two\";\nthrow \"broken\";\n";
+                  function g() { return f(1); } echo \"one\";\ng();\necho \"two\";\nthrow \"broken\";\n";
     let mut stdin = child.stdin.take().unwrap();
     stdin.write_all(format!("version: \"5.6\"\n\x04{script}\x04").as_bytes()).unwrap();
     let (stream, _) = listener.accept().unwrap();
@@ -111,18 +111,23 @@ fn a_debugger_sees_breakpoints_lines_and_the_exception_at_the_end() {
     let mut lines = Vec::new();
     let stop = debugger.stop(&mut lines).unwrap();
     assert_eq!(lines, ["one"]);
-    assert_eq!((stop.id.as_str(), stop.debugid.as_str()), ("stage", "7"));
-    assert_eq!(stop.values, r#"{"a":1,"b":[1]}"#);
+    assert_eq!((stop.id.as_str(), stop.debugid.as_str()), ("7", "stage"));
+    let values = r#"{"a":{"format":"json","value":"1"},"b":{"format":"json","value":"[1]"}}"#;
+    assert_eq!(stop.values, values);
     assert_eq!(stop.location.unwrap().beginline, 3);
     let calls: Vec<&str> = stop.callstack.iter().map(|frame| frame.function.as_str()).collect();
-    assert_eq!(calls, ["f"]);
+    assert_eq!(calls, ["g", "f"], "outermost first");
     debugger.send(b"f");
     assert_eq!(debugger.receive(), Some((Status::Success, Vec::new())));
     debugger.send(b"e");
     let stop = debugger.stop(&mut lines).unwrap();
     assert_eq!(lines, ["one", "two"]);
     assert_eq!((stop.id.as_str(), stop.location.unwrap().beginline), ("", 8));
-    assert!(stop.values.contains("broken"), "{}", stop.values);
+    let thrown =
+        r#"{"__throw":{"format":"json","value":"\"broken\"","uncaught":true,"message":"broken"}}"#;
+    assert_eq!(stop.values, thrown);
+    debugger.send(b"d");
+    assert_eq!(debugger.receive(), Some((Status::Error, b"No breakpoint".to_vec())));
     debugger.send(b"f");
     assert_eq!(debugger.receive(), Some((Status::Success, Vec::new())));
     assert_eq!(debugger.receive(), None);
@@ -143,7 +148,57 @@ fn a_debugger_that_hangs_up_ends_the_script() {
     let (stream, _) = listener.accept().unwrap();
     let mut debugger = Debugger { stream, decoder: ResponseDecoder::default(), input: Vec::new() };
     debugger.send(&[5, 6, b'e']);
-    assert_eq!(debugger.stop(&mut Vec::new()).unwrap().debugid, "1");
+    assert_eq!(debugger.stop(&mut Vec::new()).unwrap().id, "1");
+    drop(debugger);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("hung up"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn a_waiting_debugger_hears_of_lines_at_once_and_of_the_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let listener = UnixListener::bind(folder.path().join("debug.sock")).unwrap();
+    // The script is given where a debugger gives it: standard input ends with the configuration.
+    let script =
+        "echo \"one\"; for ($i = 0; $i < 300000; $i += 1) $x = $i; sleep(0.2); echo \"two\";";
+    let mut child = hsh(folder.path())
+        .args(["-C", "debug.sock", "-A", "-", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let config = format!(
+        "version: \"5.6\"\n__entrypoint: 'include \"a.hsl\";'\n\
+         scripting:\n  files:\n    - id: a.hsl\n      data: '{script}'\n"
+    );
+    child.stdin.take().unwrap().write_all(config.as_bytes()).unwrap();
+    let (stream, _) = listener.accept().unwrap();
+    let mut debugger = Debugger { stream, decoder: ResponseDecoder::default(), input: Vec::new() };
+    debugger.send(&[5, 7, b'e']);
+    let mut line = || {
+        let (status, body) = debugger.receive().unwrap();
+        (status, pb::HslLogResponse::decode(body.as_slice()).map(|log| text(&log.text)).ok())
+    };
+    assert_eq!(line(), (Status::Log, Some("one".to_owned())));
+    assert_eq!(line(), (Status::Log, Some("two".to_owned())));
+    assert_eq!(debugger.receive(), Some((Status::Error, b"No breakpoint".to_vec())));
+    assert_eq!(debugger.receive(), None);
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_debugger_that_hangs_up_ends_a_script_that_waits() {
+    let folder = tempfile::tempdir().unwrap();
+    let listener = UnixListener::bind(folder.path().join("debug.sock")).unwrap();
+    std::fs::write(folder.path().join("t.hsl"), "echo 1; sleep(3600);").unwrap();
+    let mut command = hsh(folder.path());
+    command.args(["-C", "debug.sock", "t.hsl"]).stderr(Stdio::piped());
+    let child = command.spawn().unwrap();
+    let (stream, _) = listener.accept().unwrap();
+    let mut debugger = Debugger { stream, decoder: ResponseDecoder::default(), input: Vec::new() };
+    debugger.send(&[5, 6, b'e']);
+    assert_eq!(debugger.receive().unwrap().0, Status::Log);
     drop(debugger);
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(1));

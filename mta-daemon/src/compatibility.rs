@@ -1,9 +1,12 @@
 //! What this program offers, read out of its own tables, for `COMPATIBILITY.md`.
 
+use std::sync::Arc;
+
 use hsl::host::Registry;
+use script_host::server::{self, metric_functions};
 
 use crate::control::dispatch;
-use crate::hooks::{HookKind, HookSets, metric_functions, queue_functions, server_functions};
+use crate::hooks::{HookKind, HookSets, server_functions};
 use crate::services::{self, CoreSlot};
 
 /// One hook: its variables and what only its scripts can call.
@@ -133,8 +136,7 @@ fn library() -> Registry {
     let slot = CoreSlot::default();
     let mut registry = Registry::new();
     hsl_std::register(&mut registry, &services::without_configuration(&slot));
-    server_functions::register(&mut registry, &slot);
-    queue_functions::register(&mut registry, &slot);
-    metric_functions::register(&mut registry, &slot);
+    server::register(&mut registry, &server_functions::server(&slot));
+    metric_functions::register(&mut registry, &Arc::default());
     registry
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use config::{Loaded, Startup};
 use plugin_host::PluginHost;
+use script_host::server::metrics::Metrics;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -15,10 +16,10 @@ use crate::hooks::HookSets;
 use crate::hooks::runner::ScriptWorld;
 use crate::ids::IdSource;
 use crate::inbound::facts::InboundEntry;
-use crate::metrics::Metrics;
 use crate::outbound::pool::Pool;
 use crate::outbound::smtp::OutboundEntry;
 use crate::queue_service::QueueService;
+use crate::stage::StageSlot;
 use crate::stats::Stats;
 
 /// What every task of a daemon can reach.
@@ -27,6 +28,8 @@ pub(crate) struct Core {
     pub(crate) startup: Loaded<Startup>,
     /// The running configuration, replaced whole by a reload; take a snapshot and keep to it.
     pub(crate) generation: ArcSwap<Generation>,
+    /// A second running configuration beside it, for some connections.
+    pub(crate) stage: StageSlot,
     pub(crate) spool: spool::Spool,
     pub(crate) queue: Arc<QueueService>,
     pub(crate) ids: IdSource,
@@ -46,7 +49,7 @@ pub(crate) struct Core {
     pub(crate) outbound: Registry<OutboundEntry>,
     pub(crate) stats: Stats,
     /// Metrics that scripts move.
-    pub(crate) metrics: Metrics,
+    pub(crate) metrics: Arc<Metrics>,
     /// Cancelled when the daemon is asked to stop.
     pub(crate) stop: CancellationToken,
     /// Cancelled when the time for finishing is over too.

@@ -22,6 +22,7 @@ use tls_policy::{Identity, ServerOptions, ServerTls, SniName, Versions};
 use crate::hooks::runner::Hook;
 use crate::hooks::{HookKind, HookSets};
 use crate::queue_service::rule_files;
+use crate::stage::session::Session;
 use crate::stats::{ServerStats, Stats};
 
 /// A running configuration in use.
@@ -53,6 +54,8 @@ impl std::ops::Deref for Generation {
 /// Behaviour of one virtual server.
 pub(crate) struct Server {
     pub(crate) id: ServerId,
+    /// The live stage that it is part of.
+    pub(crate) stageid: Option<Arc<str>>,
     pub(crate) smtp: Arc<smtp::server::Config>,
     pub(crate) hooks: ServerHooks,
     pub(crate) transport: Option<TransportId>,
@@ -64,6 +67,13 @@ pub(crate) struct Server {
     pub(crate) idle_timeout: Duration,
     pub(crate) reverse_dns: bool,
     pub(crate) stats: Arc<ServerStats>,
+}
+
+impl Server {
+    /// Whether a listener speaks TLS from the first octet.
+    pub(crate) fn is_implicit_tls(&self, listener: Option<&str>) -> bool {
+        listener.is_some_and(|id| self.implicit_tls.contains(id))
+    }
 }
 
 /// Compiled scripts of one virtual server.
@@ -139,6 +149,8 @@ pub(crate) struct Inputs<'a> {
     pub(crate) stats: &'a Stats,
     /// The file that names relative paths.
     pub(crate) file: &'a Path,
+    /// The live stage that it is made for: its id, and where its scripts stop.
+    pub(crate) stage: Option<(&'a Arc<str>, &'a Arc<Session>)>,
 }
 
 /// PEM texts of the startup configuration, by id.
@@ -168,11 +180,12 @@ impl Generation {
         let hashes = files.contents().map(|(id, content)| (id.into(), hash(content))).collect();
         let blocks = &inputs.running.config.plugins;
         let files = script_host::with_plugin_blocks(files, &inputs.startup.plugins, blocks);
+        let session = inputs.stage.map(|(_, session)| session);
         let mut compile = |kind: HookKind, id: Option<&str>, text: &str| match inputs
             .hook_sets
             .compile(kind, id, text, &files)
         {
-            Ok(hook) => Some(hook),
+            Ok(hook) => Some(Hook { script: hook, session: session.cloned() }),
             Err(finding) => {
                 findings.push(finding);
                 None
@@ -217,7 +230,11 @@ impl Generation {
         for settings in inputs.running.config.servers.values() {
             let Some(stats) = inputs.stats.servers.get(&settings.id) else { continue };
             match server(settings, &hostname, &compiled, &identities, Arc::clone(stats)) {
-                Ok(server) => drop(servers.insert(settings.id.clone(), Arc::new(server))),
+                Ok(server) => {
+                    let stageid = inputs.stage.map(|(id, _)| Arc::clone(id));
+                    let server = Server { stageid, ..server };
+                    drop(servers.insert(settings.id.clone(), Arc::new(server)));
+                }
                 Err(finding) => findings.push(finding),
             }
         }
@@ -335,6 +352,7 @@ fn server(
     };
     Ok(Server {
         id: settings.id.clone(),
+        stageid: None,
         smtp: Arc::new(smtp),
         transport: settings.transport.clone(),
         tls,

@@ -6,7 +6,7 @@
 //!
 //! Rooms: `inbound` receives, `hooks` runs scripts, `queue_service` drives queue and spool,
 //! `outbound` delivers, `dsn` tells senders, `control` answers operators, `reload` swaps the
-//! configuration. The protocols and the queue itself are pure crates below.
+//! configuration, `stage` runs a second one beside it. The protocols and the queue itself are pure crates below.
 #![forbid(unsafe_code)]
 
 pub mod compatibility;
@@ -18,7 +18,6 @@ mod generation;
 mod hooks;
 mod ids;
 mod inbound;
-mod metrics;
 mod outbound;
 mod plugins;
 mod queue_service;
@@ -26,6 +25,7 @@ mod reload;
 mod script_mail;
 mod services;
 mod shutdown;
+mod stage;
 mod startup;
 mod stats;
 mod time;

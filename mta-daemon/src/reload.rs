@@ -7,12 +7,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use config::Loaded;
+use script_host::debugging;
 
 use crate::context::Core;
 use crate::generation::{EarlyKeys, Generation, GenerationError, Inputs};
 use crate::hooks::HookSets;
 use crate::plugins;
 use crate::queue_service::rule_files;
+use crate::stage::session::Session;
 use crate::stats::Stats;
 
 /// Reloads; on an error the old configuration stays in force.
@@ -133,8 +135,37 @@ pub(crate) fn load(
     hook_sets: &HookSets,
     stats: &Stats,
 ) -> Result<Generation, GenerationError> {
-    let file = startup.config.environment.appconf.as_path();
     let running = read_running(&startup.config)?;
+    build(startup, early_keys, hook_sets, stats, running, None)
+}
+
+/// Builds the configuration of a live stage out of its text; relative paths are those of the running
+/// configuration. Must be called within the runtime.
+///
+/// # Errors
+///
+/// Everything that is wrong with it.
+pub(crate) fn build_stage(
+    core: &Core,
+    id: &Arc<str>,
+    text: &str,
+    session: &Arc<Session>,
+) -> Result<Generation, GenerationError> {
+    let running = config::load_running(text, &format!("stage {id}"))
+        .map_err(|findings| GenerationError::of(&findings, text))?;
+    let hook_sets = core.hook_sets.and(&debugging::breakpoints());
+    let Core { startup, early_keys, stats, .. } = core;
+    build(startup, early_keys, &hook_sets, stats, running, Some((id, session)))
+}
+
+fn build(
+    startup: &Loaded<config::Startup>,
+    early_keys: &EarlyKeys,
+    hook_sets: &HookSets,
+    stats: &Stats,
+    running: Loaded<config::Running>,
+    stage: Option<(&Arc<str>, &Arc<Session>)>,
+) -> Result<Generation, GenerationError> {
     let mut findings = config::check::servers(startup, &running);
     findings.retain(|finding| finding.severity == config::Severity::Error);
     let mut findings: Vec<String> = findings.iter().map(ToString::to_string).collect();
@@ -142,14 +173,9 @@ pub(crate) fn load(
     if !findings.is_empty() {
         return Err(GenerationError { findings });
     }
-    Generation::build(Inputs {
-        startup: &startup.config,
-        running,
-        early_keys,
-        hook_sets,
-        stats,
-        file,
-    })
+    let file = startup.config.environment.appconf.as_path();
+    let startup = &startup.config;
+    Generation::build(Inputs { startup, running, early_keys, hook_sets, stats, file, stage })
 }
 
 /// Reads the running configuration.

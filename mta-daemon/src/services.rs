@@ -61,7 +61,7 @@ impl Resolver for DaemonResolver {
             let Some(core) = core else {
                 return DnsAnswer { result: Err("TRY_AGAIN".to_owned()), dnssec: false };
             };
-            let resolver = core.generation.load().resolver.clone();
+            let resolver = core.generation_of_script().resolver.clone();
             script_host::ask(&resolver, query).await
         })
     }
@@ -73,7 +73,7 @@ struct DaemonKeys(CoreSlot);
 impl Keys for DaemonKeys {
     fn find(&self, id: &str) -> Option<Arc<PkiEntry>> {
         let core = self.0.get().and_then(Weak::upgrade)?;
-        let generation = core.generation.load();
+        let generation = core.generation_of_script();
         generation.keys.get(id).cloned()
     }
 }
@@ -84,7 +84,7 @@ struct DaemonNames(CoreSlot);
 impl Names for DaemonNames {
     fn source_address(&self, id: &str) -> Option<IpAddr> {
         let core = self.0.get().and_then(Weak::upgrade)?;
-        Some(core.generation.load().running.addresses.get(id)?.address)
+        Some(core.generation_of_script().running.addresses.get(id)?.address)
     }
 }
 

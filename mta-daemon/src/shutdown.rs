@@ -21,6 +21,10 @@ impl Daemon {
         tracing::info!("daemon.stopping");
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
         core.stop.cancel();
+        // Scripts that stand at breakpoints go on.
+        if let Some(stage) = core.stage.current() {
+            core.stage.end(&stage);
+        }
         // Plugins that bring mail in stop now; what is under way still goes through.
         tokio::task::block_in_place(|| core.plugins.early_cleanup());
         core.tasks.close();

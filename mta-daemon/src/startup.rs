@@ -15,6 +15,8 @@ use mta_types::Timestamp;
 use plugin_host::LoadError;
 use queue::Queue;
 use script_host::privileges;
+use script_host::server::metrics::Metrics;
+use script_host::server::{self, metric_functions};
 use spool::{MinFree, Platform, Spool};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -25,13 +27,13 @@ use crate::context::Core;
 use crate::control::server as control_server;
 use crate::generation::{EarlyKeys, GenerationError};
 use crate::hooks::runner::ScriptWorld;
-use crate::hooks::{HookSets, metric_functions, queue_functions, server_functions};
+use crate::hooks::{HookSets, server_functions};
 use crate::ids::IdSource;
 use crate::inbound::listener;
-use crate::metrics::Metrics;
 use crate::outbound::pool::Pool;
 use crate::queue_service::rule_files::{self, DeliveryRules};
 use crate::queue_service::{QueueService, pickup};
+use crate::stage::StageSlot;
 use crate::stats::Stats;
 use crate::unix_socket;
 use crate::{plugins, reload, services, time};
@@ -116,7 +118,7 @@ pub async fn check(options: &Options) -> Result<(), GenerationError> {
     // Names are needed to compile scripts; nothing is initialised, so nothing starts.
     let plugins = plugins::load(startup, None, None).map_err(refused)?;
     let rates = Arc::default();
-    let mut registry = library(&slot, startup, &rates);
+    let mut registry = library(&slot, startup, &rates, &Arc::default());
     plugins.register(&mut registry).map_err(refused)?;
     let hook_sets =
         HookSets::new(&registry.freeze(), &services::standard_library(&slot, startup, &rates));
@@ -166,7 +168,8 @@ impl Daemon {
         let plugins =
             plugins::load(startup, Some(&running), Some((Arc::clone(&queue), Arc::clone(&slot))))?;
         let rates = Arc::new(LocalRates::default());
-        let mut registry = library(&slot, startup, &rates);
+        let metrics: Arc<Metrics> = Arc::default();
+        let mut registry = library(&slot, startup, &rates, &metrics);
         let apply_rules = || {
             let mut queue = queue.lock();
             queue.configure_policies(rules.policies, time::now());
@@ -187,11 +190,11 @@ impl Daemon {
         );
         queue.configure_delivery(rules.delivery);
         queue.configure_running(generation.lists.clone(), generation.groupings.clone());
-        let metrics = Metrics::default();
         metrics.define(&generation.running.monitor.metrics);
         let core = Arc::new(Core {
             ids: IdSource::new(startup.environment.uuid_version),
             generation: ArcSwap::from_pointee(generation),
+            stage: StageSlot::default(),
             spool,
             queue,
             scripts: ScriptWorld::new(startup.scripting.shared_memory),
@@ -283,12 +286,16 @@ fn read_startup(file: &Path) -> Result<Loaded<Startup>, GenerationError> {
 }
 
 /// What all scripts may call, plugins apart: the standard library and the server's functions.
-fn library(slot: &services::CoreSlot, startup: &Startup, rates: &Arc<LocalRates>) -> Registry {
+fn library(
+    slot: &services::CoreSlot,
+    startup: &Startup,
+    rates: &Arc<LocalRates>,
+    metrics: &Arc<Metrics>,
+) -> Registry {
     let mut registry = Registry::new();
     hsl_std::register(&mut registry, &services::standard_library(slot, startup, rates));
-    server_functions::register(&mut registry, slot);
-    queue_functions::register(&mut registry, slot);
-    metric_functions::register(&mut registry, slot);
+    server::register(&mut registry, &server_functions::server(slot));
+    metric_functions::register(&mut registry, metrics);
     registry
 }
 

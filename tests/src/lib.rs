@@ -260,7 +260,9 @@ fn write_configuration(dir: &Path, setup: &Setup) {
     }
 }
 
-fn running(setup: &Setup) -> String {
+/// The text of a running configuration.
+#[must_use]
+pub fn running(setup: &Setup) -> String {
     let mut out = String::from("version: \"5.6\"\nservers:\n  - id: default\n    transport: out\n");
     let phases: Vec<_> =
         setup.hooks.iter().filter(|(name, _)| !name.ends_with("delivery")).collect();

@@ -135,7 +135,7 @@ pub enum StmtKind {
     Function(Box<Function>),
     /// `class Name { … }`
     Class(Box<Class>),
-    /// `__debug […];`, put before a line by the interactive debugger: stage id and breakpoint number.
+    /// `__debug […]`, put before a line by a debugger: its session and the number of the breakpoint.
     Debug(Vec<ArrayItem>),
 }
 

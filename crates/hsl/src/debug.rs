@@ -4,12 +4,12 @@
 //! [`CallContext::location`](crate::host::CallContext::location), the functions under way are
 //! [`Vm::call_stack`](crate::Vm::call_stack).
 
-/// Called for `__debug [items];` as `__debug(array items, array variables)`: the items of the
+/// Called for `__debug [items]` as `__debug(array items, array variables)`: the items of the
 /// statement, and the variables of the function by name, unset ones as none.
 ///
 /// # Source
 ///
-/// The statement that debuggers of Halon put in front of a line: `__debug ["stage", "number"];`.
+/// The statement that debuggers of Halon put in front of a line: `__debug ["session", "number"]`.
 pub const BREAKPOINT: &str = "__debug";
 
 /// Called before each statement, without arguments.

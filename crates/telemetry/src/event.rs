@@ -104,6 +104,9 @@ events! {
     "spool.damaged" => "The loader met a damaged part of the spool; the fields name the segment and offset.",
     "spool.loaded" => "The spool was read at start.",
     "spool.space_low" => "The spool volume is under its limit of free space; mail is deferred with 452.",
+    "stage.ended" => "A live stage was cancelled, ended with its control connection, or made room for another; the number tells how many connections it had.",
+    "stage.script_released" => "A script stood at a breakpoint for as long as it may; it went on without the debugger.",
+    "stage.started" => "A live stage takes connections.",
 }
 
 #[cfg(test)]

@@ -13,11 +13,9 @@ use script_host::hooks::eod_rcpt::{RecipientRun, deciding, is_deferred};
 use script_host::hooks::old_functions::all_options;
 use script_host::hooks::queue_scripts::{ERROR_DELAY, Notes, QueueExit};
 use script_host::hooks::smtp_scripts::{Challenge, Passed};
-use script_host::hooks::values::put;
+use script_host::hooks::values::{as_data, put};
 use script_host::hooks::verdict::HookVerdict;
 use smtp::server::{Decision, ProxyAnswer, Verdict};
-
-use crate::data::as_data;
 
 use super::Ending;
 use super::changes::{self, Change};

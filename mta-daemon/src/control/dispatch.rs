@@ -6,8 +6,10 @@ use control::frame::Request;
 use control::{Message, pb};
 
 use crate::context::Core;
+use crate::control::client::{ControlClient, Wire};
 use crate::control::handlers::{
-    config, connections, policy, process, queue, rate, resolver, script, summary, suspend, transfer,
+    config, connections, policy, process, queue, rate, resolver, script, stage, summary, suspend,
+    transfer,
 };
 
 /// Why a request failed: the text of an `E` answer.
@@ -24,16 +26,27 @@ impl<E: std::fmt::Display> From<E> for ControlError {
 pub(crate) type Answer = Result<Vec<u8>, ControlError>;
 
 /// Letters of the commands that are answered here; a test holds the match below against it.
-pub(crate) const ANSWERED: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXghijkopqrstuvwxyz";
+pub(crate) const ANSWERED: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXabcdefghijkopqrstuvwxyz";
 
 /// Answers a request.
 ///
 /// # Cancel safety
 ///
 /// Dropping the future may leave an update done in part; each row is either changed or not.
-pub(crate) async fn answer(core: &Arc<Core>, request: &Request) -> Answer {
+pub(crate) async fn answer(
+    core: &Arc<Core>,
+    client: &mut ControlClient,
+    wire: &mut Wire<'_>,
+    request: &Request,
+) -> Answer {
     let body = request.body.as_slice();
     match request.command.letter {
+        b'a' => stage::start(core, client, pb::ConfigGreenDeployRequest::decode(body)?).await,
+        b'b' => stage::status(core),
+        b'c' => stage::cancel(core),
+        b'd' => stage::poll(core, client, &pb::HslBreakPointRequest::decode(body)?),
+        b'e' => stage::wait(core, client, wire).await,
+        b'f' => stage::go_on(client),
         b'r' => config::reload(core).await,
         b'o' => config::reload_suspends(core).await,
         b'p' => config::reload_policies(core).await,

@@ -10,11 +10,11 @@ use std::time::Duration;
 use config::startup::ControlSocket;
 use control::command::Program;
 use control::frame::{self, RequestDecoder, Status};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::time::timeout;
 
 use crate::context::Core;
+use crate::control::client::{ControlClient, FRAME_PATIENCE, Stream, Wire};
 use crate::control::dispatch;
 use crate::unix_socket::{self, SocketFile};
 
@@ -80,10 +80,11 @@ pub(crate) async fn serve(core: Arc<Core>, bound: Bound, end: tokio_util::sync::
     }
 }
 
-async fn take<S>(core: &Arc<Core>, clients: &mut tokio::task::JoinSet<()>, accepted: io::Result<S>)
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
+async fn take(
+    core: &Arc<Core>,
+    clients: &mut tokio::task::JoinSet<()>,
+    accepted: io::Result<impl Stream + 'static>,
+) {
     while clients.try_join_next().is_some() {}
     match accepted {
         Ok(_) if clients.len() >= MAX_CLIENTS => {
@@ -105,34 +106,35 @@ where
 }
 
 /// One client: any number of requests, each answered before the next is read.
-async fn talk<S>(core: &Arc<Core>, mut stream: S) -> io::Result<()>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send,
-{
+async fn talk(core: &Arc<Core>, mut stream: impl Stream) -> io::Result<()> {
     let mut decoder = RequestDecoder::new(Program::Smtpd);
-    let mut buffer = vec![0; 16 << 10];
+    let mut wire = Wire::new(&mut stream);
+    let mut client = ControlClient::default();
     loop {
         let patience = if decoder.is_idle() { IDLE_PATIENCE } else { FRAME_PATIENCE };
-        let read = timeout(patience, stream.read(&mut buffer)).await??;
-        if read == 0 {
+        if timeout(patience, wire.fill()).await?? == 0 {
             return Ok(());
         }
-        let mut input = buffer.get(..read).unwrap_or_default();
-        loop {
-            match decoder.decode(&mut input) {
+        while !wire.received().is_empty() {
+            let mut input = wire.received().as_slice();
+            let decoded = decoder.decode(&mut input);
+            let rest = input.len();
+            let used = wire.received().len() - rest;
+            wire.received().drain(..used);
+            let mut answer = Vec::new();
+            match decoded {
                 Ok(Some(request)) => {
-                    let mut answer = Vec::new();
-                    match Box::pin(dispatch::answer(core, &request)).await {
+                    let work = dispatch::answer(core, &mut client, &mut wire, &request);
+                    match Box::pin(work).await {
                         Ok(body) => frame::encode_response(Status::Success, &body, &mut answer),
                         Err(error) => frame::encode_error(&error.0, &mut answer),
                     }
-                    timeout(FRAME_PATIENCE, stream.write_all(&answer)).await??;
+                    wire.send(&answer).await?;
                 }
-                Ok(None) => break,
+                Ok(None) => {}
                 Err(error) => {
-                    let mut answer = Vec::new();
                     frame::encode_error(&error.to_string(), &mut answer);
-                    let _ = timeout(FRAME_PATIENCE, stream.write_all(&answer)).await;
+                    let _ = wire.send(&answer).await;
                     return Err(io::Error::new(io::ErrorKind::InvalidData, error.to_string()));
                 }
             }
@@ -145,6 +147,3 @@ const MAX_CLIENTS: usize = 256;
 
 /// How long a client may be silent between requests: dashboards keep connections.
 const IDLE_PATIENCE: Duration = Duration::from_secs(3600);
-
-/// How long a client may take in the middle of a request or an answer.
-const FRAME_PATIENCE: Duration = Duration::from_secs(30);

@@ -9,10 +9,11 @@ use hsl::host::{Clock, Limits};
 use hsl::shared_memory::SharedMemory;
 use hsl::{ScriptError, Setup, Step, Value, Vm};
 use mta_types::TransactionId;
-pub(crate) use script_host::hooks::Hook;
-use script_host::hooks::LONGEST_RUN;
+use script_host::debugging::{self, Stop};
+use script_host::hooks::{self, LONGEST_RUN};
 use tokio::time::timeout_at;
 
+use crate::stage::session::Session;
 use crate::stats::ScriptStats;
 
 /// What all scripts of a daemon share.
@@ -35,6 +36,22 @@ impl ScriptWorld {
             limits: Limits::default(),
             patience: LONGEST_RUN,
         }
+    }
+}
+
+/// A compiled script.
+#[derive(Clone)]
+pub(crate) struct Hook {
+    pub(crate) script: hooks::Hook,
+    /// Where it stops, if it is part of a live stage.
+    pub(crate) session: Option<Arc<Session>>,
+}
+
+impl std::ops::Deref for Hook {
+    type Target = hooks::Hook;
+
+    fn deref(&self) -> &hooks::Hook {
+        &self.script
     }
 }
 
@@ -62,14 +79,32 @@ pub(crate) enum Ending {
 /// # Cancel safety
 ///
 /// Dropping the future ends the script where it stands; nothing it decided takes effect.
-pub(crate) async fn run(world: &ScriptWorld, mut run: Run<'_>) -> (Ending, Vm) {
+pub(crate) async fn run(world: &ScriptWorld, run: Run<'_>) -> (Ending, Vm) {
+    match run.hook.session.clone() {
+        None => execute(world, run, None).await,
+        Some(session) => {
+            let work = execute(world, run, Some(Arc::clone(&session)));
+            Box::pin(session.scope(work)).await
+        }
+    }
+}
+
+async fn execute(
+    world: &ScriptWorld,
+    mut run: Run<'_>,
+    session: Option<Arc<Session>>,
+) -> (Ending, Vm) {
     let id = run.transaction;
+    let lines = session.clone();
     run.hook.add_old_variables(&mut run.variables);
-    let setup = Setup {
+    let mut setup = Setup {
         limits: world.limits,
-        echo: Box::new(move |text: &[u8]| {
-            let text = String::from_utf8_lossy(text);
+        echo: Box::new(move |octets: &[u8]| {
+            let text = String::from_utf8_lossy(octets);
             tracing::debug!(transaction = %id, %text, "script.echoed");
+            if let Some(session) = &lines {
+                session.line(id, octets);
+            }
         }),
         clock: Arc::clone(&world.clock),
         shared_memory: Arc::clone(&world.memory),
@@ -78,14 +113,23 @@ pub(crate) async fn run(world: &ScriptWorld, mut run: Run<'_>) -> (Ending, Vm) {
         variables: run.variables,
         message: Some(id.to_string().into_bytes().into()),
     };
+    if session.is_some() {
+        debugging::watch(&mut setup);
+    }
     let _running = run.stats.running.enter();
     let mut vm = Vm::new(&run.hook.program, setup);
-    let deadline = tokio::time::Instant::now() + world.patience;
+    let mut deadline = tokio::time::Instant::now() + world.patience;
     let ending = loop {
         match vm.run(FUEL_SLICE) {
             Step::Done(_) => break Ending::End,
             Step::Exited(outcome) => break Ending::Exit(outcome),
-            Step::Threw(error) => break failed(id, run.hook, &error),
+            Step::Threw(error) => {
+                let ending = failed(id, run.hook, &error);
+                if let Some(session) = &session {
+                    stand(world, session, Stop::exception(&error), id).await;
+                }
+                break ending;
+            }
             Step::OutOfFuel => {
                 if tokio::time::Instant::now() >= deadline {
                     break overdue(id, run.hook, &mut vm);
@@ -95,6 +139,12 @@ pub(crate) async fn run(world: &ScriptWorld, mut run: Run<'_>) -> (Ending, Vm) {
             }
             Step::Suspended(wait) => {
                 let _suspended = run.stats.suspended.enter();
+                if let Some(session) = &session
+                    && let Some(stop) = debugging::take_stop(&mut vm)
+                {
+                    // What the debugger takes is not the script's.
+                    deadline += stand(world, session, stop, id).await;
+                }
                 match timeout_at(deadline, wait).await {
                     // What was there at once goes on at once, and that may go on for ever.
                     Ok(result) if tokio::time::Instant::now() < deadline => vm.resume(result),
@@ -109,6 +159,13 @@ pub(crate) async fn run(world: &ScriptWorld, mut run: Run<'_>) -> (Ending, Vm) {
         Ending::Exit(_) | Ending::End => run.stats.finished.increment(),
     }
     (ending, vm)
+}
+
+/// Stands at a breakpoint until the script may go on; returns for how long.
+async fn stand(world: &ScriptWorld, session: &Session, stop: Stop, id: TransactionId) -> Duration {
+    let since = Instant::now();
+    session.stop(stop.response(id.to_string(), world.clock.unix_time())).await;
+    since.elapsed()
 }
 
 fn overdue(id: TransactionId, hook: &Hook, vm: &mut Vm) -> Ending {

@@ -392,7 +392,8 @@ impl Connection {
         if !self.server.reverse_dns {
             return None;
         }
-        let resolver = self.core.generation.load().resolver.clone();
+        let stageid = self.server.stageid.as_deref();
+        let resolver = self.core.generation_of(stageid).resolver.clone();
         let remote = self.facts.remoteip()?;
         let found = timeout(REVERSE_PATIENCE, resolver.confirm_name(remote)).await.ok()?;
         if let (Some(name), Some(entry)) = (&found.name, &self.entry) {

@@ -50,7 +50,11 @@ pub(crate) async fn deliver(
                 Some(copy) => {
                     let content = Arc::new(content);
                     let smtputf8 = facts.params.is_smtputf8();
-                    script_client::deliver_in_line(core, copy, recipients, smtputf8, content).await
+                    let generation = core.generation_of(connection.server.stageid.as_deref());
+                    let delivery = script_client::deliver_in_line(
+                        core, generation, copy, recipients, smtputf8, content,
+                    );
+                    delivery.await
                 }
                 None => Ok(Verdict::accept()),
             }

@@ -135,11 +135,13 @@ impl Door {
         let Some((server, level)) = self.enter(&stream, &remote.ip().to_canonical()) else {
             return;
         };
-        let implicit_tls = self.implicit_tls(&server);
         let core = Arc::clone(&self.core);
+        let id = self.id.clone();
         if self.proxies.contains(&remote.ip().to_canonical()) {
-            self.core.tasks.spawn(run_proxied(core, server, ends, stream, implicit_tls, level));
+            self.core.tasks.spawn(run_proxied(core, server, id, ends, stream, level));
         } else {
+            let server = core.staged(server, Some(remote.ip().to_canonical()));
+            let implicit_tls = server.is_implicit_tls(id.as_deref());
             let connection = Connection::new(core, server, Origin::Network(ends, None));
             self.core.tasks.spawn(run(connection, stream.into(), implicit_tls, level));
         }
@@ -149,8 +151,9 @@ impl Door {
         let Ok(peer) = stream.peer_cred() else { return };
         let uid = peer.uid();
         let Some((server, level)) = self.enter(&stream, &format_args!("uid {uid}")) else { return };
-        let implicit_tls = self.implicit_tls(&server);
         let core = Arc::clone(&self.core);
+        let server = core.staged(server, None);
+        let implicit_tls = server.is_implicit_tls(self.id.as_deref());
         let connection = Connection::new(core, server, Origin::Local { uid });
         self.core.tasks.spawn(run(connection, stream.into(), implicit_tls, level));
     }
@@ -174,19 +177,15 @@ impl Door {
             .write_now(&format!("421 4.3.2 {hostname} too many connections, try again later\r\n"));
         None
     }
-
-    fn implicit_tls(&self, server: &Server) -> bool {
-        self.id.as_ref().is_some_and(|id| server.implicit_tls.contains(id))
-    }
 }
 
 /// Takes the PROXY header off a connection, then runs it as the one that the proxy took.
 async fn run_proxied(
     core: Arc<Core>,
     server: Arc<Server>,
+    id: Option<Arc<str>>,
     ends: Ends,
     mut stream: TcpStream,
-    implicit_tls: bool,
     level: Level,
 ) {
     let read = tokio::select! {
@@ -204,6 +203,8 @@ async fn run_proxied(
                 }
                 Addresses::Local => (ends, None),
             };
+            let server = core.staged(server, Some(ends.remote.ip().to_canonical()));
+            let implicit_tls = server.is_implicit_tls(id.as_deref());
             let origin = Origin::Network(ends, proxy);
             let connection = Connection::new(core, server, origin);
             Box::pin(run(connection, stream.into(), implicit_tls, level)).await;

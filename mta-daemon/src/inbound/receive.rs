@@ -335,7 +335,7 @@ fn prepare(submission: Submission<'_>) -> (Commit, Fresh) {
         subject: submission.subject.as_deref(),
         envid: first.and_then(|copy| copy.envid.as_deref()),
         ret: first.and_then(|copy| copy.ret),
-        stageid: None,
+        stageid: submission.connection.and_then(|connection| connection.server.stageid.as_deref()),
         hqfpath: None,
         smtputf8: submission.facts.is_some_and(|facts| facts.params.is_smtputf8()),
         eightbit: submission.eightbit,

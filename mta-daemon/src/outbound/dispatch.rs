@@ -66,7 +66,7 @@ async fn attempt(
     local: Option<IpAddr>,
     row: &QueuedMessage,
 ) -> Attempt {
-    let generation = core.generation.load_full();
+    let generation = core.generation_of(row.transaction.stageid());
     let content = match content(core, row).await {
         Ok(content) => content,
         Err(error) => return Attempt::failed(error),

@@ -48,7 +48,7 @@ pub(crate) async fn conclude(core: &Arc<Core>, row: QueuedMessage, attempt: Atte
     // The attempt is over; its script is not part of it.
     drop(slots);
     core.queue.given_back.forget(row.id);
-    let generation = core.generation.load_full();
+    let generation = core.generation_of(row.transaction.stageid());
     let transport = generation.running.transports.get(row.transportid.as_str());
     log(&row, &attempt);
     let local = attempt.connection.as_ref().and_then(|connection| connection.local);

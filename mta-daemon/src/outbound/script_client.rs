@@ -27,7 +27,7 @@ pub(crate) fn client(slot: &CoreSlot) -> Arc<dyn MailClient> {
     Arc::new(ScriptClient(move || {
         let core = slot.get().and_then(Weak::upgrade);
         let core = core.ok_or_else(|| Thrown::new("the server is not running yet"))?;
-        let generation = core.generation.load_full();
+        let generation = core.generation_of_script();
         let ground: Arc<dyn Ground> = Arc::new(DaemonGround { core, generation });
         Ok(ground)
     }))
@@ -69,12 +69,12 @@ impl Ground for DaemonGround {
 /// Dropping the future closes the connection; the server may have taken the message.
 pub(crate) async fn deliver_in_line(
     core: &Arc<Core>,
+    generation: Arc<Generation>,
     copy: CopyFacts,
     recipients: Vec<Recipient>,
     smtputf8: bool,
     content: Arc<dyn FileContent>,
 ) -> Result<Verdict, String> {
-    let generation = core.generation.load_full();
     let ground = DaemonGround { core: Arc::clone(core), generation: Arc::clone(&generation) };
     let id = copy.transportid.as_str();
     let transport = generation.running.transports.get(id);

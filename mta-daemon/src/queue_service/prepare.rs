@@ -25,8 +25,8 @@ use script_host::hooks::dsn_options::DsnOptions;
 
 /// Prepares a row; without script and DNS at once, else in a task of its own.
 pub(crate) fn begin(core: &Arc<Core>, id: MessageId) {
-    let generation = core.generation.load_full();
     let Some(row) = core.queue.lock().view(id).map(|row| row.to_message()) else { return };
+    let generation = core.generation_of(row.transaction.stageid());
     if generation.predelivery.is_none()
         && let Some(transport) = generation.running.transports.get(row.transportid.as_str())
     {

@@ -106,8 +106,12 @@ impl Parser<'_, '_> {
         Ok(StmtKind::Class(Box::new(class)))
     }
 
-    /// Takes `__debug […];`, which only the interactive debugger writes, or an expression. Anywhere
-    /// else `__debug` is a name like any other.
+    /// Takes `__debug […]`, which only debuggers write, or an expression. Anywhere else `__debug` is a
+    /// name like any other.
+    ///
+    /// # Compatibility
+    ///
+    /// Debuggers put it in front of a line, without `;`.
     #[inline(never)]
     fn name_statement(&mut self) -> Parsed<StmtKind> {
         if self.token_text(self.token) != b"__debug" || self.peek()? != TokenKind::LeftBracket {
@@ -116,13 +120,34 @@ impl Parser<'_, '_> {
         self.advance()?;
         let open = self.advance()?;
         let items = self.array_items(open, TokenKind::RightBracket)?;
-        self.expect_semicolon("after `__debug […]`")?;
+        self.eat(TokenKind::Semicolon)?;
         Ok(StmtKind::Debug(items))
     }
 
     /// Takes the statement of a loop or branch.
     fn body(&mut self) -> Parsed<Box<Stmt>> {
-        self.statement().map(Box::new)
+        let statement = self.statement()?;
+        if matches!(statement.kind, StmtKind::Debug(_))
+            && self.previous.kind != TokenKind::Semicolon
+        {
+            return self.body_behind(statement);
+        }
+        Ok(Box::new(statement))
+    }
+
+    /// Takes the statement of a loop or branch in front of whose line a debugger put its own: the branch
+    /// is about both.
+    #[inline(never)]
+    fn body_behind(&mut self, first: Stmt) -> Parsed<Box<Stmt>> {
+        let start = first.span.start;
+        let mut body = vec![first];
+        while matches!(body.last(), Some(Stmt { kind: StmtKind::Debug(_), .. }))
+            && self.previous.kind != TokenKind::Semicolon
+        {
+            body.push(self.statement()?);
+        }
+        let span = self.span_from(start);
+        Ok(Box::new(Stmt { kind: StmtKind::Block(Block { body, span }), span }))
     }
 
     /// Takes a word, an expression and `;`.

@@ -189,6 +189,18 @@ impl HookSets {
         Self { sets }
     }
 
+    /// The same with more functions in every hook.
+    #[must_use]
+    pub fn and(&self, more: &HostSet) -> Self {
+        let sets = self.sets.each_ref().map(|set| {
+            let mut registry = Registry::new();
+            registry.include(set);
+            registry.include(more);
+            registry.freeze()
+        });
+        Self { sets }
+    }
+
     /// The functions and classes of one hook.
     pub fn set(&self, kind: HookKind) -> &Arc<HostSet> {
         // `ALL` lists the kinds in the order of their discriminants; a test keeps it so.

@@ -109,6 +109,21 @@ pub fn text(value: &Value) -> String {
     String::from_utf8_lossy(hsl::ops::to_text(value).as_bytes()).into_owned()
 }
 
+/// A value as data: what JSON has no form for (functions, objects, resources) as text.
+pub fn as_data(value: Value) -> Value {
+    match value {
+        Value::Array(array) => {
+            let mut out = Array::new();
+            for (key, value) in array.iter() {
+                out.insert(key, as_data(value.clone()));
+            }
+            Value::Array(out)
+        }
+        Value::None | Value::Bool(_) | Value::Number(_) | Value::String(_) => value,
+        other => Value::from(text(&other)),
+    }
+}
+
 /// An array as pairs of texts.
 pub fn text_pairs(array: &Array) -> Vec<(String, String)> {
     array.iter().map(|(key, value)| (text(&key.to_value()), text(value))).collect()

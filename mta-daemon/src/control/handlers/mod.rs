@@ -9,6 +9,7 @@ pub(crate) mod queue;
 pub(crate) mod rate;
 pub(crate) mod resolver;
 pub(crate) mod script;
+pub(crate) mod stage;
 pub(crate) mod summary;
 pub(crate) mod suspend;
 pub(crate) mod transfer;

@@ -1,13 +1,12 @@
-//! `queue_suspend`, `queue_policy`, `queue_policy_delete`: scripts that hold deliveries back.
+//! The arguments of `queue_suspend` and `queue_policy`: scripts that hold deliveries back.
 //!
 //! A mistake of the script (an unknown field, a pattern that is none) is an error; what the queue
 //! refuses (an equal one that was to be kept, a counter that is not configured) gives none.
 
 use std::num::NonZeroU32;
-use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use hsl::host::{Registry, Thrown};
+use hsl::host::Thrown;
 use hsl::{Array, Value};
 use queue::policy::dynamic::{DynamicKind, NewDynamic, OnEqual};
 use queue::policy::{Limits, Properties, Property};
@@ -15,49 +14,11 @@ use queue::suspend::NewSuspend;
 use queue::window::Rate;
 use queue::{Field, FieldSet, Pattern, PerField};
 
-use crate::hooks::shared::{put, text};
+use crate::hooks::values::text;
 use crate::hooks::verdict;
-use crate::services::CoreSlot;
-
-/// Registers the functions.
-pub(crate) fn register(registry: &mut Registry, slot: &CoreSlot) {
-    let core = Arc::clone(slot);
-    registry.function(
-        "queue_suspend(array fields, number ttl, array options = []) -> array or none",
-        "Stops the pickup of messages that match all fields for so many seconds.",
-        move |_, args| -> Result<Value, Thrown> {
-            let new = suspend(args)?;
-            let Some(core) = core.get().and_then(Weak::upgrade) else { return Ok(Value::None) };
-            Ok(core.queue.add_suspend(new).map_or(Value::None, |id| added(&id)))
-        },
-    );
-    let core = Arc::clone(slot);
-    registry.function(
-        "queue_policy(array fields, array condition, array policy, number ttl, array options = []) \
-         -> array or none",
-        "Sets limits on the deliveries of a configured policy that match, for so many seconds.",
-        move |_, args| -> Result<Value, Thrown> {
-            let new = policy(args)?;
-            let Some(core) = core.get().and_then(Weak::upgrade) else { return Ok(Value::None) };
-            let algorithm = core.queue.rate_algorithm(new.fields);
-            let new = NewDynamic { then: Limits { algorithm, ..new.then }, ..new };
-            Ok(core.queue.add_policy(new).map_or(Value::None, |id| added(&id)))
-        },
-    );
-    let core = Arc::clone(slot);
-    registry.function(
-        "queue_policy_delete(string id) -> boolean or none",
-        "Deletes what queue_policy added; true when it was there.",
-        move |_, args| -> Value {
-            let id = args.first().and_then(Value::as_text).unwrap_or_default();
-            let core = core.get().and_then(Weak::upgrade);
-            core.map_or(Value::None, |core| Value::Bool(core.queue.delete_policy(id)))
-        },
-    );
-}
 
 /// The arguments of `queue_suspend`.
-fn suspend(args: &[Value]) -> Result<NewSuspend, Thrown> {
+pub(super) fn suspend(args: &[Value]) -> Result<NewSuspend, Thrown> {
     let options = array(args.get(2));
     Ok(NewSuspend {
         id: verdict::text(&options, "id").map(Into::into),
@@ -70,7 +31,7 @@ fn suspend(args: &[Value]) -> Result<NewSuspend, Thrown> {
 }
 
 /// The arguments of `queue_policy`; the algorithm of the rate is the queue's.
-fn policy(args: &[Value]) -> Result<NewDynamic, Thrown> {
+pub(super) fn policy(args: &[Value]) -> Result<NewDynamic, Thrown> {
     let fields: FieldSet = array(args.first())
         .values()
         .map(|name| field("queue_policy", name))
@@ -92,12 +53,6 @@ fn array(value: Option<&Value>) -> Array {
         Some(Value::Array(array)) => array.clone(),
         _ => Array::new(),
     }
-}
-
-fn added(id: &str) -> Value {
-    let mut out = Array::new();
-    put(&mut out, "id", id);
-    Value::Array(out)
 }
 
 fn field(function: &str, name: &Value) -> Result<Field, Thrown> {
@@ -216,6 +171,8 @@ fn properties(options: &Array) -> Properties {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     fn fields() -> Value {

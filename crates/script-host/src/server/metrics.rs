@@ -10,12 +10,17 @@ use config::running::{CustomMetric, MetricKind};
 use control::pb::process_stats_response as stats;
 use parking_lot::Mutex;
 
-/// All metrics. The lock is held for one step of one series, or to read them all.
+/// All metrics.
 #[derive(Debug, Default)]
-pub(crate) struct Metrics(Mutex<BTreeMap<Arc<str>, Family>>);
+pub struct Metrics {
+    /// The lock is held for one step of one series, or to read them all.
+    families: Mutex<BTreeMap<Arc<str>, Family>>,
+    /// Whether a name that nobody defined is a gauge.
+    is_open: bool,
+}
 
 /// Label names with their values, in the order of the names.
-pub(crate) type Labels = BTreeMap<String, String>;
+pub type Labels = BTreeMap<String, String>;
 
 /// One metric.
 #[derive(Debug)]
@@ -24,20 +29,32 @@ struct Family {
     series: BTreeMap<Labels, Series>,
 }
 
+impl Family {
+    fn gauge(name: &str) -> Self {
+        let definition = CustomMetric {
+            name: name.into(),
+            kind: MetricKind::Gauge,
+            help: None,
+            buckets: Vec::new(),
+        };
+        Self { definition, series: BTreeMap::new() }
+    }
+}
+
 /// One metric with one set of labels.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Series {
+pub struct Series {
     /// The value; of a histogram the sum of all values.
-    pub(crate) value: f64,
+    pub value: f64,
     /// How many values a histogram has.
-    pub(crate) count: u64,
+    pub count: u64,
     /// How many values of a histogram are at most so much, by the bounds in their order.
-    pub(crate) buckets: Vec<(f64, u64)>,
+    pub buckets: Vec<(f64, u64)>,
 }
 
 /// What a script does to a metric.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Move {
+pub enum Move {
     /// Counters and gauges.
     Increment(f64),
     /// Gauges.
@@ -47,9 +64,15 @@ pub(crate) enum Move {
 }
 
 impl Metrics {
+    /// Metrics of whatever name, each a gauge: where no configuration says otherwise.
+    #[must_use]
+    pub fn open() -> Self {
+        Self { is_open: true, ..Self::default() }
+    }
+
     /// Takes the metrics of a configuration.
-    pub(crate) fn define(&self, wanted: &[CustomMetric]) {
-        let mut families = self.0.lock();
+    pub fn define(&self, wanted: &[CustomMetric]) {
+        let mut families = self.families.lock();
         let mut old = std::mem::take(&mut *families);
         for definition in wanted {
             let is_same = |family: &Family| {
@@ -65,8 +88,11 @@ impl Metrics {
 
     /// Moves a series. False when there is no such metric, it does not move that way, or it has too
     /// many series.
-    pub(crate) fn apply(&self, name: &str, labels: Labels, step: Move) -> bool {
-        let mut families = self.0.lock();
+    pub fn apply(&self, name: &str, labels: Labels, step: Move) -> bool {
+        let mut families = self.families.lock();
+        if self.is_open && !families.contains_key(name) {
+            families.insert(name.into(), Family::gauge(name));
+        }
         let Some(family) = families.get_mut(name) else { return false };
         let kind = family.definition.kind;
         let known = family.series.get(&labels);
@@ -99,15 +125,15 @@ impl Metrics {
     }
 
     /// A series as it is now, with the type of its metric.
-    pub(crate) fn get(&self, name: &str, labels: &Labels) -> Option<(MetricKind, Series)> {
-        let families = self.0.lock();
+    pub fn get(&self, name: &str, labels: &Labels) -> Option<(MetricKind, Series)> {
+        let families = self.families.lock();
         let family = families.get(name)?;
         Some((family.definition.kind, family.series.get(labels)?.clone()))
     }
 
     /// All metrics for the statistics.
-    pub(crate) fn list(&self) -> Vec<stats::Metric> {
-        let families = self.0.lock();
+    pub fn list(&self) -> Vec<stats::Metric> {
+        let families = self.families.lock();
         let metric = |family: &Family| stats::Metric {
             name: family.definition.name.to_string(),
             r#type: kind_name(family.definition.kind).to_owned(),
@@ -182,6 +208,15 @@ mod tests {
         assert_eq!(series, wanted);
         assert!(!apply("none", Move::Set(1.0)));
         assert_eq!(metrics.get("g", &labels("y")), None);
+    }
+
+    #[test]
+    fn without_a_configuration_every_name_is_a_gauge() {
+        let metrics = Metrics::open();
+        assert!(metrics.apply("any", labels("x"), Move::Decrement(2.0)));
+        let (kind, series) = metrics.get("any", &labels("x")).unwrap();
+        assert_eq!((kind, series.value), (MetricKind::Gauge, -2.0));
+        assert_eq!(metrics.get("other", &labels("x")), None);
     }
 
     #[test]

@@ -1,17 +1,16 @@
 //! `metrics_increment` and its kin: scripts move the metrics that the configuration names.
 
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use config::running::MetricKind;
 use hsl::host::{Registry, Thrown};
 use hsl::{Array, Value};
 
-use crate::hooks::shared::{put, text_pairs};
-use crate::metrics::{Labels, Move};
-use crate::services::CoreSlot;
+use super::metrics::{Labels, Metrics, Move};
+use crate::hooks::values::{put, text_pairs};
 
 /// Registers the functions.
-pub(crate) fn register(registry: &mut Registry, slot: &CoreSlot) {
+pub fn register(registry: &mut Registry, metrics: &Arc<Metrics>) {
     type Step = fn(f64) -> Move;
     let moves: [(&str, &str, Step); 3] = [
         (
@@ -31,25 +30,23 @@ pub(crate) fn register(registry: &mut Registry, slot: &CoreSlot) {
         ),
     ];
     for (signature, doc, step) in moves {
-        let core = Arc::clone(slot);
+        let metrics = Arc::clone(metrics);
         registry.function(signature, doc, move |_, args| -> Result<Value, Thrown> {
             let name = args.first().and_then(Value::as_text).unwrap_or_default();
             let labels = labels(args.get(1))?;
             let value = args.get(2).and_then(Value::as_number).unwrap_or(1.0);
-            let core = core.get().and_then(Weak::upgrade);
-            let is_done = core.is_some_and(|core| core.metrics.apply(name, labels, step(value)));
+            let is_done = metrics.apply(name, labels, step(value));
             Ok(if is_done { Value::Bool(true) } else { Value::None })
         });
     }
-    let core = Arc::clone(slot);
+    let metrics = Arc::clone(metrics);
     registry.function(
         "metrics_get(string name, array labels) -> array or none",
         "The value of a counter or gauge; count, sum and buckets of a histogram.",
         move |_, args| -> Result<Value, Thrown> {
             let name = args.first().and_then(Value::as_text).unwrap_or_default();
             let labels = labels(args.get(1))?;
-            let core = core.get().and_then(Weak::upgrade);
-            let Some((kind, series)) = core.and_then(|core| core.metrics.get(name, &labels)) else {
+            let Some((kind, series)) = metrics.get(name, &labels) else {
                 return Ok(Value::None);
             };
             let mut out = Array::new();
