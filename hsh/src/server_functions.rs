@@ -24,21 +24,28 @@ pub(crate) fn server(endpoint: Option<Endpoint>) -> Arc<dyn Server> {
     Arc::new(RemoteServer { endpoint })
 }
 
+/// What a call gives instead of an answer.
+struct Instead<T> {
+    /// There is no server.
+    absent: Option<T>,
+    /// The server does not do it.
+    refused: Option<T>,
+}
+
 /// A server behind its control socket.
 struct RemoteServer {
     endpoint: Option<Endpoint>,
 }
 
 impl RemoteServer {
-    /// Calls the server; `read` makes the value. `None` as `absent` makes a server that is not there an
-    /// error.
+    /// Calls the server; `read` makes the value. What is `None` in `instead` is an error of the script.
     fn call<Q, R, T>(
         &self,
         function: &'static str,
         call: Call<Q, R>,
         request: Q,
         read: impl FnOnce(R) -> T + Send + 'static,
-        absent: Option<T>,
+        instead: Instead<T>,
     ) -> Reply<T>
     where
         Q: Message + 'static,
@@ -47,7 +54,7 @@ impl RemoteServer {
     {
         let Some(endpoint) = self.endpoint.clone() else {
             let none = || Thrown::new(format!("{function}: there is no server in this program"));
-            return Reply::Now(absent.ok_or_else(none));
+            return Reply::Now(instead.absent.ok_or_else(none));
         };
         let work = move || {
             let mut client = Client::connect(&endpoint, Timeouts::default())?;
@@ -57,13 +64,16 @@ impl RemoteServer {
             move |error: &dyn std::fmt::Display| Thrown::new(format!("{function}: {error}"));
         Reply::Later(Box::pin(async move {
             let answer = tokio::task::spawn_blocking(work).await.map_err(|error| failed(&error))?;
-            match (answer, absent) {
-                (Ok(answer), _) => Ok(read(answer)),
-                (Err(ClientError::Missing(_) | ClientError::Refused(_)), Some(absent)) => {
-                    Ok(absent)
-                }
-                (Err(error), _) => Err(failed(&error)),
-            }
+            let error = match answer {
+                Ok(answer) => return Ok(read(answer)),
+                Err(error) => error,
+            };
+            let instead = match &error {
+                ClientError::Missing(_) | ClientError::Refused(_) => instead.absent,
+                ClientError::Failed(_) => instead.refused,
+                _ => None,
+            };
+            instead.ok_or_else(|| failed(&error))
         }))
     }
 }
@@ -73,7 +83,7 @@ impl Server for RemoteServer {
         match suspend_request(&new) {
             Ok(request) => {
                 let id = |answer: pb::SuspendAddResponse| Some(answer.id.into());
-                self.call("queue_suspend", call::SUSPEND_ADD, request, id, None)
+                self.call("queue_suspend", call::SUSPEND_ADD, request, id, RULE)
             }
             Err(thrown) => Reply::Now(Err(thrown)),
         }
@@ -83,7 +93,7 @@ impl Server for RemoteServer {
         match policy_request(&new) {
             Ok(request) => {
                 let id = |answer: pb::PolicyConditionAddResponse| Some(answer.id.into());
-                self.call("queue_policy", call::CONDITION_ADD, request, id, None)
+                self.call("queue_policy", call::CONDITION_ADD, request, id, RULE)
             }
             Err(thrown) => Reply::Now(Err(thrown)),
         }
@@ -92,7 +102,8 @@ impl Server for RemoteServer {
     fn delete_policy(&self, id: &str) -> Reply<Option<bool>> {
         let request = pb::PolicyConditionDeleteRequest { id: id.to_owned() };
         let is_done = |answer: pb::PolicyConditionDeleteResponse| Some(answer.affected > 0);
-        self.call("queue_policy_delete", call::CONDITION_DELETE, request, is_done, None)
+        let instead = Instead { absent: None, refused: None };
+        self.call("queue_policy_delete", call::CONDITION_DELETE, request, is_done, instead)
     }
 
     fn quota(&self, name: &str) -> Reply<Option<Usage>> {
@@ -100,18 +111,19 @@ impl Server for RemoteServer {
         let usage = |answer: pb::QueueQuotaResponse| {
             Some(Usage { count: answer.count, bytes: answer.bytes })
         };
-        let absent = Some(Some(Usage::default()));
-        self.call("queue_quota", call::QUEUE_QUOTA, request, usage, absent)
+        let instead = Instead { absent: Some(Some(Usage::default())), refused: None };
+        self.call("queue_quota", call::QUEUE_QUOTA, request, usage, instead)
     }
 
     fn connections(&self, serverid: &str, remote: Option<IpAddr>) -> Reply<Option<u64>> {
         let (function, id) = ("server_concurrency", serverid.to_owned());
+        let instead = Instead { absent: Some(None), refused: None };
         let Some(remote) = remote else {
             let count = move |stats: pb::ProcessStatsResponse| {
                 let server = stats.servers.into_iter().find(|server| server.serverid == id)?;
                 Some(server.connections?.concurrent)
             };
-            return self.call(function, call::PROCESS_STATS, (), count, Some(None));
+            return self.call(function, call::PROCESS_STATS, (), count, instead);
         };
         let condition = pb::server_connections_list_request::Condition {
             serverid: id,
@@ -122,9 +134,12 @@ impl Server for RemoteServer {
             pb::ServerConnectionsListRequest { condition: Some(condition), ..Default::default() };
         let count =
             |answer: pb::ServerConnectionsListResponse| Some(answer.connections.len() as u64);
-        self.call(function, call::SERVER_CONNECTIONS_LIST, request, count, Some(None))
+        self.call(function, call::SERVER_CONNECTIONS_LIST, request, count, instead)
     }
 }
+
+/// A rule that the server refuses gives none, as in its own scripts; one that is lost is an error.
+const RULE: Instead<Option<Box<str>>> = Instead { absent: None, refused: Some(None) };
 
 fn suspend_request(new: &NewSuspend) -> Result<pb::SuspendAddRequest, Thrown> {
     let refused = [

@@ -126,7 +126,8 @@ fn a_debugger_sees_breakpoints_lines_and_the_exception_at_the_end() {
     let thrown =
         r#"{"__throw":{"format":"json","value":"\"broken\"","uncaught":true,"message":"broken"}}"#;
     assert_eq!(stop.values, thrown);
-    debugger.send(b"d");
+    // An empty request.
+    debugger.send(b"d\0\0\0\0\0\0\0\0");
     assert_eq!(debugger.receive(), Some((Status::Error, b"No breakpoint".to_vec())));
     debugger.send(b"f");
     assert_eq!(debugger.receive(), Some((Status::Success, Vec::new())));

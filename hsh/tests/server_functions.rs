@@ -68,7 +68,7 @@ echo queue_policy_delete("p1");
 echo queue_quota("q");
 echo server_concurrency("in");
 echo server_concurrency("in", "192.0.2.1");
-try { queue_policy(["jobid"], [], [], 1); } catch ($e) { echo $e->message(); }
+echo queue_policy(["jobid"], [], [], 1);
 foreach ([["update" => false], ["properties" => ["a" => 1]]] as $options)
     try { queue_suspend(["jobid" => "x"], 1, $options); } catch ($e) { echo $e->message(); }
 "#;
@@ -80,7 +80,9 @@ fn rules_and_questions_go_to_the_server() {
     let server = serve(listener, 7, |request| {
         Ok(match request.command.letter {
             b't' => pb::SuspendAddResponse { id: "s1".into() }.encode_to_vec(),
-            b'w' if request.body.len() < 10 => return Err("no such policy"),
+            b'w' if request.body.windows(4).all(|octets| octets != b"/mx/") => {
+                return Err("no policy with these fields is configured");
+            }
             b'w' => pb::PolicyConditionAddResponse { id: "p1".into() }.encode_to_vec(),
             b'x' => pb::PolicyConditionDeleteResponse { affected: 1 }.encode_to_vec(),
             b'I' => pb::QueueQuotaResponse { count: 2, bytes: 30 }.encode_to_vec(),
@@ -105,8 +107,8 @@ fn rules_and_questions_go_to_the_server() {
         })
     });
     let output = run(folder.path(), "", SCRIPT);
-    let wanted = "[\"id\"=>\"s1\"]\n[\"id\"=>\"p1\"]\n1\n[\"count\"=>2,\"bytes\"=>30]\n5\n2\n\
-                  queue_policy: no such policy\n\
+    let wanted = "[\"id\"=>\"s1\"]\n[\"id\"=>\"p1\"]\ntrue\n[\"count\"=>2,\"bytes\"=>30]\n5\n2\n\
+                  none\n\
                   queue_suspend: update works in the scripts of the server only\n\
                   queue_suspend: properties works in the scripts of the server only\n";
     assert_eq!((text(&output.stderr), text(&output.stdout)), (String::new(), wanted.to_owned()));
