@@ -50,6 +50,9 @@ pub(crate) async fn start(
     // Compiling is work for the pool, not for a runtime thread.
     let build = move || reload::build_stage(&inner, &name, &config, &for_scripts);
     let generation = tokio::task::spawn_blocking(build).await??;
+    if core.stop.is_cancelled() {
+        return Err(ControlError("the server is shutting down".into()));
+    }
     // One that this connection started before makes room.
     client.attachment = None;
     if connectionbound {
