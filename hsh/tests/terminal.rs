@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Duration;
 
 use nix::pty::openpty;
@@ -35,7 +35,7 @@ impl Terminal {
         drop(pty.slave);
         let keyboard = File::from(pty.master);
         let mut reader = keyboard.try_clone().unwrap();
-        let (sender, screen) = channel();
+        let (sender, screen) = sync_channel(1024);
         std::thread::spawn(move || {
             let mut buffer = [0; 4096];
             // The end of a terminal is an error.

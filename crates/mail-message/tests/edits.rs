@@ -225,12 +225,18 @@ fn a_multipart_that_is_too_deep_stays_as_it_is() {
     m.tree().unwrap();
     assert!(m.has_unseen());
     assert!(!m.append_part(last, "\nmore".into(), "multipart/mixed", "new").unwrap());
-    assert!(!m.set_body(last, b"x", None).unwrap() && !m.set_epilogue(last, b"x"));
+    assert!(!m.set_epilogue(last, b"x"));
     m.add_header(last, b"X", b"y", plain()).unwrap();
     let deep = format!("boundary=b{}x\n\n", Tree::MAX_DEPTH - 2);
     let (before, after) = text.split_once(&deep).unwrap();
     let (delimiter, after) = after.split_once('\n').unwrap();
     assert_eq!(written(&m), format!("{before}{deep}{delimiter}\nX: y\n{after}"));
+    // A new body replaces all that is in it.
+    m.reset();
+    m.tree().unwrap();
+    m.set_body(last, b"x", None).unwrap();
+    let (fields, _) = after.split_once("\n\n").unwrap();
+    assert_eq!(written(&m), format!("{before}{deep}{delimiter}\n{fields}\n\nx"));
     assert!(!message("a: b\n\nbody").has_unseen());
     assert!(message(&"a: b\n".repeat(20_001)).has_unseen());
 }

@@ -277,6 +277,7 @@ pub(crate) fn statistics() -> pb::ProcessStatsResponse {
         queue: Some(queue),
         threads: None,
         plugins: None,
+        scripting: None,
         metrics: Vec::new(),
     }
 }

@@ -55,11 +55,12 @@ fn full() -> Thrown {
     Thrown::new("array has no free numeric index")
 }
 
-/// `+`: sum, merge, or append.
+/// `+`: sum, merge, append, or one text after the other.
 #[inline]
 pub(crate) fn add(a: &Value, b: &Value) -> Result<Value, Thrown> {
     match (a, b) {
         (Value::Number(a), Value::Number(b)) => Ok(Value::Number(a + b)),
+        (Value::String(a), Value::String(b)) => Ok(Value::String(Str::concat(a, b))),
         (Value::Array(_), _) => {
             let mut sum = a.clone();
             add_assign(&mut sum, b.clone())?;
@@ -73,6 +74,7 @@ pub(crate) fn add(a: &Value, b: &Value) -> Result<Value, Thrown> {
 pub(crate) fn add_assign(a: &mut Value, b: Value) -> Result<(), Thrown> {
     match (&mut *a, b) {
         (Value::Number(a), Value::Number(b)) => *a += b,
+        (Value::String(a), Value::String(b)) => a.push_bytes(&b),
         (Value::Array(a), Value::Array(b)) => {
             for (key, value) in &b {
                 let value = value.clone();

@@ -289,7 +289,7 @@ pub(super) fn ordinary(
                 r!(d).put(Value::Number(value));
             } else if d == a {
                 // `$a += 1`: an array that nobody else holds grows where it is.
-                environment.budget.charge(16);
+                environment.budget.charge(16 + k!(k).shallow_size());
                 check!(ops::add_assign(&mut r!(a), k!(k).clone()));
             } else {
                 let value = check!(ops::add(&r!(a), k!(k)));
