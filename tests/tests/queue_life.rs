@@ -569,8 +569,8 @@ async fn a_script_that_fails_before_an_attempt_puts_it_off_and_one_that_ends_tri
     }
     assert_eq!(sink.wait_for(1).await[0].to, ["<end@example.org>"]);
     let rows = rows_where(&daemon, |rows| {
-        rows.len() == 4
-            && rows.iter().all(|row| row.state == Some(State::Queue(Queue::Defer.into())))
+        let deferred = Some(State::Queue(Queue::Defer.into()));
+        rows.len() == 4 && rows.iter().all(|row| row.state == deferred && row.retrydelay > 0.0)
     })
     .await;
     for row in rows {

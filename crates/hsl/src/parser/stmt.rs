@@ -126,19 +126,24 @@ impl Parser<'_, '_> {
 
     /// Takes the statement of a loop or branch.
     fn body(&mut self) -> Parsed<Box<Stmt>> {
+        self.branch().map(Box::new)
+    }
+
+    /// The same, where it stands.
+    fn branch(&mut self) -> Parsed<Stmt> {
         let statement = self.statement()?;
         if matches!(statement.kind, StmtKind::Debug(_))
             && self.previous.kind != TokenKind::Semicolon
         {
             return self.body_behind(statement);
         }
-        Ok(Box::new(statement))
+        Ok(statement)
     }
 
     /// Takes the statement of a loop or branch in front of whose line a debugger put its own: the branch
     /// is about both.
     #[inline(never)]
-    fn body_behind(&mut self, first: Stmt) -> Parsed<Box<Stmt>> {
+    fn body_behind(&mut self, first: Stmt) -> Parsed<Stmt> {
         let start = first.span.start;
         let mut body = vec![first];
         while matches!(body.last(), Some(Stmt { kind: StmtKind::Debug(_), .. }))
@@ -147,7 +152,7 @@ impl Parser<'_, '_> {
             body.push(self.statement()?);
         }
         let span = self.span_from(start);
-        Ok(Box::new(Stmt { kind: StmtKind::Block(Block { body, span }), span }))
+        Ok(Stmt { kind: StmtKind::Block(Block { body, span }), span })
     }
 
     /// Takes a word, an expression and `;`.
@@ -181,7 +186,7 @@ impl Parser<'_, '_> {
         loop {
             let word = self.advance()?;
             let condition = self.condition(word)?;
-            arms.push((condition, self.statement()?));
+            arms.push((condition, self.branch()?));
             if !self.eat(TokenKind::Else)? {
                 return Ok(StmtKind::If { arms, otherwise: None });
             }
