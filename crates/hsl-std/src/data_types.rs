@@ -24,6 +24,9 @@ pub(crate) fn register(registry: &mut Registry) {
                 _ => Value::None,
             },
         )
+        .counts("length")
+        .counts("count")
+        .counts("strlen")
         .pure_function("boolean(any value) -> boolean", "whether the value is true", |_, args| {
             args.first().is_some_and(|value| value.is_truthy())
         })

@@ -69,6 +69,7 @@
 //! | `BarrierEnter d a`, `BarrierValue d a`, `BarrierLeave a` | critical section, guard in d or a |
 
 use crate::ast::BinaryOp;
+use crate::program::NativeCall;
 use crate::source::Span;
 
 /// A register, relative to the frame.
@@ -726,12 +727,12 @@ impl FunctionCode {
     }
 }
 
-/// Translates the code of all functions of a program. Calls between them are looked at now rather than
-/// each time.
-pub(crate) fn link(functions: &mut [FunctionCode]) {
+/// Translates the code of all functions of a program, which calls `natives`. Calls are looked at now rather
+/// than each time.
+pub(crate) fn link(functions: &mut [FunctionCode], natives: &[NativeCall]) {
     let plain: Vec<u16> = functions.iter().map(|function| function.plain_arguments).collect();
     for function in functions {
-        function.quick = crate::vm::quick::translate(&function.code, &function.constants, &plain);
+        function.quick = crate::vm::quick::translate(function, &plain, natives);
     }
 }
 

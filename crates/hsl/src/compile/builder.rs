@@ -124,7 +124,7 @@ impl<'a> Builder<'a> {
             self.lay_out(class, number);
         }
         let mut functions: Vec<FunctionCode> = self.functions.into_iter().flatten().collect();
-        crate::bytecode::link(&mut functions);
+        crate::bytecode::link(&mut functions, &self.natives);
         Ok(Program {
             number,
             names: self.names,

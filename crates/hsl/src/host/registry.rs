@@ -22,6 +22,7 @@ pub struct NativeFunction {
     /// that follow.
     accepts: Box<[TypeSet]>,
     literal: Option<Literal>,
+    counts: bool,
     call: Call,
 }
 
@@ -83,6 +84,7 @@ impl NativeFunction {
             doc: doc.to_owned(),
             is_pure: false,
             literal: None,
+            counts: false,
             call,
         }
     }
@@ -105,6 +107,11 @@ impl NativeFunction {
     /// Returns whether equal arguments always give equal values, without effects.
     pub fn is_pure(&self) -> bool {
         self.is_pure
+    }
+
+    /// Returns whether the function counts octets and items, which the machine can do without a call.
+    pub(crate) const fn counts(&self) -> bool {
+        self.counts
     }
 
     /// Returns the function that makes argument `at` of a text in the script.
@@ -314,6 +321,15 @@ impl Registry {
     pub fn literal(&mut self, name: &str, at: usize, maker: &str) -> &mut Self {
         if let Some(function) = self.set.functions.get_mut(name).and_then(Arc::get_mut) {
             function.literal = Some(Literal { at, maker: maker.to_owned() });
+        }
+        self
+    }
+
+    /// Tells the machine that the pure function `name`, registered right before, gives the octets of a string
+    /// and the items of an array: it counts them itself and calls the function for other values.
+    pub fn counts(&mut self, name: &str) -> &mut Self {
+        if let Some(function) = self.set.functions.get_mut(name).and_then(Arc::get_mut) {
+            function.counts = true;
         }
         self
     }

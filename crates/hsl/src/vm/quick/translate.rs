@@ -4,17 +4,28 @@ use super::calls::*;
 use super::numbers::*;
 use super::values::*;
 use super::{Handler, Instruction, Word};
-use crate::bytecode::{Op, Register};
+use crate::bytecode::{FunctionCode, Op, Register, TextPart};
+use crate::program::NativeCall;
 use crate::value::Value;
 
 /// Translates the code of a function. `plain` has the number of arguments of plain calls of each function of
-/// the program.
-pub(crate) fn translate(code: &[Op], constants: &[Value], plain: &[u16]) -> Box<[Instruction]> {
-    (0..code.len()).filter_map(|at| instruction(at, code, constants, plain)).collect()
+/// the program, which calls `natives`.
+pub(crate) fn translate(
+    function: &FunctionCode,
+    plain: &[u16],
+    natives: &[NativeCall],
+) -> Box<[Instruction]> {
+    (0..function.code.len()).filter_map(|at| instruction(at, function, plain, natives)).collect()
 }
 
 /// The handler and operands of the instruction at `at`.
-fn instruction(at: usize, code: &[Op], constants: &[Value], plain: &[u16]) -> Option<Instruction> {
+fn instruction(
+    at: usize,
+    function: &FunctionCode,
+    plain: &[u16],
+    natives: &[NativeCall],
+) -> Option<Instruction> {
+    let (code, constants) = (&*function.code, &*function.constants);
     // Rounds of loops name the place they go to; all other jumps know the distance.
     let place = |to: i32| (at as u32 + 1).wrapping_add_signed(to).cast_signed();
     let arithmetic = |d, a, k: u16, constant: Handler, number: Handler| match whole(constants, k) {
@@ -138,7 +149,15 @@ fn instruction(at: usize, code: &[Op], constants: &[Value], plain: &[u16]) -> Op
         }
         Op::CallReading { d, native, text } => {
             let [low, high] = native.to_le_bytes();
-            (call_reading, Word::new([d, 0, low, high], u32::from(text)))
+            let counts =
+                natives.get(usize::from(native)).is_some_and(|call| call.function.counts());
+            let parts = function.texts.get(usize::from(text)).map(|parts| &**parts);
+            let (run, register): (Handler, Register) = match parts {
+                Some(&[TextPart::Variable(register)]) if counts => (length, register),
+                Some(&[TextPart::Temporary(register)]) if counts => (length_of_temporary, register),
+                _ => (call_reading, 0),
+            };
+            (run, Word::new([d, register, low, high], u32::from(text)))
         }
         Op::CallMethod { d, base, argc, name } => {
             (call_method, Word::registers(d, base, argc, u32::from(name)))

@@ -234,6 +234,32 @@ handlers! {
         }
         leave(Exit::Full, code, machine)
     }
+    /// Calls that count what is in a variable.
+    length(word, code, stack, regs, machine) {
+        if let Some(length) = length_of(&regs[word.second()])
+            && machine.has_fuel()
+            && regs[word.first()].set_number(length)
+        {
+            machine.fuel -= 1;
+            return next(code, stack, machine);
+        }
+        call_reading(word, code, stack, machine)
+    }
+    /// The same for a register that becomes none.
+    length_of_temporary(word, code, stack, regs, machine) {
+        if !regs[word.second()].needs_drop()
+            && let Some(length) = length_of(&regs[word.second()])
+            && machine.has_fuel()
+            && regs[word.first()].set_number(length)
+        {
+            if word.first() != word.second() {
+                regs[word.second()].set_none();
+            }
+            machine.fuel -= 1;
+            return next(code, stack, machine);
+        }
+        length_of_owned(word, code, stack, machine)
+    }
     /// For instructions without a quick way.
     ordinary(_word, code, stack, _regs, machine) {
         in_full(code, stack, machine)
@@ -456,8 +482,28 @@ fn append_text(word: Word, regs: &mut Registers, machine: &mut Machine<'_>) -> b
     true
 }
 
+/// The octets of a string, the items of an array; `None` for other values.
+#[inline(always)]
+fn length_of(value: &Value) -> Option<f64> {
+    match value {
+        // Exact up to 2^53, which no length in memory passes.
+        Value::String(text) => Some(text.len() as f64),
+        Value::Array(array) => Some(array.len() as f64),
+        _ => None,
+    }
+}
+
 // What the handlers above leave to a second one, so that they need no room on the stack themselves.
 handlers! {
+    #[inline(never)]
+    length_of_owned(word, code, stack, regs, machine) {
+        let length = length_of(&regs[word.second()]).filter(|_| machine.has_fuel());
+        let Some(length) = length else { return call_reading(word, code, stack, machine) };
+        machine.fuel -= 1;
+        regs[word.second()].put_none();
+        regs[word.first()].put_number(length);
+        next(code, stack, machine)
+    }
     #[inline(never)]
     copy_any(word, code, stack, regs, machine) {
         if let Ok([place, source]) = regs.get_disjoint_mut([word.first(), word.second()]) {
