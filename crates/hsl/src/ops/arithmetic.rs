@@ -292,12 +292,16 @@ pub(crate) fn bit_not(value: &Value) -> Result<Value, Thrown> {
     }
 }
 
-/// `++` and `--` in place.
+/// `++` and `--` in place. None counts from 0: elements that are missing are none.
 #[inline]
 pub(crate) fn step(value: &mut Value, by: f64) -> Result<(), Thrown> {
     match value {
         Value::Number(value) => {
             *value += by;
+            Ok(())
+        }
+        Value::None => {
+            value.put_number(by);
             Ok(())
         }
         _ => Err(no_operand(if by > 0.0 { "++" } else { "--" }, value)),
