@@ -127,8 +127,11 @@ impl Input {
 struct Lenient {
     loader: FileLoader,
     /// Names that scripts import, by module.
-    plugins: BTreeMap<Vec<u8>, BTreeSet<String>>,
+    plugins: PluginNames,
 }
+
+/// Names by module, each with the static members that scripts use of it: what has some is a class.
+type PluginNames = BTreeMap<Vec<u8>, BTreeMap<String, BTreeSet<String>>>;
 
 impl ModuleLoader for Lenient {
     fn load(&self, request: &ImportRequest<'_>) -> Result<Loaded, String> {
@@ -137,9 +140,19 @@ impl ModuleLoader for Lenient {
             return found;
         }
         let Some(names) = self.plugins.get(request.path) else { return found };
-        let definition = |name: &String| match name.strip_prefix('$') {
-            Some(_) => format!("{name} = none;\n"),
-            None => format!("function {name}(...$arguments) {{}}\n"),
+        let member = |member: &String| match member.strip_prefix('$') {
+            Some(_) => format!("static {member} = none;\n"),
+            None => format!("static function {member}(...$arguments) {{}}\n"),
+        };
+        let definition = |(name, members): (&String, &BTreeSet<String>)| {
+            if name.starts_with('$') {
+                return format!("{name} = none;\n");
+            }
+            if members.is_empty() {
+                return format!("function {name}(...$arguments) {{}}\n");
+            }
+            let members: String = members.iter().map(member).collect();
+            format!("class {name} {{ constructor(...$arguments) {{}}\n{members}}}\n")
         };
         let name = String::from_utf8_lossy(request.path).into_owned();
         let text = names.iter().map(definition).collect::<String>().into_bytes();
@@ -148,14 +161,12 @@ impl ModuleLoader for Lenient {
 }
 
 /// What scripts import from modules of plugins. Scripts that do not parse import nothing.
-fn plugin_names<'a>(
-    scripts: impl Iterator<Item = &'a [u8]>,
-) -> BTreeMap<Vec<u8>, BTreeSet<String>> {
-    let mut out: BTreeMap<Vec<u8>, BTreeSet<String>> = BTreeMap::new();
-    for script in scripts {
+fn plugin_names<'a>(scripts: impl Iterator<Item = &'a [u8]>) -> PluginNames {
+    let mut out = PluginNames::new();
+    for text in scripts {
         let mut sources = SourceMap::new();
         let mut interner = Interner::new();
-        let file = sources.add("file", None, script.to_vec());
+        let file = sources.add("file", None, text.to_vec());
         let Ok(script) = parse(&file, &mut interner, &Limits::default()) else { continue };
         for statement in &script.body {
             let StmtKind::Import(import) = &statement.kind else { continue };
@@ -163,15 +174,34 @@ fn plugin_names<'a>(
                 continue;
             }
             let names = out.entry(import.path.value.to_vec()).or_default();
-            if let ImportWhat::Symbols(symbols) = &import.what {
-                names.extend(symbols.iter().map(|symbol| {
-                    let name = interner.name(symbol.name.name);
-                    if symbol.is_variable { format!("${name}") } else { name.to_owned() }
-                }));
+            let ImportWhat::Symbols(symbols) = &import.what else { continue };
+            for symbol in symbols {
+                let name = interner.name(symbol.name.name);
+                if symbol.is_variable {
+                    names.entry(format!("${name}")).or_default();
+                    continue;
+                }
+                let here = symbol.alias.as_ref().map_or(name, |alias| interner.name(alias.name));
+                names.entry(name.to_owned()).or_default().extend(static_members(text, here));
             }
         }
     }
     out
+}
+
+/// The words behind each `name::` of a script. Those in texts and comments do no harm.
+fn static_members(script: &[u8], name: &str) -> BTreeSet<String> {
+    let is_word = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
+    let script = String::from_utf8_lossy(script);
+    let scope = format!("{name}::");
+    let found = script.match_indices(&scope).filter_map(|(at, _)| {
+        let (before, rest) = (script.get(..at)?, script.get(at + scope.len()..)?);
+        let word = rest.strip_prefix('$').unwrap_or(rest);
+        let length = rest.len() - word.trim_start_matches(is_word).len();
+        let member = rest.get(..length).filter(|member| member.ends_with(is_word))?;
+        (!before.ends_with(is_word)).then(|| member.to_owned())
+    });
+    found.collect()
 }
 
 /// The finding as the editor reads it. JSON's strings are YAML's as well.

@@ -61,6 +61,11 @@ fn modules_of_plugins_need_not_be_installed() {
         "type: eod\ndata: |\n  import { ldap_search as s } from \"extras://ldap\";\n  s(1, 2);\n";
     assert_eq!(lint(input), (Some(0), String::new()));
     assert_eq!(lint(&input.replace("extras://ldap", "missing.hsl")).0, Some(1));
+    // A name with static members is a class.
+    let class = "type: ''\ndata: |\n  import { LDAP as L, f, $v } from \"extras://ldap\";\n  \
+                 $l = L([\"ldap://x\"]); echo L::err2string(L::$last); f($v, L); $l->bind();\n";
+    assert_eq!(lint(class), (Some(0), String::new()));
+    assert_eq!(lint(&class.replace("f($v", "f::g($v").replace("L::", "M::")).0, Some(1));
 }
 
 #[test]
