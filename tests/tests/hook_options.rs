@@ -458,7 +458,7 @@ async fn try_names_parameters_and_sources_of_the_configuration() {
                "attributes" => ["xclient" => "ADDR"],
                "wait" => ["timeout" => 5],
                "asked" => ["dsn" => "NEVER"],
-               "job" => ["jobid" => 5],
+               "job" => ["jobid" => []],
                "none" => ["host" => none, "port" => none, "tls" => none, "sourceip" => none, "timeout" => none, "dsn" => none,
                    "pooling" => none, "chunking" => none, "xclient" => none, "helo" => none],
            ];

@@ -561,7 +561,7 @@ async fn a_script_that_fails_before_an_attempt_puts_it_off_and_one_that_ends_tri
            if ($who == "fail") throw "broken";
            if ($who == "option") Try(["port" => 100000]);
            if ($who == "kind") Try(["tls" => ["require"]]);
-           if ($who == "delay") Queue(["delay" => "60"]);"#,
+           if ($who == "delay") Queue(["delay" => "soon"]);"#,
         );
     let mut daemon = TestDaemon::start(setup).await;
     for who in ["end", "fail", "option", "kind", "delay"] {

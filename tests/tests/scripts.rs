@@ -209,10 +209,10 @@ fn ends_by(what: &str) -> String {
                case "unset": Reject(none, ["reply_codes" => none, "disconnect" => none]);
                case "lines": Reject("a\nb", ["disconnect" => true]);
                case "list": Defer(["a", "b"], ["disconnect" => true]);
-               case "codes": Reject(["a", "b"], ["reply_codes" => ["code" => 559, "enhanced" => [5, 7, 9]]]);
+               case "codes": Reject(["a", "b"], ["reply_codes" => ["code" => "559", "enhanced" => ["5", 7, "9"]]]);
                case "later": Defer("a", ["reply_codes" => ["code" => 459, "enhanced" => [4, 7, 9]]]);
                case "taken": Accept(["reason" => "a\nb", "reply_codes" => ["code" => 259, "enhanced" => [2, 7, 9]]]);
-               case "text": Reject("a", ["reply_codes" => ["code" => "550"]]);
+               case "text": Reject("a", ["reply_codes" => ["code" => "no"]]);
            }}"#
     )
 }
@@ -238,7 +238,7 @@ async fn verdicts_have_the_codes_and_texts_of_their_hook_or_of_the_script() {
             ("defer", defer, &[""], false),
             ("nothing", implicit, &[""], false),
             ("fail", fail, &[""], false),
-            // A code is a number: a text is a mistake of the script.
+            // A code is a number: another text is a mistake of the script.
             ("text", fail, &[""], false),
             ("unset", reject, &[""], false),
             ("lines", reject, &["a", "b"], true),
@@ -746,12 +746,12 @@ async fn the_options_of_queue_are_facts_of_the_row() {
         r#"$mail = $arguments["mail"];
            $mail->queue("s@example.org", ["localpart" => "hold", "domain" => "example.org"], "one",
                ["hold" => true, "jobid" => "j", "metadata" => ["k" => "v", "n" => 5], "quotas" => ["q", "r"]]);
-           $mail->queue("s@example.org", "delay@example.org", "two", ["delay" => 600]);
+           $mail->queue("s@example.org", "delay@example.org", "two", ["delay" => "600"]);
            $dsn = ["envid" => "e1", "ret" => "HDRS", "notify" => "FAILURE,DELAY", "orcpt" => "rfc822;first@example.org"];
            $mail->queue("s@example.org", "dsn@example.org", "two", ["hold" => true, "dsn" => $dsn]);
            $dsn = ["envid" => "e2", "ret" => "FULL", "notify" => "NEVER"];
            $mail->queue("s@example.org", "other@example.org", "two", ["hold" => true, "dsn" => $dsn]);
-           foreach ([["delay" => "600"], ["jobid" => 5], ["metadata" => "x"], ["quotas" => "q"], ["dsn" => "NEVER"],
+           foreach ([["delay" => "soon"], ["jobid" => []], ["metadata" => "x"], ["quotas" => "q"], ["dsn" => "NEVER"],
                      ["dsn" => ["notify" => "SOMETIMES"]], ["dsn" => ["ret" => "HALF"]]] as $wrong) {
                try { $mail->queue("s@example.org", "wrong@example.org", "two", $wrong); Reject(json_encode($wrong)); }
                catch ($e) {}

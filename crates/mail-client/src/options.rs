@@ -82,8 +82,7 @@ pub fn apply(settings: &mut Settings, running: &Running, options: &Array) -> Res
             let state = values::text(&state.to_value());
             let known = config::delivery::SmtpState::from_word(&state)
                 .ok_or_else(|| Thrown::new(format!("option timeout: {state} is no SMTP state")))?;
-            let wait = seconds
-                .as_number()
+            let wait = values::number(seconds)
                 .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
                 .ok_or_else(|| Thrown::new("option timeout: a wait is no number of seconds"))?;
             settings.timeouts.insert(0, (known, wait));

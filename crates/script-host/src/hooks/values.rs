@@ -109,6 +109,17 @@ pub fn text(value: &Value) -> String {
     String::from_utf8_lossy(hsl::ops::to_text(value).as_bytes()).into_owned()
 }
 
+/// A number, or a text that is wholly one in decimal notation.
+pub fn number(value: &Value) -> Option<f64> {
+    match value {
+        Value::Number(number) => Some(*number),
+        Value::String(text) => {
+            text.as_text()?.parse().ok().filter(|number: &f64| number.is_finite())
+        }
+        _ => None,
+    }
+}
+
 /// A value as data: what JSON has no form for (functions, objects, resources) as text.
 pub fn as_data(value: Value) -> Value {
     match value {

@@ -117,7 +117,7 @@ pub fn reply_parts(reason: &Value, options: &Array) -> Result<ReplyParts, Thrown
 
 /// Three numbers as an enhanced code.
 pub fn enhanced(numbers: &Array) -> Option<EnhancedCode> {
-    let mut numbers = numbers.values().map(|n| n.as_number().map(|n| n as u16));
+    let mut numbers = numbers.values().map(|n| values::number(n).map(|n| n as u16));
     let mut next = || numbers.next().flatten();
     EnhancedCode::from_numbers(next()?, next()?, next()?)
 }
@@ -150,7 +150,7 @@ pub fn option<'a>(options: &'a Array, key: &str) -> Option<&'a Value> {
     options.get_text(key).filter(|value| !value.is_none())
 }
 
-/// An option that is a string.
+/// An option that is a string; a number is its text.
 ///
 /// # Errors
 ///
@@ -158,12 +158,12 @@ pub fn option<'a>(options: &'a Array, key: &str) -> Option<&'a Value> {
 pub fn text_option(options: &Array, key: &str) -> Result<Option<String>, Thrown> {
     match option(options, key) {
         None => Ok(None),
-        Some(text @ Value::String(_)) => Ok(Some(values::text(text))),
+        Some(text @ (Value::String(_) | Value::Number(_))) => Ok(Some(values::text(text))),
         Some(_) => Err(Thrown::new(format!("option {key} expects a string"))),
     }
 }
 
-/// An option that is a number.
+/// An option that is a number, or the text of one: modules hand on what they read from others.
 ///
 /// # Errors
 ///
@@ -171,8 +171,10 @@ pub fn text_option(options: &Array, key: &str) -> Result<Option<String>, Thrown>
 pub fn number_option(options: &Array, key: &str) -> Result<Option<f64>, Thrown> {
     match option(options, key) {
         None => Ok(None),
-        Some(Value::Number(number)) => Ok(Some(*number)),
-        Some(_) => Err(Thrown::new(format!("option {key} expects a number"))),
+        Some(value) => match values::number(value) {
+            Some(number) => Ok(Some(number)),
+            None => Err(Thrown::new(format!("option {key} expects a number"))),
+        },
     }
 }
 
