@@ -16,8 +16,8 @@ use queue::policy::Property;
 use queue::policy::dynamic::{DynamicKind, NewDynamic, OnEqual};
 use queue::quota::Usage;
 use queue::suspend::NewSuspend;
-use queue::{Field, FieldSet, Pattern, PerField};
-use script_host::server::{Reply, Server};
+use queue::{Field, Pattern, PerField};
+use script_host::server::{Reply, Server, fields};
 
 /// The server of a shell.
 pub(crate) fn server(endpoint: Option<Endpoint>) -> Arc<dyn Server> {
@@ -217,16 +217,4 @@ fn expressible(function: &str, refused: &[(bool, &str)]) -> Result<(), Thrown> {
 
 fn pattern(matches: &PerField<Pattern>, field: Field) -> Option<String> {
     matches.get(field).map(|pattern| pattern.as_str().to_owned())
-}
-
-fn fields(set: FieldSet) -> pb::Fields {
-    pb::Fields {
-        transportid: set.contains(Field::TransportId),
-        localip: set.contains(Field::LocalIp),
-        remoteip: set.contains(Field::RemoteIp),
-        remotemx: set.contains(Field::RemoteMx),
-        recipientdomain: set.contains(Field::RecipientDomain),
-        jobid: set.contains(Field::JobId),
-        grouping: set.contains(Field::Grouping),
-    }
 }

@@ -11,14 +11,29 @@ mod rules;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use control::pb;
 use hsl::host::{NativeStep, Registry, Thrown};
 use hsl::{Array, Value};
 use hsl_std::services::BoxFuture;
 use queue::policy::dynamic::NewDynamic;
 use queue::quota::Usage;
 use queue::suspend::NewSuspend;
+use queue::{Field, FieldSet};
 
 use crate::hooks::values::put;
+
+/// A set of fields for the control protocol, which has no flag for a tenant.
+pub fn fields(set: FieldSet) -> pb::Fields {
+    pb::Fields {
+        transportid: set.contains(Field::TransportId),
+        localip: set.contains(Field::LocalIp),
+        remoteip: set.contains(Field::RemoteIp),
+        remotemx: set.contains(Field::RemoteMx),
+        recipientdomain: set.contains(Field::RecipientDomain),
+        jobid: set.contains(Field::JobId),
+        grouping: set.contains(Field::Grouping),
+    }
+}
 
 /// A mail server, as scripts ask it. What it refuses, and what it does not know, is `None`.
 pub trait Server: Send + Sync {

@@ -93,19 +93,6 @@ pub(crate) fn field_set(fields: Option<pb::Fields>) -> FieldSet {
     named.into_iter().filter(|(_, on)| *on).map(|(field, _)| field).collect()
 }
 
-/// A set of fields for an answer. The protocol has no flag for a tenant.
-pub(crate) fn fields(set: FieldSet) -> pb::Fields {
-    pb::Fields {
-        transportid: set.contains(Field::TransportId),
-        localip: set.contains(Field::LocalIp),
-        remoteip: set.contains(Field::RemoteIp),
-        remotemx: set.contains(Field::RemoteMx),
-        recipientdomain: set.contains(Field::RecipientDomain),
-        jobid: set.contains(Field::JobId),
-        grouping: set.contains(Field::Grouping),
-    }
-}
-
 /// A time to live in seconds: 0 is without end.
 pub(crate) fn ttl(seconds: f64) -> Result<Option<Duration>> {
     if seconds == 0.0 {

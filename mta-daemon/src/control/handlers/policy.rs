@@ -9,10 +9,11 @@ use queue::policy::dynamic::{Dynamic, DynamicUpdate, NewDynamic};
 use queue::policy::{AppliedPolicy, Counter, Limits, Properties, Property, RollUp};
 use queue::window::Rate;
 use queue::{Field, Pattern, PerField};
+use script_host::server::fields;
 
 use crate::context::Core;
 use crate::control::dispatch::{Answer, ControlError};
-use crate::control::handlers::condition::{field_set, fields, seconds_until, tag, ttl};
+use crate::control::handlers::condition::{field_set, seconds_until, tag, ttl};
 use crate::time;
 
 /// Lists the dynamic conditions.
