@@ -37,7 +37,9 @@ pub(crate) async fn list(core: &Arc<Core>, request: pb::QueueListRequest) -> Ans
         tokio::task::yield_now().await;
     }
     let page = run.finish(&core.queue.lock());
-    let items = page.items.iter().map(|row| item(row, now.as_seconds_f64())).collect();
+    // Rows may have changed while the walk went on: what is shown counts from their time.
+    let shown = time::now().as_seconds_f64();
+    let items = page.items.iter().map(|row| item(row, shown)).collect();
     let paging = Some(pb::PagingTotal { total: page.total });
     Ok(pb::QueueListResponse { items, paging }.encode_to_vec())
 }
