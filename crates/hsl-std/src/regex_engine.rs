@@ -1,15 +1,16 @@
 //! PCRE2 as scripts use it: pattern texts, modifiers, limits, and a cache of compiled patterns.
 //!
-//! Subjects are octets; UTF-8 rules apply with the modifier `u` only. Every pattern is compiled with
-//! limits in front of it which the pattern itself can lower but not raise, so that no pattern holds
-//! a thread for long: a match that runs into them is an error, not "no match".
+//! Subjects are octets; UTF-8 rules apply with the modifier `u` only. Every match has limits which
+//! the pattern itself can lower but not raise, so that no pattern holds a thread for long: a match that
+//! runs into them is an error, not "no match".
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use pcre2::bytes::{CaptureLocations, Regex, RegexBuilder};
 use smallvec::SmallVec;
+
+use crate::ffi::pcre2::{Code, CompileError, Groups, MatchError};
 
 /// A pattern that is no regular expression, or a match that was given up.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -23,39 +24,7 @@ pub enum RegexError {
 }
 
 /// A compiled pattern.
-pub struct Pattern {
-    regex: Regex,
-    /// Room for the groups of a match: each has a stack of the engine with it, which costs more than a
-    /// match.
-    room: Mutex<Option<CaptureLocations>>,
-    /// More of them, made once for as many threads as match at the same time.
-    rooms: Mutex<Vec<CaptureLocations>>,
-    /// Empty matches move on by characters, not octets.
-    utf: bool,
-    /// About what it occupies.
-    size: usize,
-}
-
-/// The spans of one match, read one after the other.
-pub(crate) struct Groups<'a> {
-    room: &'a CaptureLocations,
-    groups: std::ops::Range<usize>,
-}
-
-impl Iterator for Groups<'_> {
-    type Item = Option<(usize, usize)>;
-
-    #[inline]
-    fn next(&mut self) -> Option<Self::Item> {
-        self.groups.next().map(|group| self.room.get(group))
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        self.groups.size_hint()
-    }
-}
-
-impl ExactSizeIterator for Groups<'_> {}
+pub struct Pattern(Code);
 
 /// The spans of one match: the whole match first, then each group that took part.
 pub(crate) type Spans = SmallVec<[Option<(usize, usize)>; 4]>;
@@ -77,51 +46,31 @@ impl Pattern {
     ///
     /// [`RegexError::Compile`], also for a modifier that is none of `imusxUX`.
     pub fn with_modifiers(pattern: &[u8], modifiers: &[u8]) -> Result<Self, RegexError> {
-        let pattern = utf8_pattern(pattern);
-        let mut builder = RegexBuilder::new();
-        builder.jit_if_available(true).max_jit_stack_size(Some(MAX_JIT_STACK_BYTES));
-        let mut ungreedy = false;
+        let mut options = 0;
         for modifier in modifiers {
-            match modifier {
-                b'i' => drop(builder.caseless(true)),
-                b'm' => drop(builder.multi_line(true)),
-                b's' => drop(builder.dotall(true)),
-                b'x' => drop(builder.extended(true)),
-                b'u' => drop(builder.utf(true)),
-                b'U' => ungreedy = true,
+            options |= match modifier {
+                b'i' => pcre2_sys::PCRE2_CASELESS,
+                b'm' => pcre2_sys::PCRE2_MULTILINE,
+                b's' => pcre2_sys::PCRE2_DOTALL,
+                b'x' => pcre2_sys::PCRE2_EXTENDED,
+                b'u' => pcre2_sys::PCRE2_UTF,
+                b'U' => pcre2_sys::PCRE2_UNGREEDY,
                 // Compat: EXTRA made unknown escapes an error; PCRE2 always does.
-                b'X' => {}
+                b'X' => 0,
                 other => {
                     let message = format!("unknown modifier {:?}", char::from(*other));
                     return Err(RegexError::Compile(message));
                 }
-            }
+            };
         }
-        // Start-of-pattern items such as (*UCP) must stay in front of (?U).
-        let (items, body) = pattern.split_at(leading_items(&pattern));
-        let mut text = String::with_capacity(LIMITS.len() + pattern.len() + 4);
-        text.push_str(LIMITS);
-        text.push_str(items);
-        if ungreedy {
-            text.push_str("(?U)");
-        }
-        text.push_str(body);
-        let regex = builder.build(&text).map_err(|error| {
-            // The engine counts from the start of our text; scripts know theirs only.
-            let added = text.len() - pattern.len();
-            let at = error.offset().map_or(0, |offset| offset.saturating_sub(added));
-            let message = error.to_string();
-            let reason = message.rsplit_once(": ").map_or(message.as_str(), |(_, reason)| reason);
-            RegexError::Compile(format!("{reason} at offset {at}"))
-        })?;
-        let (room, rooms) = (Mutex::default(), Mutex::default());
-        let utf = modifiers.contains(&b'u') || items.contains("(*UTF");
-        Ok(Self { regex, room, rooms, utf, size: compiled_size(&pattern) })
+        Code::compile(pattern, options).map(Self).map_err(|CompileError { reason, offset }| {
+            RegexError::Compile(format!("{reason} at offset {offset}"))
+        })
     }
 
-    /// Returns about how many octets the pattern occupies, with room for one match.
-    pub(crate) fn size(&self) -> usize {
-        self.size
+    /// Returns how many octets the pattern occupies.
+    pub(crate) const fn size(&self) -> usize {
+        self.0.size()
     }
 
     /// Says whether `subject` matches anywhere.
@@ -132,7 +81,7 @@ impl Pattern {
     ///
     /// [`RegexError::Limit`].
     pub fn is_match(&self, subject: &[u8]) -> Result<bool, RegexError> {
-        or_no_match(self.regex.is_match(subject), false)
+        Ok(self.groups_from(subject, 0, |_| ())?.is_some())
     }
 
     /// The first match at or after `from`.
@@ -153,36 +102,18 @@ impl Pattern {
     /// # Errors
     ///
     /// [`RegexError::Limit`].
+    #[inline]
     pub(crate) fn groups_from<R>(
         &self,
         subject: &[u8],
         from: usize,
         read: impl FnOnce(Groups<'_>) -> R,
     ) -> Result<Option<R>, RegexError> {
-        if let Some(mut room) = self.room.try_lock() {
-            let room = room.get_or_insert_with(|| self.regex.capture_locations());
-            return self.groups_in(room, subject, from, read);
+        match self.0.find(subject, from, read) {
+            Ok(found) => Ok(found),
+            Err(MatchError(number)) if BAD_UTF.contains(&number) => Ok(None),
+            Err(_) => Err(RegexError::Limit),
         }
-        let room = self.rooms.lock().pop();
-        let mut room = room.unwrap_or_else(|| self.regex.capture_locations());
-        let found = self.groups_in(&mut room, subject, from, read);
-        let mut rooms = self.rooms.lock();
-        if rooms.len() < MAX_ROOMS {
-            rooms.push(room);
-        }
-        found
-    }
-
-    fn groups_in<R>(
-        &self,
-        room: &mut CaptureLocations,
-        subject: &[u8],
-        from: usize,
-        read: impl FnOnce(Groups<'_>) -> R,
-    ) -> Result<Option<R>, RegexError> {
-        let found = self.regex.captures_read_at(room, subject, from).map(|m| m.is_some());
-        let found = or_no_match(found, false)?;
-        Ok(found.then(|| read(Groups { room, groups: 0..self.names().len() })))
     }
 
     /// Where to look for the match after one that spanned `start..end`.
@@ -194,7 +125,7 @@ impl Pattern {
         }
         let next = end + 1;
         let rest = subject.get(next..)?;
-        if !self.utf {
+        if !self.0.is_utf() {
             return Some(next);
         }
         Some(next + rest.iter().take(3).take_while(|&&byte| byte & 0xc0 == 0x80).count())
@@ -202,13 +133,13 @@ impl Pattern {
 
     /// The name of each group, by number; group 0 has none.
     pub(crate) fn names(&self) -> &[Option<String>] {
-        self.regex.capture_names()
+        self.0.names()
     }
 }
 
 impl std::fmt::Debug for Pattern {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Pattern").field("regex", &self.regex).field("utf", &self.utf).finish()
+        f.debug_struct("Pattern").field("groups", &self.0.names()).finish_non_exhaustive()
     }
 }
 
@@ -282,46 +213,6 @@ fn split_delimited(text: &[u8]) -> Option<(&[u8], &[u8])> {
     modifiers.iter().all(|byte| b"imusxUX".contains(byte)).then_some((pattern, modifiers))
 }
 
-/// The length of the `(*…)` items at the start of a pattern.
-fn leading_items(pattern: &str) -> usize {
-    let mut at = 0;
-    while let Some(rest) = pattern.get(at..)
-        && rest.starts_with("(*")
-        && rest[2..].starts_with(|c: char| c.is_ascii_uppercase())
-        && let Some(close) = rest.find(')')
-    {
-        at += close + 1;
-    }
-    at
-}
-
-/// The pattern as text: octets that are no UTF-8 become `\xhh`, which matches the same octet.
-fn utf8_pattern(pattern: &[u8]) -> String {
-    let mut text = String::with_capacity(pattern.len());
-    for chunk in pattern.utf8_chunks() {
-        text.push_str(chunk.valid());
-        for byte in chunk.invalid() {
-            text.push_str(&format!("\\x{byte:02x}"));
-        }
-    }
-    text
-}
-
-fn or_no_match<T>(result: Result<T, pcre2::Error>, no_match: T) -> Result<T, RegexError> {
-    match result {
-        Ok(value) => Ok(value),
-        Err(error) if BAD_UTF.contains(&error.code()) => Ok(no_match),
-        Err(_) => Err(RegexError::Limit),
-    }
-}
-
-/// Steps and KiB of heap one match may take: some milliseconds, and enough for `.*?` over a large
-/// message. They stand in front of the pattern, where PCRE2 lets later ones only lower them.
-const LIMITS: &str = "(*LIMIT_MATCH=1000000)(*LIMIT_HEAP=16384)";
-/// PCRE2's own 32 KiB are too few for alternations in long repeats.
-const MAX_JIT_STACK_BYTES: usize = 1 << 20;
-/// Threads that match one pattern at the same time without making room anew.
-const MAX_ROOMS: usize = 16;
 /// Patterns per generation of the cache.
 const GENERATION: usize = 512;
 /// PCRE2_ERROR_UTF8_ERR1 … ERR21, and PCRE2_ERROR_BADUTFOFFSET.
@@ -329,22 +220,6 @@ const BAD_UTF: [i32; 22] = [
     -3, -4, -5, -6, -7, -8, -9, -10, -11, -12, -13, -14, -15, -16, -17, -18, -19, -20, -21, -22,
     -23, -36,
 ];
-
-/// About what a pattern occupies when it is compiled, with a room for matches. The engine does not say, so
-/// this goes by what was seen: some 3 KiB for the shortest, 80 octets more for each octet, and groups as
-/// often as they are repeated, until the engine finds them too large.
-fn compiled_size(pattern: &str) -> usize {
-    let repeats = pattern.split("){").skip(1).filter_map(|count| {
-        let count = count.split('}').next()?;
-        count.rsplit(',').find_map(|bound| bound.trim().parse::<usize>().ok())
-    });
-    let times = repeats.fold(1_usize, |times, count| times.saturating_mul(count.max(1)));
-    let largest = LARGEST_PATTERN.max(pattern.len().saturating_mul(80));
-    pattern.len().saturating_mul(80).saturating_mul(times).saturating_add(4096).min(largest)
-}
-
-/// More than patterns occupied that consist of repeated groups.
-const LARGEST_PATTERN: usize = 256 << 10;
 
 #[cfg(test)]
 mod tests {

@@ -2,7 +2,7 @@
 //!
 //! [`types`] names the types, [`value`] holds values and who frees them, [`function`] opens libraries
 //! and calls, [`callback`] lets C call back. Everything else of this crate that C offers and no safe
-//! library wraps stands here too: [`iconv`] under the class Iconv.
+//! library wraps as scripts need it stands here too: [`iconv`] under the class Iconv, [`pcre2`] under patterns.
 //!
 //! The class is refused unless the configuration allows it (`scripting.ffi`): a script that uses it
 //! wrongly may crash the process, which is accepted. Where it costs little, a mistake is an error all
@@ -12,6 +12,7 @@
 mod callback;
 mod function;
 pub(crate) mod iconv;
+pub(crate) mod pcre2;
 mod types;
 mod value;
 
