@@ -58,8 +58,9 @@ pub(crate) fn register(registry: &mut Registry) {
         "the operator =~",
         move |ctx, args| {
             let pattern = pattern_of(&patterns, args.get(1).copied())?;
-            charge(ctx, args::bytes(args, 0));
-            pattern.is_match(args::bytes(args, 0)).map_err(thrown)
+            let subject = args::bytes(args, 0);
+            charge(ctx, subject);
+            pattern.is_match(subject).map_err(thrown)
         },
     );
     let patterns = Arc::clone(&cache);

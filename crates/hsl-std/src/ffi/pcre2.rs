@@ -164,10 +164,7 @@ impl Code {
         }
         let count = usize::try_from(found).map_err(|_| MatchError(found))?;
         // SAFETY: the library has written that many pairs, for which there was room.
-        let pairs = unsafe {
-            let first = sys::pcre2_get_ovector_pointer_8(data);
-            std::slice::from_raw_parts(first.cast::<[usize; 2]>(), count.min(parts.pairs))
-        };
+        let pairs = unsafe { std::slice::from_raw_parts(parts.first, count.min(parts.pairs)) };
         Ok(Some(read(Groups { found: pairs.iter(), left: self.names.len() })))
     }
 
@@ -230,6 +227,8 @@ struct Room(Option<Parts>);
 
 struct Parts {
     data: NonNull<sys::pcre2_match_data_8>,
+    /// Where `data` has the spans.
+    first: *const [usize; 2],
     /// Groups for which there is room in `data`, the whole match included.
     pairs: usize,
     context: NonNull<sys::pcre2_match_context_8>,
@@ -270,6 +269,8 @@ impl Parts {
                 return Err(NO_MEMORY);
             }
         };
+        // SAFETY: match data, in which the place of the spans does not change.
+        let first = unsafe { sys::pcre2_get_ovector_pointer_8(data.as_ptr()) }.cast();
         // SAFETY: a new context; the stack is used with it only, and both end together.
         let stack = unsafe {
             sys::pcre2_set_match_limit_8(context.as_ptr(), MATCH_LIMIT);
@@ -285,7 +286,7 @@ impl Parts {
             }
             stack
         };
-        Ok(Self { data, pairs, context, stack })
+        Ok(Self { data, first, pairs, context, stack })
     }
 }
 

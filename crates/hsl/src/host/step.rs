@@ -35,7 +35,7 @@ pub trait Answer {
 impl<T: Into<Value>> Answer for T {
     #[inline(always)]
     fn give(self, place: &mut Value) -> Result<(), Thrown> {
-        *place = self.into();
+        place.put(self.into());
         Ok(())
     }
 }
@@ -43,7 +43,7 @@ impl<T: Into<Value>> Answer for T {
 impl<T: Into<Value>> Answer for Result<T, Thrown> {
     #[inline(always)]
     fn give(self, place: &mut Value) -> Result<(), Thrown> {
-        *place = self?.into();
+        place.put(self?.into());
         Ok(())
     }
 }

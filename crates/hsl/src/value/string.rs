@@ -115,13 +115,23 @@ impl Str {
         Self(Repr::Whole(ThinArc::from_header_and_slice((), bytes)))
     }
 
+    /// Makes a string that keeps the vector, so that it may grow.
+    #[inline]
+    pub(crate) fn growing(bytes: Vec<u8>) -> Self {
+        Self(Repr::Growing(Arc::new(bytes)))
+    }
+
     /// Makes a string of `a` followed by `b`.
     #[inline]
     pub fn concat(a: &[u8], b: &[u8]) -> Self {
-        let mut text = StrBuilder::new(a.len() + b.len());
-        text.push(a);
-        text.push(b);
-        text.finish()
+        let mut text = ShortText::default();
+        if text.push(a) && text.push(b) {
+            return text.finish();
+        }
+        let mut long = Vec::with_capacity(a.len() + b.len());
+        long.extend_from_slice(a);
+        long.extend_from_slice(b);
+        Self::growing(long)
     }
 
     /// Returns the octets.
@@ -132,6 +142,22 @@ impl Str {
             Repr::Whole(whole) => &whole.slice,
             Repr::Growing(growing) => growing,
         }
+    }
+
+    /// Returns how many octets it has.
+    #[inline(always)]
+    pub fn len(&self) -> usize {
+        match &self.0 {
+            Repr::Short(short) => usize::from(short.used),
+            Repr::Whole(whole) => whole.slice.len(),
+            Repr::Growing(growing) => growing.len(),
+        }
+    }
+
+    /// Returns whether it has no octets.
+    #[inline(always)]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 
     /// Returns the text if the octets are valid UTF-8.
@@ -205,57 +231,68 @@ impl Str {
     }
 }
 
-/// Octets of a string under way; what is short stays on the stack.
-pub(crate) struct StrBuilder {
-    /// 0 behind `used`.
-    short: [u8; SHORT],
-    /// Octets in `short`, as long as `long` is empty.
+/// A text of at most [`SHORT`] octets under way, on the stack.
+pub(crate) struct ShortText {
+    /// Room for a whole block is left behind the text, so that short parts are written as one. What is behind
+    /// `used` means nothing.
+    octets: [u8; SHORT + BLOCK],
     used: usize,
-    long: Vec<u8>,
 }
 
 /// Octets of most texts that are put together: names, addresses, keys and lines.
 const SHORT: usize = 96;
+/// Octets that are written at once.
+const BLOCK: usize = 16;
 
-impl StrBuilder {
-    /// Starts a string of about `octets` octets.
-    #[inline]
-    pub(crate) fn new(octets: usize) -> Self {
-        let long = if octets > SHORT { Vec::with_capacity(octets) } else { Vec::new() };
-        Self { short: [0; SHORT], used: 0, long }
+impl Default for ShortText {
+    #[inline(always)]
+    fn default() -> Self {
+        Self { octets: [0; SHORT + BLOCK], used: 0 }
     }
+}
 
-    #[inline]
-    pub(crate) fn push(&mut self, bytes: &[u8]) {
-        if let Some(place) = self.short.get_mut(self.used..self.used + bytes.len()) {
-            place.copy_from_slice(bytes);
-            self.used += bytes.len();
-        } else {
-            self.push_long(bytes);
+impl ShortText {
+    /// Appends a string; false if there is no room.
+    #[inline(always)]
+    pub(crate) fn push_str(&mut self, part: &Str) -> bool {
+        match part.as_short() {
+            Some(short) => self.push_short(short),
+            None => self.push(part),
         }
     }
 
-    #[inline(never)]
-    fn push_long(&mut self, bytes: &[u8]) {
-        if self.long.is_empty() {
-            self.long.extend_from_slice(self.short.get(..self.used).unwrap_or_default());
+    /// Appends octets; false if there is no room.
+    #[inline(always)]
+    pub(crate) fn push(&mut self, bytes: &[u8]) -> bool {
+        match Short::new(bytes) {
+            Some(short) => self.push_short(short),
+            None => self.push_long(bytes),
         }
-        self.long.extend_from_slice(bytes);
-        // There is no room for anything more.
-        self.used = SHORT;
     }
 
-    #[inline]
+    #[inline(always)]
+    fn push_short(&mut self, short: Short) -> bool {
+        let place = self.octets.get_mut(self.used..).and_then(|free| free.first_chunk_mut());
+        let Some(place) = place else { return false };
+        *place = short.packed().to_le_bytes();
+        self.used += usize::from(short.used);
+        self.used <= SHORT
+    }
+
+    #[inline(always)]
+    fn push_long(&mut self, bytes: &[u8]) -> bool {
+        let Some(place) = self.octets.get_mut(self.used..self.used + bytes.len()) else {
+            return false;
+        };
+        place.copy_from_slice(bytes);
+        self.used += bytes.len();
+        self.used <= SHORT
+    }
+
+    /// Returns the text.
+    #[inline(always)]
     pub(crate) fn finish(self) -> Str {
-        if !self.long.is_empty() {
-            return Str(Repr::Growing(Arc::new(self.long)));
-        }
-        match self.short.first_chunk() {
-            Some(octets) if self.used <= INLINE => {
-                Str(Repr::Short(Short { used: self.used as u8, octets: *octets }))
-            }
-            _ => Str::whole(self.short.get(..self.used).unwrap_or_default()),
-        }
+        Str::new(self.octets.get(..self.used).unwrap_or_default())
     }
 }
 

@@ -13,6 +13,7 @@ mod iterate;
 mod ordinary;
 mod path;
 pub(crate) mod quick;
+mod text;
 mod unwind;
 
 use std::any::Any;

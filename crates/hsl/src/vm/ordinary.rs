@@ -7,17 +7,14 @@
 
 use std::sync::Arc;
 
-use super::iterate;
 use super::path::{Surroundings, change, set_element, set_property, writer};
-use super::quick::{Registers, WINDOW, modulo};
+use super::quick::{Registers, modulo};
+use super::{iterate, text};
 use crate::ast::BinaryOp;
-use crate::bytecode::{FunctionCode, Op, PathAction, PathStep, Register, TextPart, Variable};
+use crate::bytecode::{FunctionCode, Op, PathAction, PathStep, Register, Variable};
 use crate::host::{Environment, Thrown};
-use crate::memory::exceeded;
 use crate::ops;
-use crate::value::number::short_integer;
-use crate::value::string::StrBuilder;
-use crate::value::{Array, CellData, Function, Globals, Key, Object, Str, Value};
+use crate::value::{Array, CellData, Function, Globals, Key, Object, Value};
 
 /// How an instruction ended.
 pub(super) enum Done {
@@ -378,7 +375,7 @@ pub(super) fn ordinary(
             let Some(parts) = regs.get_mut(from..from + usize::from(count)) else {
                 throw!(Thrown::new("registers are missing"));
             };
-            let value = check!(concat(parts, environment.limits.memory));
+            let value = check!(text::concat(parts, environment.limits.memory));
             environment.budget.charge(48 + value.len());
             r!(d).put(Value::String(value));
         }
@@ -667,118 +664,4 @@ pub(super) fn clear(values: &mut [Value]) {
             value.put_none();
         }
     }
-}
-
-/// Puts the parts of a text together, which may be `max` octets.
-#[inline(never)]
-pub(super) fn join(
-    regs: &mut [Value; WINDOW],
-    constants: &[Value],
-    parts: &[TextPart],
-    max: usize,
-) -> Result<Str, Thrown> {
-    let mut size = 0;
-    for part in parts {
-        match about_size(part_value(regs, constants, *part)) {
-            Some(octets) => size += octets,
-            None => return Err(no_text(regs, constants, parts)),
-        }
-    }
-    let mut text = start_text(size, max)?;
-    for &part in parts {
-        push_part(part_value(regs, constants, part), &mut text, &mut size, max)?;
-        if let TextPart::Temporary(register) = part {
-            regs[register as usize].put_none();
-        }
-    }
-    Ok(text.finish())
-}
-
-/// Puts texts together, which may be `max` octets.
-fn concat(parts: &mut [Value], max: usize) -> Result<Str, Thrown> {
-    let mut size = 0;
-    for part in &*parts {
-        size += about_size(part).ok_or_else(none_as_text)?;
-    }
-    let mut text = start_text(size, max)?;
-    for part in parts {
-        push_part(part, &mut text, &mut size, max)?;
-        part.put(Value::None);
-    }
-    Ok(text.finish())
-}
-
-/// About how many octets the text of a value has; `None` for none, which has no text. Arrays tell when
-/// they are written.
-#[inline(always)]
-fn about_size(value: &Value) -> Option<usize> {
-    match value {
-        Value::String(text) => Some(text.len()),
-        Value::None => None,
-        _ => Some(8),
-    }
-}
-
-#[inline(always)]
-fn start_text(size: usize, max: usize) -> Result<StrBuilder, Thrown> {
-    if size > max {
-        return Err(exceeded(max));
-    }
-    Ok(StrBuilder::new(size))
-}
-
-/// Appends the text of a value. `size` counts what was not foreseen.
-#[inline(always)]
-fn push_part(
-    value: &Value,
-    text: &mut StrBuilder,
-    size: &mut usize,
-    max: usize,
-) -> Result<(), Thrown> {
-    match value {
-        Value::String(part) => text.push(part),
-        Value::Number(number) => push_number(*number, text),
-        other => {
-            let other = ops::checked_text(other, max)?;
-            *size += other.len();
-            if *size > max {
-                return Err(exceeded(max));
-            }
-            text.push(&other);
-        }
-    }
-    Ok(())
-}
-
-fn push_number(number: f64, text: &mut StrBuilder) {
-    match short_integer(number, &mut itoa::Buffer::new()) {
-        Some(digits) => text.push(digits.as_bytes()),
-        None => text.push(&ops::to_text(&Value::Number(number))),
-    }
-}
-
-#[inline(always)]
-pub(super) fn part_value<'a>(
-    regs: &'a [Value; WINDOW],
-    constants: &'a [Value],
-    part: TextPart,
-) -> &'a Value {
-    match part {
-        TextPart::Temporary(register) | TextPart::Variable(register) => &regs[register as usize],
-        TextPart::Constant(k) => constants.get(k as usize).unwrap_or(&Value::None),
-    }
-}
-
-#[cold]
-fn no_text(regs: &[Value; WINDOW], constants: &[Value], parts: &[TextPart]) -> Thrown {
-    if let &[a, b] = parts {
-        let (a, b) = (part_value(regs, constants, a), part_value(regs, constants, b));
-        return ops::unsupported(".", a, b);
-    }
-    none_as_text()
-}
-
-#[cold]
-fn none_as_text() -> Thrown {
-    Thrown::new("none cannot be made a string")
 }

@@ -38,6 +38,15 @@ fn instruction(
         Some(value) => (number, Word::small(a, value.cast_unsigned(), to)),
         None => (constant, Word::small(a, k, to)),
     };
+    let counts =
+        |native: u16| natives.get(usize::from(native)).is_some_and(|call| call.function.counts());
+    let parts = |text: u16| function.texts.get(usize::from(text)).map(|parts| &**parts);
+    let counts_temporary = |op: &Op, register| match *op {
+        Op::CallReading { native, text, .. } => {
+            counts(native) && parts(text) == Some(&[TextPart::Temporary(register)])
+        }
+        _ => false,
+    };
     let pair = |a, b, to: i32| Word::new([a, b, 0, 0], to.cast_unsigned());
     let named = |a, b, name: u16| {
         let [low, high] = name.to_le_bytes();
@@ -130,7 +139,14 @@ fn instruction(
         Op::Text { d, text: number } => (text, Word::registers(d, 0, 0, u32::from(number))),
         Op::Append { a, b } => (append, three(a, b, 0)),
         Op::Index { d, a, b } => (index, three(d, a, b)),
-        Op::IndexK { d, a, k } => (index_constant, Word::registers(d, a, 0, u32::from(k))),
+        Op::IndexK { d, a, k } => match whole(constants, k) {
+            Some(key) => {
+                let key = Word::registers(d, a, 0, key.cast_unsigned());
+                let counts = code.get(at + 1).is_some_and(|next| counts_temporary(next, d));
+                (if counts { length_of_element } else { index_number }, key)
+            }
+            None => (index_constant, Word::registers(d, a, 0, u32::from(k))),
+        },
         Op::SetIndex { a, b, c } => (set_index, three(a, b, c)),
         Op::Push { a, b } => (push, three(a, b, 0)),
         Op::Property { d, a, name } => (property, named(d, a, name)),
@@ -149,9 +165,8 @@ fn instruction(
         }
         Op::CallReading { d, native, text } => {
             let [low, high] = native.to_le_bytes();
-            let counts =
-                natives.get(usize::from(native)).is_some_and(|call| call.function.counts());
-            let parts = function.texts.get(usize::from(text)).map(|parts| &**parts);
+            let counts = counts(native);
+            let parts = parts(text);
             let (run, register): (Handler, Register) = match parts {
                 Some(&[TextPart::Variable(register)]) if counts => (length, register),
                 Some(&[TextPart::Temporary(register)]) if counts => (length_of_temporary, register),

@@ -1,7 +1,8 @@
 //! Handlers for everything but numbers: registers, texts, elements, properties, calls.
 
 use super::super::call;
-use super::super::ordinary::{clear, join, part_value};
+use super::super::ordinary::clear;
+use super::super::text::{join, part_value};
 use super::{
     Exit, Instruction, Machine, Registers, WINDOW, Word, again, in_full, jump, leave, next,
 };
@@ -260,6 +261,29 @@ handlers! {
         }
         length_of_owned(word, code, stack, machine)
     }
+    /// Reads an element whose key is a whole number of 32 bits.
+    index_number(word, code, stack, regs, machine) {
+        if let Value::Array(array) = &regs[word.second()]
+            && let Some(&Value::Number(item)) = array.list_item(word.long())
+            && regs[word.first()].set_number(item)
+        {
+            return next(code, stack, machine);
+        }
+        index_number_any(word, code, stack, machine)
+    }
+    /// The same where a call behind counts what is in the element, which is not copied then.
+    length_of_element(word, code, stack, regs, machine) {
+        if let Some((count, rest)) = code.split_first()
+            && let Value::Array(array) = &regs[word.second()]
+            && let Some(length) = array.list_item(word.long()).and_then(length_of)
+            && machine.has_fuel()
+            && regs[count.word.first()].set_number(length)
+        {
+            machine.fuel -= 1;
+            return next(rest, stack, machine);
+        }
+        index_number_any(word, code, stack, machine)
+    }
     /// For instructions without a quick way.
     ordinary(_word, code, stack, _regs, machine) {
         in_full(code, stack, machine)
@@ -320,9 +344,16 @@ fn invoke_reading(
 /// Puts what a native function gave into its place. Most give a number or boolean.
 #[inline(always)]
 fn put_result(value: Value, place: &mut Value, machine: &mut Machine<'_>) {
-    if !place.put_plain(&value) {
-        machine.environment.budget.charge_value(&value);
-        place.put(value);
+    if place.put_plain(&value) {
+        // It owns nothing, which the compiler does not see.
+        std::mem::forget(value);
+        return;
+    }
+    machine.environment.budget.charge_value(&value);
+    match value {
+        // Kind and pointer were just written: together they could not be read at once.
+        Value::Array(array) => place.put(Value::Array(array)),
+        value => place.put(value),
     }
 }
 
@@ -529,9 +560,17 @@ handlers! {
         }
         leave(Exit::Threw, code, machine)
     }
+    #[inline(never)]
     index_constant(word, code, stack, regs, machine) {
         let key = machine.function.constants.get(word.wide());
         if read_element(word, Some(key.unwrap_or(&Value::None)), regs, machine) {
+            return next(code, stack, machine);
+        }
+        leave(Exit::Threw, code, machine)
+    }
+    #[inline(never)]
+    index_number_any(word, code, stack, regs, machine) {
+        if read_element(word, Some(&Value::Number(word.long())), regs, machine) {
             return next(code, stack, machine);
         }
         leave(Exit::Threw, code, machine)
