@@ -71,9 +71,7 @@ pub(crate) fn register(registry: &mut Registry) {
             let pattern = pattern_of(&patterns, args.first().copied())?;
             let Some(Value::String(subject)) = args.get(1) else { return Ok(Array::new()) };
             charge(ctx, subject);
-            let groups = pattern.groups_from(subject, 0, |groups| {
-                groups.map(|span| group(subject, span)).collect::<Array>()
-            });
+            let groups = pattern.groups_from(subject, 0, |groups| Array::of_parts(subject, groups));
             let Some(mut groups) = groups.map_err(thrown)? else { return Ok(Array::new()) };
             for (at, name) in (0..).zip(pattern.names()) {
                 if let Some(name) = name {
@@ -310,7 +308,7 @@ fn parse_template(template: &[u8]) -> Vec<Piece<'_>> {
 
 /// The whole match and the groups, by number; groups that took no part are empty texts.
 fn numbered(subject: &Str, spans: &Spans) -> Array {
-    spans.iter().map(|span| group(subject, *span)).collect()
+    Array::of_parts(subject, spans.iter().copied())
 }
 
 /// The text of a group. One that is all of the subject is the subject: patterns from `^` to `$` are the

@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 
 use super::step::{Answer, NativeFn, ReadingFn};
 use super::{CallContext, Measure, NativeStep, Signature, SignatureError, Thrown, TypeSet};
-use crate::value::{Class, ClassKind, HostIterator, NativeClass, Object, Str, Value};
+use crate::value::{Class, ClassKind, HostIterator, NativeClass, Object, Str, Type, Value};
 
 /// A function of the host with its signature.
 pub struct NativeFunction {
@@ -141,15 +141,33 @@ impl NativeFunction {
         arguments: impl ExactSizeIterator<Item = &'a Value> + Clone,
     ) -> Result<(), Thrown> {
         let given = arguments.len();
-        let fits = |(argument, types): (&Value, &TypeSet)| types.contains(argument.type_of());
-        if given >= self.min
-            && given <= self.max
-            && given <= self.accepts.len()
-            && arguments.clone().zip(&*self.accepts).all(fits)
-        {
+        if given >= self.min && given <= self.max && self.accepts(arguments.clone()) {
             return Ok(());
         }
         self.check_each(arguments)
+    }
+
+    /// Checks the types of arguments of a call whose number of arguments the compiler has checked.
+    #[inline(always)]
+    pub(crate) fn check_types<'a>(
+        &self,
+        arguments: impl ExactSizeIterator<Item = &'a Value> + Clone,
+    ) -> Result<(), Thrown> {
+        if self.accepts(arguments.clone()) {
+            return Ok(());
+        }
+        self.check_each(arguments)
+    }
+
+    /// Whether there is a parameter for each argument, which takes its type.
+    #[inline(always)]
+    fn accepts<'a>(&self, arguments: impl ExactSizeIterator<Item = &'a Value>) -> bool {
+        arguments.len() <= self.accepts.len()
+            && arguments.zip(&*self.accepts).all(|(argument, types)| match argument {
+                // The usual type, which needs no translation.
+                Value::String(_) => types.contains(Type::String),
+                other => types.contains(other.type_of()),
+            })
     }
 
     /// The same for more arguments than parameters, and with the words for what is wrong.

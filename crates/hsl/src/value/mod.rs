@@ -287,6 +287,16 @@ impl Value {
         self.overwrite(new);
     }
 
+    /// Drops the value, without a call if there is nothing to drop.
+    #[inline(always)]
+    pub(crate) fn discard(self) {
+        if self.needs_drop() {
+            drop(self);
+        } else {
+            std::mem::forget(self);
+        }
+    }
+
     /// Writes `new` over a value that need not be dropped, as the caller has found out: the compiler
     /// does not see it, and would look again.
     #[inline(always)]
@@ -404,7 +414,10 @@ impl Value {
 
 #[inline(never)]
 fn clear_slowly(place: &mut Value) {
-    *place = Value::None;
+    match std::mem::take(place) {
+        Value::Array(array) => array.end(),
+        other => drop(other),
+    }
 }
 
 #[inline(never)]

@@ -284,9 +284,26 @@ impl ShortText {
         let Some(place) = self.octets.get_mut(self.used..self.used + bytes.len()) else {
             return false;
         };
-        place.copy_from_slice(bytes);
+        // Two blocks that overlap are quicker than a copy of unknown length.
+        match (bytes.first_chunk::<BLOCK>(), bytes.last_chunk::<BLOCK>()) {
+            (Some(first), Some(last)) if bytes.len() <= 2 * BLOCK => {
+                if let Some(place) = place.first_chunk_mut() {
+                    *place = *first;
+                }
+                if let Some(place) = place.last_chunk_mut() {
+                    *place = *last;
+                }
+            }
+            _ => place.copy_from_slice(bytes),
+        }
         self.used += bytes.len();
         self.used <= SHORT
+    }
+
+    /// Returns how many octets it has so far.
+    #[inline(always)]
+    pub(crate) const fn len(&self) -> usize {
+        self.used
     }
 
     /// Returns the text.

@@ -9,25 +9,43 @@ use crate::value::number::short_integer;
 use crate::value::string::ShortText;
 use crate::value::{Str, Value};
 
-/// Puts the parts of a text together, which may be `max` octets. Temporaries become none.
+/// Puts the parts of a text together, which may be `max` octets, into the register `d`. Temporaries become
+/// none. Returns the octets of the text.
 #[inline(never)]
 pub(super) fn join(
     regs: &mut [Value; WINDOW],
+    d: usize,
     constants: &[Value],
     parts: &[TextPart],
     max: usize,
-) -> Result<Str, Thrown> {
+) -> Result<usize, Thrown> {
     let values = parts.iter().map(|part| part_value(regs, constants, *part));
-    let text = match together(values, max) {
-        Ok(text) => text,
-        Err(thrown) => return Err(thrown.unwrap_or_else(|| no_text(regs, constants, parts))),
+    let mut short = ShortText::default();
+    let is_short = push_all(values.clone(), &mut short);
+    let long = match is_short {
+        true => None,
+        false => match long(values, max) {
+            Ok(text) => Some(text),
+            Err(thrown) => {
+                return Err(thrown.unwrap_or_else(|| no_text(regs, constants, parts)));
+            }
+        },
     };
     for &part in parts {
         if let TextPart::Temporary(register) = part {
             regs[register as usize].put_none();
         }
     }
-    Ok(text)
+    let place = &mut regs[d % WINDOW];
+    let octets = long.as_ref().map_or(short.len(), Str::len);
+    if octets > max {
+        return Err(exceeded(max));
+    }
+    match long {
+        Some(text) => place.put(Value::String(text)),
+        None => place.put(Value::String(short.finish())),
+    }
+    Ok(octets)
 }
 
 /// Puts texts together, which may be `max` octets, and leaves none of them.
@@ -46,11 +64,7 @@ fn together<'a>(
     max: usize,
 ) -> Result<Str, Option<Thrown>> {
     let mut text = ShortText::default();
-    let is_short = values.clone().all(|value| match value {
-        Value::String(part) => text.push_str(part),
-        Value::Number(number) => push_number(*number, &mut text),
-        _ => false,
-    });
+    let is_short = push_all(values.clone(), &mut text);
     let text = if is_short { text.finish() } else { long(values, max)? };
     if text.len() > max {
         return Err(Some(exceeded(max)));
@@ -58,7 +72,17 @@ fn together<'a>(
     Ok(text)
 }
 
-/// The same for texts of any length and values of any kind.
+/// Appends the texts of all values; false if there is no room, or for one that is no string or number.
+#[inline(always)]
+fn push_all<'a>(mut values: impl Iterator<Item = &'a Value>, text: &mut ShortText) -> bool {
+    values.all(|value| match value {
+        Value::String(part) => text.push_str(part),
+        Value::Number(number) => push_number(*number, text),
+        _ => false,
+    })
+}
+
+/// The text of all values, of any length and kind. `Err(None)` for none among them.
 #[inline(never)]
 fn long<'a>(
     values: impl Iterator<Item = &'a Value> + Clone,

@@ -70,6 +70,29 @@ impl Array {
         Self(Arc::new(ArrayData::List(Vec::with_capacity(items))))
     }
 
+    /// Makes a list of parts of a text, each from one octet up to another. A part that does not lie in the text,
+    /// or is none, is empty; one that is all of the text is the text itself.
+    pub fn of_parts(
+        text: &Str,
+        parts: impl ExactSizeIterator<Item = Option<(usize, usize)>>,
+    ) -> Self {
+        let octets = text.as_bytes();
+        let mut items: Vec<_> = std::iter::repeat_with(Value::default).take(parts.len()).collect();
+        for (place, part) in items.iter_mut().zip(parts) {
+            // Written where it stays: moved as a whole just after it was written in parts, each value would
+            // wait for the memory.
+            match part {
+                Some((0, end)) if end == octets.len() => place.put(Value::String(text.clone())),
+                Some((start, end)) => {
+                    let part = octets.get(start..end).unwrap_or_default();
+                    place.put(Value::String(Str::new(part)));
+                }
+                None => place.put(Value::String(Str::default())),
+            }
+        }
+        Self(Arc::new(ArrayData::List(items)))
+    }
+
     /// Makes an array of pairs whose keys all differ, without looking for one among the others.
     pub fn from_distinct(entries: impl IntoIterator<Item = (Key, Value)>) -> Self {
         let entries: Vec<_> = entries.into_iter().map(Some).collect();
@@ -417,6 +440,11 @@ impl Array {
         }
     }
 
+    /// Drops the array. One that nobody else holds needs no locked operation on its count.
+    pub(super) fn end(self) {
+        drop(Arc::try_unwrap(self.0));
+    }
+
     /// Moves nested containers out of an unshared array; see [`release`].
     pub(super) fn unlink(&mut self, work: &mut Vec<Value>) {
         if let Some(data) = Arc::get_mut(&mut self.0) {
@@ -433,6 +461,8 @@ impl ArrayData {
                 for value in std::mem::take(items) {
                     if value.is_container() {
                         work.push(value);
+                    } else {
+                        value.discard();
                     }
                 }
             }

@@ -170,6 +170,9 @@ fn instruction(
             let (run, register): (Handler, Register) = match parts {
                 Some(&[TextPart::Variable(register)]) if counts => (length, register),
                 Some(&[TextPart::Temporary(register)]) if counts => (length_of_temporary, register),
+                Some(parts) if !parts.iter().any(|p| matches!(p, TextPart::Temporary(_))) => {
+                    (call_reading_variables, 0)
+                }
                 _ => (call_reading, 0),
             };
             (run, Word::new([d, register, low, high], u32::from(text)))

@@ -228,7 +228,17 @@ handlers! {
     }
     call_reading(word, code, stack, regs, machine) {
         if machine.has_fuel() {
-            if invoke_reading(word, code.len(), regs, machine) {
+            if invoke_reading::<true>(word, code.len(), regs, machine) {
+                return next(code, stack, machine);
+            }
+            return leave(Exit::Threw, code, machine);
+        }
+        leave(Exit::Full, code, machine)
+    }
+    /// The same for calls without temporaries.
+    call_reading_variables(word, code, stack, regs, machine) {
+        if machine.has_fuel() {
+            if invoke_reading::<false>(word, code.len(), regs, machine) {
                 return next(code, stack, machine);
             }
             return leave(Exit::Threw, code, machine);
@@ -312,9 +322,10 @@ fn invoke(word: Word, behind: usize, regs: &mut Registers, machine: &mut Machine
 }
 
 /// Calls a native function with parts of a text as its arguments: octets 2 and 3 name the function, the
-/// wide operand the text; the value goes to the first. False if it threw.
+/// wide operand the text; the value goes to the first. False if it threw. `OWNED` if there are temporaries
+/// among the arguments.
 #[inline(never)]
-fn invoke_reading(
+fn invoke_reading<const OWNED: bool>(
     word: Word,
     behind: usize,
     regs: &mut Registers,
@@ -323,9 +334,11 @@ fn invoke_reading(
     let parts = machine.function.texts.get(word.wide()).map(|parts| &**parts).unwrap_or_default();
     let mut value = Value::None;
     let outcome = lend(word, behind, regs, parts, machine, &mut value);
-    for &part in parts {
-        if let TextPart::Temporary(register) = part {
-            regs[usize::from(register)].put_none();
+    if OWNED {
+        for &part in parts {
+            if let TextPart::Temporary(register) = part {
+                regs[usize::from(register)].put_none();
+            }
         }
     }
     machine.fuel = machine.environment.fuel;
@@ -427,7 +440,7 @@ fn read(
     value: &mut Value,
 ) -> Result<(), Thrown> {
     let function = &*target.function;
-    function.check(arguments.iter().take(given).copied())?;
+    function.check_types(arguments.iter().take(given).copied())?;
     let Some(read) = function.reader() else {
         return Err(Thrown::new("a function of the host is missing"));
     };
@@ -488,10 +501,10 @@ fn call_host(
 fn join_text(word: Word, regs: &mut Registers, machine: &mut Machine<'_>) -> bool {
     let function = machine.function;
     let parts = function.texts.get(word.wide()).map(|parts| &**parts).unwrap_or_default();
-    match join(regs, &function.constants, parts, machine.environment.limits.memory) {
-        Ok(text) => {
-            machine.environment.budget.charge(48 + text.len());
-            regs[word.first()].put(Value::String(text));
+    let max = machine.environment.limits.memory;
+    match join(regs, word.first(), &function.constants, parts, max) {
+        Ok(octets) => {
+            machine.environment.budget.charge(48 + octets);
             true
         }
         Err(thrown) => {
