@@ -104,8 +104,16 @@ impl Writer {
     }
 
     fn string(&mut self, text: &[u8]) -> Result<(), Stop> {
-        let mut rest = str::from_utf8(text).map_err(|_| Stop::Unfit)?;
-        self.out.room(rest.len() + 2)?.push(b'"');
+        let (plain, rest) = text.split_at_checked(plain_blocks(text)).unwrap_or((&[], text));
+        let out = self.out.room(text.len() + 2)?;
+        out.push(b'"');
+        if rest.len() < BLOCK && rest.iter().copied().all(is_plain) {
+            out.extend_from_slice(text);
+            out.push(b'"');
+            return Ok(());
+        }
+        out.extend_from_slice(plain);
+        let mut rest = str::from_utf8(rest).map_err(|_| Stop::Unfit)?;
         while let Some(plain) = rest.bytes().position(|byte| self.needs_escape(byte)) {
             // The octets before it are whole characters.
             let (before, from) = rest.split_at_checked(plain).ok_or(Stop::Unfit)?;
@@ -149,6 +157,43 @@ impl Writer {
         out.extend_from_slice(&[b'\\', short]);
         Ok(())
     }
+}
+
+/// Octets that are looked at together.
+const BLOCK: usize = 8;
+
+/// Counts the octets at the start of a text that stand for themselves in a string in every style, block by
+/// block: see [`is_plain`].
+#[inline]
+fn plain_blocks(text: &[u8]) -> usize {
+    let mut rest = text;
+    while let Some((block, behind)) = rest.split_first_chunk()
+        && is_plain_block(u64::from_le_bytes(*block))
+    {
+        rest = behind;
+    }
+    text.len() - rest.len()
+}
+
+/// Says whether an octet is a character of ASCII that nobody escapes.
+const fn is_plain(byte: u8) -> bool {
+    matches!(byte, 0x20..0x7f) && byte != b'"' && byte != b'\\'
+}
+
+/// Says whether all of eight octets are plain.
+const fn is_plain_block(block: u64) -> bool {
+    const ONES: u64 = u64::MAX / 255;
+    const HIGH: u64 = ONES << 7;
+    // The high bit of an octet below `bound`. A borrow can only spoil octets above one that is found.
+    const fn below(block: u64, bound: u64) -> u64 {
+        block.wrapping_sub(ONES * bound) & !block
+    }
+    const fn equal(block: u64, byte: u8) -> u64 {
+        below(block ^ (ONES * byte as u64), 1)
+    }
+    let special =
+        block | below(block, 0x20) | equal(block, b'"') | equal(block, b'\\') | equal(block, 0x7f);
+    special & HIGH == 0
 }
 
 fn is_position(key: &Key, at: usize) -> bool {
@@ -266,9 +311,11 @@ impl<'a> Reader<'a> {
         self.at += 1;
         let start = self.at;
         let rest = self.text.get(start..)?;
-        let end = rest.iter().position(|&byte| byte < 0x20 || matches!(byte, b'"' | b'\\'))?;
-        let plain = rest.get(..end)?;
-        self.at += end;
+        let blocks = plain_blocks(rest);
+        let tail = rest.get(blocks..)?;
+        let end = tail.iter().position(|&byte| byte < 0x20 || matches!(byte, b'"' | b'\\'))?;
+        let plain = rest.get(..blocks + end)?;
+        self.at += plain.len();
         if self.take(b'"') {
             return Some(Text::Plain(plain));
         }
@@ -368,7 +415,16 @@ impl<'a> Reader<'a> {
         Some(value)
     }
 
+    #[inline(always)]
     fn skip_space(&mut self) -> Option<()> {
+        match self.peek() {
+            Some(0..=b' ' | b'/') => self.skip_spaces(),
+            _ => Some(()),
+        }
+    }
+
+    #[inline(never)]
+    fn skip_spaces(&mut self) -> Option<()> {
         loop {
             match self.peek() {
                 Some(b' ' | b'\t' | b'\r' | b'\n') => self.at += 1,
@@ -447,6 +503,22 @@ mod tests {
         let value = decode(text.as_bytes(), false)?;
         let style = Style { ensure_ascii: false, pretty_print: false };
         Some(String::from_utf8(encode(&value, style, MOST).ok()?).unwrap())
+    }
+
+    #[test]
+    fn octets_are_plain_together_as_they_are_alone() {
+        for byte in 0..=u8::MAX {
+            for at in 0..BLOCK {
+                for others in [b' ', b'!', b'~', b'[', b'#'] {
+                    let mut block = [others; BLOCK];
+                    block[at] = byte;
+                    let expected = block.iter().copied().all(is_plain);
+                    assert_eq!(is_plain_block(u64::from_le_bytes(block)), expected, "{block:?}");
+                }
+            }
+        }
+        assert_eq!(plain_blocks(b"0123456789abcdef\\"), 16);
+        assert_eq!(plain_blocks(b"0123456\"89abcdef"), 0);
     }
 
     #[test]

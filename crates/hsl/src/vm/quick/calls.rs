@@ -49,6 +49,11 @@ handlers! {
             machine.returned = word.first();
             return Exit::Number;
         }
+        give_back_plain(word, code, stack, machine)
+    }
+    // Apart, so that the look for a number is one comparison.
+    #[inline(never)]
+    give_back_plain(word, code, stack, regs, machine) {
         if matches!(regs[word.first()], Value::None | Value::Bool(_)) {
             machine.returned = word.first();
             return Exit::Plain;
