@@ -88,7 +88,7 @@ pub(crate) fn machine(text: &[u8]) {
             return;
         }
     };
-    let limits = RunLimits { depth: 16, memory: 1 << 20 };
+    let limits = RunLimits { depth: 16, memory: 1 << 20, ..RunLimits::default() };
     let mut vm = Vm::new(&program, Setup { limits, ..Setup::default() });
     for slice in 0..100 {
         match vm.run(1 + slice % 7 * 10) {

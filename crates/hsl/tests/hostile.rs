@@ -34,7 +34,10 @@ fn run(text: &str) -> Result<(), String> {
         .map_err(|error| error.to_string())?;
     let mut vm = Vm::new(
         &program,
-        Setup { limits: Limits { depth: 256, memory: 16 << 20 }, ..Setup::default() },
+        Setup {
+            limits: Limits { depth: 256, memory: 16 << 20, ..Limits::default() },
+            ..Setup::default()
+        },
     );
     for _ in 0..20 {
         match vm.run(100_000) {
@@ -236,4 +239,35 @@ fn circles_are_freed_beside_what_is_shared() {
     }
     memory.let_go(owner);
     assert_eq!(ALIVE.load(Ordering::SeqCst), 0);
+}
+
+#[test]
+fn a_script_takes_as_many_steps_as_it_may_however_they_are_sliced() {
+    let host = Registry::new().freeze();
+    let end = |text: &str, slice: u64| {
+        let program = Compiler::new(&host).compile("main", "main.hsl", text.as_bytes()).unwrap();
+        let limits = Limits { fuel: Some(1_000), ..Limits::default() };
+        let mut vm = Vm::new(&program, Setup { limits, ..Setup::default() });
+        loop {
+            match vm.run(slice) {
+                Step::Done(value) => return Ok(value.as_number()),
+                Step::Threw(error) => return Err(error.to_string()),
+                Step::OutOfFuel => {}
+                _ => panic!("neither done nor failed"),
+            }
+        }
+    };
+    for slice in [1, 7, 999, 1_000, u64::MAX] {
+        let below = "$n = 0; while ($n < 900) $n += 1; return $n;";
+        assert_eq!(end(below, slice), Ok(Some(900.0)), "{slice}");
+        for (text, line) in [
+            ("\nforever {}", 2),
+            ("forever {\n try { forever {} } catch ($e) {}\n}", 2),
+            ("function f() { return 1; }\n$n = 0;\nwhile ($n < 700) { $n += f(); }", 3),
+        ] {
+            let error = end(text, slice).unwrap_err();
+            assert!(error.contains("fuel limit of 1000 steps exceeded"), "{slice}: {error}");
+            assert!(error.contains(&format!("on line {line}")), "{slice}: {error}");
+        }
+    }
 }

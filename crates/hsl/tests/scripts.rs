@@ -134,7 +134,7 @@ fn execute(
     let mut vm = Vm::new(
         &program,
         Setup {
-            limits: Limits { depth: 100, memory: 8 << 20 },
+            limits: Limits { depth: 100, memory: 8 << 20, ..Limits::default() },
             echo: Box::new(move |text: &[u8]| {
                 sink.lock().push(String::from_utf8_lossy(text).into_owned());
             }),

@@ -52,12 +52,15 @@ pub struct Limits {
     pub depth: usize,
     /// Octets that the values of the script may occupy, about.
     pub memory: usize,
+    /// Steps that it may take in all, as [`crate::Vm::run`] counts them; `None` for as many as it wants.
+    pub fuel: Option<u64>,
 }
 
 impl Default for Limits {
-    /// 256 calls, as decided for recursion; 256 MiB, which no sane hook comes near.
+    /// 256 calls, as decided for recursion; 256 MiB, which no sane hook comes near; any number of steps, as
+    /// whoever drives the machine bounds the time.
     fn default() -> Self {
-        Self { depth: 256, memory: 256 << 20 }
+        Self { depth: 256, memory: 256 << 20, fuel: None }
     }
 }
 

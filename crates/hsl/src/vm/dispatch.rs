@@ -61,13 +61,13 @@ impl Vm {
         // Takes fuel; at the end of the slice the instruction is tried again later.
         macro_rules! tick {
             () => {
-                self.environment.fuel -= 1;
-                if self.environment.fuel < 0 || self.environment.budget.left() < 0 {
+                if self.environment.fuel <= 0 || self.environment.budget.left() < 0 {
                     if let Some(frame) = self.frames.last_mut() {
                         frame.pc = pc - 1;
                     }
                     return Ok(self.pause()?.then_some(Step::OutOfFuel));
                 }
+                self.environment.fuel -= 1;
             };
         }
 

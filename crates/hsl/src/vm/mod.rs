@@ -77,6 +77,10 @@ pub struct Vm {
     environment: Environment,
     /// Frames that may be under way: the limit of the script, and the entry and module below it.
     depth: usize,
+    /// Steps that the script may still take, those of the running slice included.
+    fuel_left: i64,
+    /// Whether the running slice is the last one.
+    is_last_slice: bool,
     state: State,
     /// The output of the future that the script waited for.
     arrived: Option<Result<Value, Thrown>>,
@@ -104,6 +108,11 @@ pub enum Step {
     Suspended(HostFuture),
     /// The slice is used up. Run on whenever it suits.
     OutOfFuel,
+}
+
+/// A number of steps as the machine counts them.
+fn steps(fuel: u64) -> i64 {
+    i64::try_from(fuel).unwrap_or(i64::MAX)
 }
 
 impl Vm {
@@ -152,6 +161,8 @@ impl Vm {
             frames: vec![entry],
             natives: Vec::new(),
             depth: environment.limits.depth.saturating_add(1),
+            fuel_left: environment.limits.fuel.map_or(i64::MAX, steps),
+            is_last_slice: false,
             environment,
             state: State::Running,
             arrived: None,
@@ -163,7 +174,16 @@ impl Vm {
     /// several. A script that waits goes on after [`Self::resume`] only; an execution that is over
     /// is done with none.
     pub fn run(&mut self, fuel: u64) -> Step {
-        self.environment.fuel = i64::try_from(fuel).unwrap_or(i64::MAX).max(1);
+        let slice = steps(fuel).max(1).min(self.fuel_left);
+        self.is_last_slice = slice == self.fuel_left;
+        self.environment.fuel = slice;
+        let step = self.run_slice();
+        // What was taken beyond the slice is owed.
+        self.fuel_left = self.fuel_left.saturating_sub(slice.saturating_sub(self.environment.fuel));
+        step
+    }
+
+    fn run_slice(&mut self) -> Step {
         let mut outcome = match std::mem::replace(&mut self.state, State::Running) {
             State::Over => {
                 self.state = State::Over;
@@ -256,7 +276,10 @@ impl Vm {
     /// Looks why the machine stopped at a call or loop: true if the slice is used up; else the memory
     /// budget was, and has been refilled.
     fn pause(&mut self) -> Result<bool, Thrown> {
-        if self.environment.fuel < 0 {
+        if self.environment.fuel <= 0 {
+            if let (true, Some(limit)) = (self.is_last_slice, self.environment.limits.fuel) {
+                return Err(Thrown::limit(format!("fuel limit of {limit} steps exceeded")));
+            }
             return Ok(true);
         }
         let top = self.top();
