@@ -20,6 +20,7 @@ pub mod encoded_word;
 pub mod header;
 pub mod mime;
 pub mod transfer_encoding;
+pub mod uuencode;
 mod writer;
 
 pub use builder::Builder;

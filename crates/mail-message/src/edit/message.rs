@@ -10,6 +10,7 @@ use super::state::{PartState, State};
 use crate::header::{self, Field, HeaderError, HeaderSection, WriteOptions};
 use crate::mime::{ContentType, Defect, Part, PartId, Tree};
 use crate::transfer_encoding::TransferEncoding;
+use crate::uuencode;
 use crate::writer::{Output, Patch};
 
 /// More of the message is needed before anything can be said: the header section does not end in
@@ -243,15 +244,16 @@ impl Message {
     }
 
     /// Returns the body of a part without its transfer encoding; its charset stays. Multiparts have
-    /// none, and an encoding nobody knows is left as it is.
+    /// none, and an encoding nobody knows is left as it is, as is a text that is not in the one it names.
     pub fn body(&mut self, id: PartId) -> Option<Bytes> {
         let raw = self.raw_body(id)?;
         let is_multipart = self.content_type(id).is_some_and(|kind| kind.is_multipart());
-        let encoding = self.view(id)?.field(b"content-transfer-encoding", 0);
-        let encoding = encoding.and_then(|field| TransferEncoding::parse(field.value));
-        Some(match encoding {
-            Some(encoding) if !encoding.is_identity() && !is_multipart => {
-                encoding.decode(&raw).into_owned().into()
+        let field = self.view(id)?.field(b"content-transfer-encoding", 0);
+        let Some(field) = field.filter(|_| !is_multipart) else { return Some(raw) };
+        Some(match TransferEncoding::parse(field.value) {
+            Some(encoding) if !encoding.is_identity() => encoding.decode(&raw).into_owned().into(),
+            None if uuencode::is_named(field.value) => {
+                uuencode::decode(&raw).map_or(raw, Bytes::from)
             }
             _ => raw,
         })
