@@ -150,10 +150,15 @@ pub fn certificates_from_pem(text: &[u8]) -> Result<Vec<Certificate>, KeyError> 
     }
 }
 
+/// Whether a key is one of RSA: for all of its signatures, or for those of RSASSA-PSS alone (RFC 4055).
+pub(crate) fn is_rsa(id: Id) -> bool {
+    matches!(id, Id::RSA | Id::RSA_PSS)
+}
+
 /// The resource that scripts see for a private key, named by its kind.
 pub fn private_key_value(key: PrivateKey) -> Value {
     let name = match key.id() {
-        Id::RSA => "RSAPrivateKey",
+        Id::RSA | Id::RSA_PSS => "RSAPrivateKey",
         Id::EC => "ECPrivateKey",
         Id::ED25519 => "ED25519PrivateKey",
         _ => "PrivateKey",

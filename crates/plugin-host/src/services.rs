@@ -98,7 +98,7 @@ pub trait ValueServices: Send + Sync {
 #[must_use]
 pub fn private_key_type_name(key: &PKey<Private>) -> &'static str {
     match key.id() {
-        Id::RSA => "RSAPrivateKey",
+        Id::RSA | Id::RSA_PSS => "RSAPrivateKey",
         Id::EC => "ECPrivateKey",
         Id::ED25519 => "ED25519PrivateKey",
         _ => "PrivateKey",

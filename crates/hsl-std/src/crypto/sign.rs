@@ -7,31 +7,32 @@ use hsl::value::Value;
 use openssl::hash::MessageDigest;
 use openssl::pkey::{Id, PKey, Public};
 use openssl::rsa::Rsa;
-use openssl::sign::{Signer, Verifier};
+use openssl::sign::{RsaPssSaltlen, Signer, Verifier};
 
 use crate::args::{self, Options};
+use crate::der::{self, Reader};
 use crate::keys::{self, Keys, PrivateKey};
 use crate::services::Services;
 
 /// Registers the functions.
 pub(super) fn register(registry: &mut Registry, services: &Services) {
-    for (read, test, id, kind) in [
+    for (read, test, is_kind, kind) in [
         (
             "rsa_privatekey(string privatekey) -> RSAPrivateKey or none",
             "is_rsa_privatekey(any value) -> boolean",
-            Id::RSA,
+            keys::is_rsa as fn(Id) -> bool,
             "RSA",
         ),
         (
             "ed25519_privatekey(string privatekey) -> ED25519PrivateKey or none",
             "is_ed25519_privatekey(any value) -> boolean",
-            Id::ED25519,
+            is_ed25519,
             "Ed25519",
         ),
         (
             "ec_privatekey(string privatekey) -> ECPrivateKey or none",
             "is_ec_privatekey(any value) -> boolean",
-            Id::EC,
+            |id| id == Id::EC,
             "elliptic curve",
         ),
     ] {
@@ -40,19 +41,19 @@ pub(super) fn register(registry: &mut Registry, services: &Services) {
             &format!("the {kind} private key in a PEM text"),
             move |_, args| {
                 let key = keys::private_key_from_pem(args::bytes(args, 0)).ok();
-                key.filter(|key| key.id() == id).map_or(Value::None, keys::private_key_value)
+                key.filter(|key| is_kind(key.id())).map_or(Value::None, keys::private_key_value)
             },
         );
         let doc = format!("true if the value is an {kind} private key");
         registry.pure_function(test, &doc, move |_, args| {
             let key = args.first().and_then(|value| keys::private_key_of(value));
-            key.is_some_and(|key| key.id() == id)
+            key.is_some_and(|key| is_kind(key.id()))
         });
     }
     let store = Arc::clone(&services.keys);
     registry.function(
         "rsa_sign(string message, string or RSAPrivateKey privatekey [, array options]) -> string or none",
-        "an RSA signature (PKCS #1 v1.5); options hash, format, pem, id",
+        "an RSA signature: PKCS #1 v1.5, or RSASSA-PSS with a key for that alone; options hash, format, pem, id",
         move |ctx, args| rsa_sign(ctx, args, &*store),
     );
     let store = Arc::clone(&services.keys);
@@ -68,7 +69,7 @@ pub(super) fn register(registry: &mut Registry, services: &Services) {
             |ctx, args| {
                 charge(ctx, args::bytes(args, 0));
                 let key = match args.get(1) {
-                    Some(key @ Value::Resource(_)) => resource(key, Id::ED25519, "ed25519_sign", "ED25519PrivateKey")?,
+                    Some(key @ Value::Resource(_)) => resource(key, is_ed25519, "ed25519_sign", "ED25519PrivateKey")?,
                     _ => match keys::ed25519_from_raw(args::bytes(args, 1)) {
                         Ok(key) => Arc::new(key),
                         Err(_) => return Ok::<_, Thrown>(Value::None),
@@ -98,9 +99,14 @@ pub(super) fn register(registry: &mut Registry, services: &Services) {
 /// # Errors
 ///
 /// When the resource is something else.
-fn resource(value: &Value, id: Id, function: &str, kind: &str) -> Result<Arc<PrivateKey>, Thrown> {
+fn resource(
+    value: &Value,
+    is_kind: fn(Id) -> bool,
+    function: &str,
+    kind: &str,
+) -> Result<Arc<PrivateKey>, Thrown> {
     keys::private_key_of(value)
-        .filter(|key| key.id() == id)
+        .filter(|key| is_kind(key.id()))
         .ok_or_else(|| Thrown::new(format!("{function}() needs a resource of type {kind}")))
 }
 
@@ -112,7 +118,7 @@ fn rsa_sign(ctx: &mut CallContext<'_>, args: &[Value], store: &dyn Keys) -> Resu
     charge(ctx, args::bytes(args, 0));
     let key = match args.get(1) {
         Some(key @ Value::Resource(_)) => {
-            Some(resource(key, Id::RSA, "rsa_sign", "RSAPrivateKey")?)
+            Some(resource(key, keys::is_rsa, "rsa_sign", "RSAPrivateKey")?)
         }
         _ if form.is_id => {
             keys::find(store, text).and_then(|entry| entry.key().cloned()).map(Arc::new)
@@ -120,10 +126,25 @@ fn rsa_sign(ctx: &mut CallContext<'_>, args: &[Value], store: &dyn Keys) -> Resu
         _ if form.is_pem => keys::private_key_from_pem(text).ok().map(Arc::new),
         _ => keys::private_key_from_der(text).ok().map(Arc::new),
     };
-    let Some(key) = key.filter(|key| key.id() == Id::RSA) else { return Ok(Value::None) };
-    let signature = Signer::new(hash, &key)
-        .and_then(|mut signer| signer.sign_oneshot_to_vec(args::bytes(args, 0)));
+    let Some(key) = key.filter(|key| keys::is_rsa(key.id())) else { return Ok(Value::None) };
+    let signature = Signer::new(hash, &key).and_then(|mut signer| {
+        if is_free_pss(&key) {
+            // What everybody reads; the library's own choice is as much as there is room for.
+            signer.set_rsa_pss_saltlen(RsaPssSaltlen::DIGEST_LENGTH)?;
+        }
+        signer.sign_oneshot_to_vec(args::bytes(args, 0))
+    });
     Ok(signature.ok().into())
+}
+
+/// Whether a key is for RSASSA-PSS alone, and does not say with which digest and salt (RFC 4055 §3.1).
+fn is_free_pss(key: &PrivateKey) -> bool {
+    let has_parameters = |octets: Vec<u8>| {
+        let mut algorithm = Reader::new(&octets).next()?.items().field(der::SEQUENCE)?.items();
+        algorithm.field(der::OID)?;
+        Some(algorithm.field(der::SEQUENCE).is_some())
+    };
+    key.id() == Id::RSA_PSS && key.public_key_to_der().ok().and_then(has_parameters) == Some(false)
 }
 
 fn rsa_verify(
@@ -160,7 +181,7 @@ fn public_key(text: &[u8], form: &Form, store: &dyn Keys) -> Option<PKey<Public>
     } else {
         Rsa::public_key_from_der_pkcs1(text).and_then(PKey::from_rsa).ok()?
     };
-    (key.id() == Id::RSA).then_some(key)
+    keys::is_rsa(key.id()).then_some(key)
 }
 
 /// How a key is given.
@@ -189,6 +210,10 @@ impl Form {
             is_wrapped,
         })
     }
+}
+
+fn is_ed25519(id: Id) -> bool {
+    id == Id::ED25519
 }
 
 fn hash(options: Options<'_>) -> Result<MessageDigest, Thrown> {

@@ -5,10 +5,10 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use openssl::hash::MessageDigest;
 use openssl::pkey::Id;
-use openssl::sign::Signer;
+use openssl::sign::{RsaPssSaltlen, Signer};
 use openssl::x509::X509;
 
-use crate::der::{self, Reader, element};
+use crate::der::{self, Element, Reader, element};
 use crate::keys::{Certificate, PrivateKey};
 
 /// A digest by its name.
@@ -25,6 +25,82 @@ impl Digest {
     /// The digest of that name.
     pub(super) fn named(name: &[u8]) -> Option<Self> {
         DIGESTS.iter().find(|(known, _)| known.as_bytes() == name).map(|(_, digest)| *digest)
+    }
+
+    /// The digest that an algorithm identifier names.
+    fn identified(identifier: Element<'_>) -> Option<Self> {
+        let oid = identifier.items().field(der::OID)?.content;
+        DIGESTS.iter().find(|(_, digest)| digest.oid == oid).map(|(_, digest)| *digest)
+    }
+
+    /// Its algorithm identifier.
+    fn identifier(self) -> Vec<u8> {
+        element(der::SEQUENCE, &[&element(der::OID, &[self.oid]), &element(der::NULL, &[])])
+    }
+}
+
+/// How a key signs that is for RSASSA-PSS alone (RFC 4055 §3.1).
+struct Pss {
+    digest: Digest,
+    /// The digest of the mask generation function.
+    mask: Digest,
+    /// Octets of salt.
+    salt: i32,
+    /// All of it as it stands in algorithm identifiers.
+    parameters: Vec<u8>,
+}
+
+impl Pss {
+    /// What the key of a certificate (DER) asks for; a key that does not care is used with `digest`.
+    /// `None` when it asks for what is not known here.
+    fn of(certificate: &[u8], digest: Digest) -> Option<Self> {
+        let mut key = certificate_fields(certificate)?;
+        // Serial number, algorithm, issuer, validity and subject come first.
+        let mut algorithm = key.nth(5)?.items().field(der::SEQUENCE)?.items();
+        algorithm.field(der::OID)?;
+        let Some(parameters) = algorithm.field(der::SEQUENCE) else { return Self::with(digest) };
+        let mut fields = parameters.items();
+        let sha1 = Digest::named(b"sha1")?;
+        let mut inside = |tag| fields.field(tag).map(|field| field.items().next());
+        let digest = match inside(der::CONTEXT_0) {
+            None => sha1,
+            Some(identifier) => Digest::identified(identifier?)?,
+        };
+        let mask = match inside(CONTEXT_1) {
+            None => sha1,
+            Some(function) => {
+                let mut function = function?.items();
+                function.field(der::OID).filter(|oid| oid.content == MGF1)?;
+                Digest::identified(function.next()?)?
+            }
+        };
+        let salt = match inside(CONTEXT_2) {
+            None => 20,
+            Some(number) => number
+                .filter(|number| number.tag == der::INTEGER)?
+                .content
+                .iter()
+                .try_fold(0_i32, |salt, octet| {
+                    salt.checked_mul(256)?.checked_add(i32::from(*octet))
+                })?,
+        };
+        Some(Self { digest, mask, salt, parameters: parameters.whole.to_vec() })
+    }
+
+    /// As RFC 4056 §3 recommends: one digest for both, and as much salt as it has octets.
+    fn with(digest: Digest) -> Option<Self> {
+        let salt = u8::try_from((digest.algorithm)().size()).ok()?;
+        let identifier = digest.identifier();
+        let mask = element(der::SEQUENCE, &[&element(der::OID, &[MGF1]), &identifier]);
+        let parameters = element(
+            der::SEQUENCE,
+            &[
+                &element(der::CONTEXT_0, &[&identifier]),
+                &element(CONTEXT_1, &[&mask]),
+                &element(CONTEXT_2, &[&element(der::INTEGER, &[&[salt]])]),
+            ],
+        );
+        Some(Self { digest, mask: digest, salt: i32::from(salt), parameters })
     }
 }
 
@@ -43,10 +119,16 @@ pub(super) struct SignedData<'a> {
 impl SignedData<'_> {
     /// The whole message in DER; `None` when libcrypto refuses the key.
     pub(super) fn sign(&self, message: &[u8]) -> Option<Vec<u8>> {
-        // RFC 8419 §3.1: Ed25519 goes with SHA-512 and nothing else.
-        let digest = match self.key.id() {
-            Id::ED25519 => Digest::named(b"sha512")?,
-            _ => self.digest,
+        let certificate = self.certificate.to_der().ok()?;
+        let pss = match self.key.id() {
+            Id::RSA_PSS => Some(Pss::of(&certificate, self.digest)?),
+            _ => None,
+        };
+        let digest = match (&pss, self.key.id()) {
+            (Some(pss), _) => pss.digest,
+            // RFC 8419 §3.1: Ed25519 goes with SHA-512 and nothing else.
+            (None, Id::ED25519) => Digest::named(b"sha512")?,
+            (None, _) => self.digest,
         };
         let hashed = openssl::hash::hash((digest.algorithm)(), message).ok()?;
         let data_oid = element(der::OID, &[DATA]);
@@ -58,17 +140,20 @@ impl SignedData<'_> {
         // X.690 11.6: the elements of a set are sorted.
         attributes.sort();
         let attributes = attributes.concat();
-        let signature = self.signature(digest, &element(der::SET, &[&attributes]))?;
+        let signature = self.signature(digest, pss.as_ref(), &element(der::SET, &[&attributes]))?;
 
-        let null: &[u8] = &element(der::NULL, &[]);
-        let digest_id = element(der::SEQUENCE, &[&element(der::OID, &[digest.oid]), null]);
-        let signature_id = match self.key.id() {
-            Id::RSA => element(der::SEQUENCE, &[&element(der::OID, &[RSA]), null]),
-            Id::EC => element(der::SEQUENCE, &[&element(der::OID, &[digest.ecdsa])]),
-            Id::ED25519 => element(der::SEQUENCE, &[&element(der::OID, &[ED25519])]),
+        let digest_id = digest.identifier();
+        let signature_id = match (&pss, self.key.id()) {
+            (Some(pss), _) => {
+                element(der::SEQUENCE, &[&element(der::OID, &[RSASSA_PSS]), &pss.parameters])
+            }
+            (None, Id::RSA) => {
+                element(der::SEQUENCE, &[&element(der::OID, &[RSA]), &element(der::NULL, &[])])
+            }
+            (None, Id::EC) => element(der::SEQUENCE, &[&element(der::OID, &[digest.ecdsa])]),
+            (None, Id::ED25519) => element(der::SEQUENCE, &[&element(der::OID, &[ED25519])]),
             _ => return None,
         };
-        let certificate = self.certificate.to_der().ok()?;
         let names = Names::of(&certificate)?;
         let signer = element(
             der::SEQUENCE,
@@ -106,11 +191,15 @@ impl SignedData<'_> {
         Some(element(der::SEQUENCE, &outer))
     }
 
-    fn signature(&self, digest: Digest, attributes: &[u8]) -> Option<Vec<u8>> {
+    fn signature(&self, digest: Digest, pss: Option<&Pss>, attributes: &[u8]) -> Option<Vec<u8>> {
         let mut signer = match self.key.id() {
             Id::ED25519 => Signer::new_without_digest(self.key).ok()?,
             _ => Signer::new((digest.algorithm)(), self.key).ok()?,
         };
+        if let Some(pss) = pss {
+            signer.set_rsa_mgf1_md((pss.mask.algorithm)()).ok()?;
+            signer.set_rsa_pss_saltlen(RsaPssSaltlen::custom(pss.salt)).ok()?;
+        }
         signer.sign_oneshot_to_vec(attributes).ok()
     }
 
@@ -148,7 +237,7 @@ fn collect(message: &[u8], more: &[Certificate]) -> Option<Vec<Certificate>> {
         pool.extend(certificates.items().map(|certificate| certificate.whole.to_vec()));
     }
     // Revocation lists, if there are any.
-    signed.field(REVOCATIONS);
+    signed.field(CONTEXT_1);
     let mut found = Vec::new();
     for signer in signed.field(der::SET)?.items() {
         let mut fields = signer.items();
@@ -176,6 +265,13 @@ fn collect(message: &[u8], more: &[Certificate]) -> Option<Vec<Certificate>> {
     Some(found)
 }
 
+/// The fields of a certificate from the serial number on.
+fn certificate_fields(certificate: &[u8]) -> Option<Reader<'_>> {
+    let mut fields = Reader::new(certificate).next()?.items().field(der::SEQUENCE)?.items();
+    fields.field(der::CONTEXT_0);
+    Some(fields)
+}
+
 /// What names a certificate: issuer and serial number, as they stand in it.
 struct Names<'a> {
     issuer: &'a [u8],
@@ -184,16 +280,17 @@ struct Names<'a> {
 
 impl<'a> Names<'a> {
     fn of(certificate: &'a [u8]) -> Option<Self> {
-        let mut fields = Reader::new(certificate).next()?.items().field(der::SEQUENCE)?.items();
-        fields.field(der::CONTEXT_0);
+        let mut fields = certificate_fields(certificate)?;
         let serial = fields.field(der::INTEGER)?.whole;
         fields.field(der::SEQUENCE)?;
         Some(Self { serial, issuer: fields.field(der::SEQUENCE)?.whole })
     }
 }
 
-/// Context-specific `[1]`, constructed: the revocation lists of a message.
-const REVOCATIONS: u8 = 0xa1;
+/// Context-specific `[1]`, constructed.
+const CONTEXT_1: u8 = 0xa1;
+/// Context-specific `[2]`, constructed.
+const CONTEXT_2: u8 = 0xa2;
 /// 1.2.840.113549.1.7.1.
 const DATA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 7, 1];
 /// 1.2.840.113549.1.7.2.
@@ -206,6 +303,10 @@ const MESSAGE_DIGEST: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 9, 4];
 const SIGNING_TIME: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 9, 5];
 /// 1.2.840.113549.1.1.1, rsaEncryption (RFC 3370 §3.2).
 const RSA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1];
+/// 1.2.840.113549.1.1.8 (RFC 8017).
+const MGF1: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 8];
+/// 1.2.840.113549.1.1.10 (RFC 8017).
+const RSASSA_PSS: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 10];
 /// 1.3.101.112 (RFC 8410).
 const ED25519: &[u8] = &[0x2b, 0x65, 0x70];
 
