@@ -128,6 +128,17 @@ impl Algorithm {
     }
 }
 
+/// Reads the instance of an ARC set: digits only, and not 0. It may be beyond [`MAX_INSTANCE`].
+fn arc_instance(text: &[u8]) -> Option<u32> {
+    let digits = str::from_utf8(text).ok()?;
+    let is_number = !digits.is_empty() && digits.bytes().all(|digit| digit.is_ascii_digit());
+    let instance = is_number.then(|| digits.parse().unwrap_or(u32::MAX))?;
+    (instance > 0).then_some(instance)
+}
+
+/// The last instance of an ARC set (RFC 8617 §4.2.1).
+const MAX_INSTANCE: u32 = 50;
+
 /// Octets read at once.
 const CHUNK: usize = 64 << 10;
 

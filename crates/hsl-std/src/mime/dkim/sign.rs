@@ -13,7 +13,7 @@ use openssl::hash::hash;
 use openssl::pkey::Id;
 use openssl::sign::Signer as KeySigner;
 
-use super::{Algorithm, BodyDigest};
+use super::{Algorithm, BodyDigest, MAX_INSTANCE, arc_instance};
 use crate::args::{self, Options};
 use crate::keys::{self, Keys, PrivateKey};
 use crate::mime::Access;
@@ -36,7 +36,7 @@ pub struct Signer {
     expiration: Option<u64>,
     identity: Option<String>,
     is_arc: bool,
-    /// The instance of the ARC set that a script names.
+    /// The instance of the ARC set that a script names, 1 to 50.
     instance: Option<u32>,
 }
 
@@ -50,7 +50,8 @@ pub(in crate::mime) fn message_method(
     class.method(
         "signDKIM(string selector, string domain, resource or string key [, array options]) \
          -> MailMessage, string or none",
-        "signs the message with its changes; none without a usable key",
+        "signs the message with its changes; none without a usable key, or when the message has all ARC \
+         sets there may be",
         move |ctx, args| {
             let Some(signer) = Signer::new(ctx, args, &*keys)? else {
                 return Ok(NativeStep::Return(Value::None));
@@ -61,6 +62,7 @@ pub(in crate::mime) fn message_method(
             let content = part.message.lock().output(&date);
             let this = ctx.this().map(|this| Value::Object(this.clone())).unwrap_or_default();
             Ok::<_, Thrown>(signer.sign(ctx, content, move |_, name, value| {
+                let Some(value) = value else { return NativeStep::Return(Value::None) };
                 if returns {
                     return NativeStep::Return(Value::from(value));
                 }
@@ -150,12 +152,26 @@ impl Signer {
         // Public scripts give the instance where the manual says a boolean.
         let instance = match options.get("arc") {
             None | Some(Value::Bool(_)) => None,
-            Some(Value::Number(number)) if (1.0..=50.0).contains(number) => Some(*number as u32),
+            Some(Value::Number(number)) if (1.0..=f64::from(MAX_INSTANCE)).contains(number) => {
+                Some(*number as u32)
+            }
             Some(_) => {
                 let message = "option \"arc\" must be a boolean, or an instance from 1 to 50";
                 return Err(Thrown::new(message));
             }
         };
+        let identity = options.bytes("identity")?.map(|text| tag_text("identity", text));
+        let identity = identity.transpose()?;
+        let is_arc = instance.is_some() || matches!(options.get("arc"), Some(Value::Bool(true)));
+        let by_identity = || identity.as_ref()?.parse().ok();
+        let instance = if is_arc { instance.or_else(by_identity) } else { None };
+        if instance.is_some_and(|instance| !(1..=MAX_INSTANCE).contains(&instance)) {
+            return Err(wrong("identity"));
+        }
+        // RFC 8617 §4.1.2.
+        if is_arc && names.iter().chain(&oversigned).any(|name| name == "arc-seal") {
+            return Err(Thrown::new("an ARC-Message-Signature cannot sign ARC-Seal fields"));
+        }
         Ok(Some(Self {
             key,
             algorithm,
@@ -167,21 +183,20 @@ impl Signer {
             oversigned,
             timestamp,
             expiration,
-            identity: options
-                .bytes("identity")?
-                .map(|text| tag_text("identity", text))
-                .transpose()?,
-            is_arc: instance.is_some() || matches!(options.get("arc"), Some(Value::Bool(true))),
+            identity,
+            is_arc,
             instance,
         }))
     }
 
-    /// Signs `content` and goes on with the field's name and value.
+    /// Signs `content` and goes on with the field's name and value, `None` when no ARC set may follow.
     fn sign(
         self,
         ctx: &mut CallContext<'_>,
         content: Arc<dyn FileContent>,
-        then: impl FnOnce(&mut CallContext<'_>, &'static [u8], String) -> NativeStep + Send + 'static,
+        then: impl FnOnce(&mut CallContext<'_>, &'static [u8], Option<String>) -> NativeStep
+        + Send
+        + 'static,
     ) -> NativeStep {
         let message = match SharedMessage::from_content(Arc::clone(&content)) {
             Ok(message) => message,
@@ -204,7 +219,7 @@ impl Signer {
     ///
     /// # Errors
     ///
-    /// What the key's algorithm says.
+    /// What the key's algorithm says; that no ARC set may follow.
     pub fn field(&self, octets: &Bytes) -> Result<Vec<u8>, Thrown> {
         let message = SharedMessage::from_octets(octets.clone());
         let digest = BodyDigest {
@@ -216,6 +231,8 @@ impl Signer {
         };
         let (digest, _) = digest.compute().map_err(unreadable)?;
         let value = self.value(&message, &digest)?;
+        let value =
+            value.ok_or_else(|| Thrown::new("the message has all ARC sets there may be"))?;
         Ok([self.field_name(), b": ", value.as_bytes(), b"\r\n"].concat())
     }
 
@@ -223,13 +240,15 @@ impl Signer {
         if self.is_arc { b"ARC-Message-Signature" } else { b"DKIM-Signature" }
     }
 
-    fn value(&self, message: &SharedMessage, body_hash: &[u8]) -> Result<String, Thrown> {
+    /// The field's value; `None` when no ARC set may follow those of the message.
+    fn value(&self, message: &SharedMessage, body_hash: &[u8]) -> Result<Option<String>, Thrown> {
         let view = message.message().view(PartId::TOP);
         let fields: Vec<&[u8]> =
             view.into_iter().flat_map(|view| view.fields()).map(|field| field.raw).collect();
         let names = self.signed_names(&fields);
         let mut tags = if self.is_arc {
-            vec![format!("i={}", self.instance(&fields))]
+            let Some(instance) = self.instance(&fields) else { return Ok(None) };
+            vec![format!("i={instance}")]
         } else {
             vec!["v=1".to_owned()]
         };
@@ -273,7 +292,7 @@ impl Signer {
             }
             value.push(character);
         }
-        Ok(value)
+        Ok(Some(value))
     }
 
     /// The names of tag `h`: each as often as there are fields, and once more if oversigned.
@@ -292,11 +311,10 @@ impl Signer {
         names
     }
 
-    /// The instance of an ARC set: as given, or one more than the highest seal.
-    fn instance(&self, fields: &[&[u8]]) -> u32 {
-        let by_identity = || self.identity.as_ref().and_then(|text| text.parse().ok());
-        if let Some(given) = self.instance.or_else(by_identity) {
-            return given;
+    /// The instance of an ARC set: as given, or one more than the highest seal, if that may be.
+    fn instance(&self, fields: &[&[u8]]) -> Option<u32> {
+        if self.instance.is_some() {
+            return self.instance;
         }
         let seals = fields.iter().filter_map(|field| {
             let colon = memchr::memchr(b':', field)?;
@@ -305,9 +323,10 @@ impl Signer {
                 return None;
             }
             let tags = crate::mail::dkim_tags::parse(value.get(1..)?)?;
-            str::from_utf8(tags.get(&b"i"[..])?).ok()?.parse::<u32>().ok()
+            arc_instance(tags.get(&b"i"[..])?)
         });
-        seals.max().unwrap_or(0).saturating_add(1)
+        let next = seals.max().unwrap_or(0).saturating_add(1);
+        (next <= MAX_INSTANCE).then_some(next)
     }
 
     fn signature(&self, data: &[u8]) -> Result<Vec<u8>, openssl::error::ErrorStack> {

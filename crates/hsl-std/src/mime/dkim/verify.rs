@@ -14,7 +14,7 @@ use openssl::rsa::Rsa;
 use openssl::sign::Verifier;
 
 use super::sign::signed_octets;
-use super::{Algorithm, BodyDigest};
+use super::{Algorithm, BodyDigest, MAX_INSTANCE, arc_instance};
 use crate::args::{self, Options};
 use crate::dns::domain_includes;
 use crate::mail::dkim_tags;
@@ -225,6 +225,16 @@ impl Signature {
         needed("h")?;
         if !read.names().any(|name| name.eq_ignore_ascii_case(b"from")) {
             return Err("From field not signed");
+        }
+        if is_arc {
+            // RFC 8617 §4.2.1: two digits at most, 1 to 50.
+            if arc_instance(needed("i")?).is_none_or(|instance| instance > MAX_INSTANCE) {
+                return Err("ARC instance out of range");
+            }
+            // RFC 8617 §4.1.2: what signs all fields of a set cannot be signed by one of them.
+            if read.names().any(|name| name.eq_ignore_ascii_case(b"arc-seal")) {
+                return Err("ARC-Seal field signed");
+            }
         }
         Ok(read)
     }
