@@ -86,24 +86,21 @@ struct Scan {
     now: u64,
 }
 
-/// What SPF and DKIM found.
-#[derive(Default)]
-struct Authenticated {
-    /// The domain that SPF lets the client send for.
-    spf: Option<String>,
-    /// Domains with a good signature.
-    dkim: Vec<String>,
-    /// Whether a check could not be made.
-    is_unsure: bool,
+/// A domain that SPF or DKIM speak of, in a way that may count.
+struct Identifier {
+    domain: String,
+    is_spf: bool,
+    /// Whether it is authenticated; otherwise that could not be found out.
+    is_sure: bool,
 }
 
 impl Scan {
     async fn run(self) -> Value {
         let Some(authors) = self.authors() else { return Value::from("permerror") };
-        let authenticated = self.authenticate().await;
+        let identifiers = self.authenticate().await;
         let mut out = Vec::with_capacity(authors.len());
         for author in authors {
-            let result = self.judge(&author, &authenticated).await;
+            let result = self.judge(&author, &identifiers).await;
             out.push((author, Value::from(result)));
         }
         Value::map(out.iter().map(|(author, result)| (author.as_str(), result.clone())))
@@ -133,16 +130,19 @@ impl Scan {
         (!domains.is_empty()).then_some(domains)
     }
 
-    async fn authenticate(&self) -> Authenticated {
-        let mut out = Authenticated::default();
+    async fn authenticate(&self) -> Vec<Identifier> {
+        let mut out = Vec::new();
+        let mut add = |domain: &str, is_spf, is_sure| {
+            out.extend(idna(domain).map(|domain| Identifier { domain, is_spf, is_sure }));
+        };
         if let Some(ip) = self.ip {
             // RFC 7208 §2.4: without a sender the host answers for itself.
             let domain = if self.domain.is_empty() { &self.helo } else { &self.domain };
             let sender = ("postmaster".to_owned(), domain.clone());
             let check = Check::new(Arc::clone(&self.resolver), ip, self.helo.clone(), sender);
             match check.run().await {
-                Outcome::Pass => out.spf = idna(domain),
-                Outcome::TempError => out.is_unsure = true,
+                Outcome::Pass => add(domain, true, true),
+                Outcome::TempError => add(domain, true, false),
                 _ => {}
             }
         }
@@ -159,8 +159,8 @@ impl Scan {
             let verified =
                 verify_dkim(&self.message, &signature, self.now, &*self.resolver, PATIENCE).await;
             match verified {
-                (domain, "pass") => out.dkim.extend(idna(&domain)),
-                (_, "temperror") => out.is_unsure = true,
+                (domain, "pass") => add(&domain, false, true),
+                (domain, "temperror") => add(&domain, false, false),
                 _ => {}
             }
         }
@@ -168,7 +168,7 @@ impl Scan {
     }
 
     /// The result for one author's domain.
-    async fn judge(&self, author: &str, authenticated: &Authenticated) -> &'static str {
+    async fn judge(&self, author: &str, identifiers: &[Identifier]) -> &'static str {
         let organization = self.suffixes.organizational(author).await;
         let policy = match self.policy(author).await {
             Ok(Some(policy)) => policy,
@@ -182,17 +182,20 @@ impl Scan {
                 Err(Unknown) => return "temperror",
             },
         };
-        if let Some(domain) = &authenticated.spf
-            && self.aligns(domain, author, &organization, policy.spf_is_strict).await
-        {
-            return "pass";
-        }
-        for domain in &authenticated.dkim {
-            if self.aligns(domain, author, &organization, policy.dkim_is_strict).await {
-                return "pass";
+        let mut is_unsure = false;
+        for identifier in identifiers {
+            let is_strict =
+                if identifier.is_spf { policy.spf_is_strict } else { policy.dkim_is_strict };
+            // Only aligned ones count: otherwise a forger whose own name servers fail would be spared what
+            // the author's domain asks for.
+            if self.aligns(&identifier.domain, author, &organization, is_strict).await {
+                if identifier.is_sure {
+                    return "pass";
+                }
+                is_unsure = true;
             }
         }
-        if authenticated.is_unsure { "temperror" } else { policy.request }
+        if is_unsure { "temperror" } else { policy.request }
     }
 
     /// Identifier alignment (§3.1).
