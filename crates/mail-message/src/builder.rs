@@ -25,8 +25,7 @@ pub struct Builder {
     /// The encoding that an added field names: `Some(None)` for one nobody knows.
     encoding: Option<Option<TransferEncoding>>,
     has_content_type: bool,
-    /// Whether the type is one of text, which decides what line ends of the body mean.
-    is_text: bool,
+    content: Content,
     has_disposition: bool,
     has_mime_version: bool,
 }
@@ -46,7 +45,7 @@ impl Builder {
             depth: 0,
             encoding: None,
             has_content_type: false,
-            is_text: true,
+            content: Content::Text,
             has_disposition: false,
             has_mime_version: false,
         }
@@ -68,7 +67,8 @@ impl Builder {
         let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
         if is("content-type") {
             self.has_content_type = true;
-            self.is_text = ContentType::parse(value).is_none_or(|kind| kind.is_text());
+            self.content =
+                ContentType::parse(value).map_or(Content::Text, |kind| Content::of(&kind));
         }
         self.has_disposition |= is("content-disposition");
         self.has_mime_version |= is("mime-version");
@@ -109,8 +109,11 @@ impl Builder {
     pub fn set_type(&mut self, media_type: impl Into<String>) {
         let media_type = media_type.into();
         if !self.has_content_type {
-            self.is_text =
-                media_type.get(..5).is_some_and(|kind| kind.eq_ignore_ascii_case("text/"));
+            let kind = ContentType {
+                media_type: media_type.to_ascii_lowercase(),
+                ..ContentType::default()
+            };
+            self.content = Content::of(&kind);
         }
         self.media_type = Some(media_type);
     }
@@ -178,7 +181,7 @@ impl Builder {
         let media_type = self.media_type.as_deref().unwrap_or("text/plain");
         if !self.has_content_type {
             let mut value = media_type.as_bytes().to_vec();
-            if self.is_text {
+            if self.content == Content::Text {
                 write_parameter("charset", b"utf-8", &mut value);
             }
             if !self.parts.is_empty() {
@@ -198,11 +201,19 @@ impl Builder {
             self.write_parts(out);
             return;
         }
-        let kind = if self.is_text { BodyKind::Text } else { BodyKind::Binary };
+        let kind = match self.content {
+            Content::Text | Content::Message => BodyKind::Text,
+            Content::Parts | Content::Octets => BodyKind::Binary,
+        };
         let encoding = match self.encoding {
             Some(encoding) => encoding.unwrap_or(TransferEncoding::Binary),
             None => {
-                let encoding = TransferEncoding::choose(&self.body, kind);
+                let encoding = match self.content {
+                    Content::Text | Content::Octets => TransferEncoding::choose(&self.body, kind),
+                    Content::Message | Content::Parts => {
+                        TransferEncoding::choose_identity(&self.body)
+                    }
+                };
                 push_field(out, b"Content-Transfer-Encoding", encoding.name().as_bytes());
                 encoding
             }
@@ -223,6 +234,33 @@ impl Builder {
             out.extend_from_slice(b"\r\n");
         }
         out.extend_from_slice(format!("--{}--\r\n", self.boundary).as_bytes());
+    }
+}
+
+/// What the type says of the body: what its line ends mean, and whether it may be encoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Content {
+    /// Lines.
+    Text,
+    /// A message: lines that may not be encoded.
+    Message,
+    /// Parts put together by somebody else, as they are.
+    Parts,
+    /// Anything else.
+    Octets,
+}
+
+impl Content {
+    fn of(kind: &ContentType) -> Self {
+        if kind.is_text() {
+            Self::Text
+        } else if kind.is_message() {
+            Self::Message
+        } else if kind.is_multipart() {
+            Self::Parts
+        } else {
+            Self::Octets
+        }
     }
 }
 

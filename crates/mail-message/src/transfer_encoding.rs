@@ -75,6 +75,15 @@ impl TransferEncoding {
         }
     }
 
+    /// Chooses among those that leave `data` as it is, for types that may not be encoded
+    /// (RFC 2045 §6.4).
+    pub fn choose_identity(data: &[u8]) -> Self {
+        match Self::choose(data, BodyKind::Text) {
+            Self::SevenBit => Self::SevenBit,
+            _ => Self::EightBit,
+        }
+    }
+
     /// Writes `data` in this encoding. Line ends of text become `line_ending`.
     pub fn encode(self, data: &[u8], kind: BodyKind, line_ending: LineEnding) -> Vec<u8> {
         let data = match kind {

@@ -191,6 +191,30 @@ fn a_new_body_takes_the_place_of_all_parts() {
 }
 
 #[test]
+fn a_new_body_cannot_end_its_part() {
+    let text = "Content-Type: multipart/mixed; boundary=o\r\n\r\n--o\r\n\r\none\r\n--o\r\n\
+                Content-Type: message/rfc822\r\n\r\nX: y\r\n\r\ntwo\r\n--o--\r\n";
+    let forged = "--o\nContent-Type: text/html\n\nforged";
+    for data in [forged.to_owned(), format!("å\n{forged}"), format!("\0\r{forged}")] {
+        let mut m = message(text);
+        let [first, second] = m.tree().unwrap().part(TOP).unwrap().children[..] else { panic!() };
+        m.set_body(first, data.as_bytes(), None).unwrap();
+        let mut changed = message(&written(&m));
+        assert_eq!(changed.tree().unwrap().part(TOP).unwrap().children.len(), 2, "{data}");
+        let body = changed.body(first).unwrap();
+        assert_eq!(body.as_ref(), data.replace('\n', "\r\n").as_bytes());
+        // As they are is the only way for these.
+        assert!(m.set_body(second, data.as_bytes(), None).is_err());
+        assert!(m.set_body(first, data.as_bytes(), Some(TransferEncoding::EightBit)).is_err());
+    }
+    // Within a line it ends nothing.
+    let mut m = message(text);
+    let first = m.tree().unwrap().part(TOP).unwrap().children[0];
+    m.set_body(first, b"a --o", None).unwrap();
+    assert!(written(&m).contains("\r\n--o\r\n\r\na --o\r\n--o\r\n"), "{}", written(&m));
+}
+
+#[test]
 fn parts_that_are_not_looked_at_stay_as_they_are() {
     let head = "Content-Type: multipart/mixed; boundary=b\r\n\r\n";
     let part = |n: usize| format!("--b\r\n\r\n{n}\r\n");

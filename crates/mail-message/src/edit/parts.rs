@@ -17,7 +17,8 @@ pub(crate) enum Side {
 
 impl Message {
     /// Replaces the body of a part by `data`, encoded as needed or as told. All that is in a
-    /// multipart goes, and `data` stands there as it is (RFC 2045 §6.4 forbids to encode one).
+    /// multipart goes, and `data` stands there as it is: RFC 2045 §6.4 forbids to encode one, and RFC 2046
+    /// §5.2.1 a whole message. Other bodies that would end the part too early are written as base64.
     ///
     /// # Errors
     ///
@@ -31,27 +32,36 @@ impl Message {
         self.view(id).ok_or(EditError::NoPart)?;
         let kind = self.content_type(id);
         let is_multipart = kind.as_ref().is_some_and(|kind| kind.is_multipart());
-        let is_text = kind.is_some_and(|kind| kind.is_text());
+        let is_message = kind.as_ref().is_some_and(|kind| kind.is_message());
+        let is_text = is_message || kind.is_some_and(|kind| kind.is_text());
         let kind = if is_text { BodyKind::Text } else { BodyKind::Binary };
-        let needed = || match TransferEncoding::choose(data, kind) {
-            TransferEncoding::QuotedPrintable | TransferEncoding::Base64 if is_multipart => {
-                TransferEncoding::EightBit
-            }
-            encoding => encoding,
+        let needed = || match is_multipart || is_message {
+            true => TransferEncoding::choose_identity(data),
+            false => TransferEncoding::choose(data, kind),
         };
-        let encoding = encoding.unwrap_or_else(needed);
-        if is_multipart {
-            if id != PartId::TOP
-                && let Some(parent) = self.part(id).and_then(|part| part.parent)
-            {
-                self.check_delimiter(parent, data)?;
+        let line_ending = self.header().line_ending();
+        let parent = match id {
+            PartId::TOP => None,
+            _ => self.part(id).and_then(|part| part.parent),
+        };
+        let mut chosen = encoding.unwrap_or_else(needed);
+        let mut body = chosen.encode(data, kind, line_ending);
+        if let Some(parent) = parent
+            && let Err(error) = self.check_delimiter(parent, &body)
+        {
+            if encoding.is_some() || is_multipart || is_message {
+                return Err(error);
             }
+            chosen = TransferEncoding::Base64;
+            body = chosen.encode(data, kind, line_ending);
+        }
+        let encoding = chosen;
+        if is_multipart {
             let part = self.part_state(id);
             (part.preamble, part.epilogue) = (None, None);
             part.before.clear();
             part.after.clear();
         }
-        let body = encoding.encode(data, kind, self.header().line_ending());
         let field = b"Content-Transfer-Encoding";
         if encoding != TransferEncoding::SevenBit || self.has_header(id, field) {
             let count = self.state().count;
@@ -191,8 +201,11 @@ impl Message {
                 None => None,
             };
         }
+        let begins_line =
+            |at: usize| at == 0 || new.get(at - 1).is_some_and(|byte| b"\r\n".contains(byte));
         let holds = |boundary: &Vec<u8>| {
-            memchr::memmem::find(new, &[b"--", boundary.as_slice()].concat()).is_some()
+            let delimiter = [b"--", boundary.as_slice()].concat();
+            memchr::memmem::find_iter(new, &delimiter).any(begins_line)
         };
         if parents.iter().any(holds) { Err(EditError::DelimiterInside) } else { Ok(()) }
     }

@@ -43,6 +43,12 @@ impl ContentType {
         self.media_type.starts_with("multipart/")
     }
 
+    /// Returns whether a body of this type holds a whole message, which may not be encoded
+    /// (RFC 2046 §5.2.1; RFC 6532 §3.7 lets messages with fields in UTF-8 be as they are, too).
+    pub fn is_message(&self) -> bool {
+        matches!(self.media_type.as_str(), "message/rfc822" | "message/global")
+    }
+
     /// Returns whether the type is `text/…`.
     pub fn is_text(&self) -> bool {
         self.media_type.starts_with("text/")

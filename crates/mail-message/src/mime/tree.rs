@@ -287,10 +287,7 @@ impl Inside {
             let is_digest = kind.media_type == "multipart/digest";
             return Self::Parts { boundary: boundary.trim_ascii_end().to_vec(), is_digest };
         }
-        match kind.media_type.as_str() {
-            "message/rfc822" | "message/global" if is_identity => Self::Message,
-            _ => Self::Nothing,
-        }
+        if kind.is_message() && is_identity { Self::Message } else { Self::Nothing }
     }
 }
 
