@@ -1,5 +1,7 @@
 //! New messages and parts, as scripts and reports compose them.
 
+use std::ops::Range;
+
 use crate::date;
 use crate::header::{HeaderError, LineEnding, WriteOptions, write_field};
 use crate::mime::{ContentType, write_parameter};
@@ -24,7 +26,8 @@ pub struct Builder {
     depth: usize,
     /// The encoding that an added field names: `Some(None)` for one nobody knows.
     encoding: Option<Option<TransferEncoding>>,
-    has_content_type: bool,
+    /// The first `Content-Type` that was added.
+    content_type: Option<AddedType>,
     content: Content,
     has_disposition: bool,
     has_mime_version: bool,
@@ -44,15 +47,16 @@ impl Builder {
             parts_size: 0,
             depth: 0,
             encoding: None,
-            has_content_type: false,
+            content_type: None,
             content: Content::Text,
             has_disposition: false,
             has_mime_version: false,
         }
     }
 
-    /// Adds a field below the others. A `Content-Type` makes [`Self::set_type`] void, a
-    /// `Content-Transfer-Encoding` is what the body gets encoded with.
+    /// Adds a field below the others. A `Content-Type` makes [`Self::set_type`] void, and its boundary
+    /// is that of the children; a multipart without one gets it. A `Content-Transfer-Encoding` is what
+    /// the body gets encoded with.
     ///
     /// # Errors
     ///
@@ -65,10 +69,18 @@ impl Builder {
     ) -> Result<(), HeaderError> {
         let field = write_field(name, value, options, LineEnding::CrLf)?;
         let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
-        if is("content-type") {
-            self.has_content_type = true;
-            self.content =
-                ContentType::parse(value).map_or(Content::Text, |kind| Content::of(&kind));
+        if is("content-type") && self.content_type.is_none() {
+            let kind = ContentType::parse(value);
+            self.content = kind.as_ref().map_or(Content::Text, Content::of);
+            let boundary = kind.and_then(|kind| kind.parameters.octets(b"boundary"));
+            let at = self.fields.len();
+            self.content_type = Some(AddedType {
+                field: at..at + field.len(),
+                name: name.to_vec(),
+                value: value.to_vec(),
+                options,
+                boundary: boundary.filter(|boundary| is_boundary(boundary)),
+            });
         }
         self.has_disposition |= is("content-disposition");
         self.has_mime_version |= is("mime-version");
@@ -108,7 +120,7 @@ impl Builder {
     /// Sets the media type. Without, it is `text/plain`; the charset of text is always UTF-8.
     pub fn set_type(&mut self, media_type: impl Into<String>) {
         let media_type = media_type.into();
-        if !self.has_content_type {
+        if self.content_type.is_none() {
             let kind = ContentType {
                 media_type: media_type.to_ascii_lowercase(),
                 ..ContentType::default()
@@ -121,10 +133,7 @@ impl Builder {
     /// Sets what separates the children. `false`, and nothing happens, when RFC 2046 §5.1.1 does
     /// not allow it.
     pub fn set_boundary(&mut self, boundary: &[u8]) -> bool {
-        let is_good = |byte: &u8| byte.is_ascii_alphanumeric() || b"'()+_,-./:=? ".contains(byte);
-        let is_allowed = matches!(boundary.len(), 1..=70)
-            && boundary.last() != Some(&b' ')
-            && boundary.iter().all(is_good);
+        let is_allowed = is_boundary(boundary);
         if is_allowed {
             self.boundary = boundary.iter().map(|&byte| char::from(byte)).collect();
         }
@@ -149,7 +158,8 @@ impl Builder {
 
     /// Returns about how many octets the part occupies.
     pub fn size(&self) -> usize {
-        self.fields.len() + self.body.len() + self.parts_size
+        let type_size = self.content_type.as_ref().map_or(0, |added| added.value.len());
+        self.fields.len() + type_size + self.body.len() + self.parts_size
     }
 
     /// Writes the message.
@@ -173,13 +183,43 @@ impl Builder {
     fn start(&self) -> Vec<u8> {
         let delimiters = (self.parts.len() + 1) * (self.boundary.len() + 8);
         let mut out = Vec::with_capacity(self.size() + delimiters + WRITTEN_FIELDS);
-        out.extend_from_slice(&self.fields);
+        match self.completed_type() {
+            None => out.extend_from_slice(&self.fields),
+            Some((field, written)) => {
+                out.extend_from_slice(self.fields.get(..field.start).unwrap_or_default());
+                out.extend(written);
+                out.extend_from_slice(self.fields.get(field.end..).unwrap_or_default());
+            }
+        }
         out
+    }
+
+    /// The added type of a multipart that says nothing of the boundary: where it stands, and the same
+    /// with it.
+    fn completed_type(&self) -> Option<(Range<usize>, Vec<u8>)> {
+        let added = self.content_type.as_ref()?;
+        if self.parts.is_empty() || self.content != Content::Parts || added.boundary.is_some() {
+            return None;
+        }
+        let mut value = added.value.trim_ascii_end();
+        while let Some(shorter) = value.strip_suffix(b";") {
+            value = shorter.trim_ascii_end();
+        }
+        let mut value = value.to_vec();
+        write_parameter("boundary", self.boundary.as_bytes(), &mut value);
+        let written = write_field(&added.name, &value, added.options, LineEnding::CrLf).ok()?;
+        Some((added.field.clone(), written))
+    }
+
+    /// What separates the children.
+    fn boundary(&self) -> &[u8] {
+        let added = self.content_type.as_ref().filter(|_| self.content == Content::Parts);
+        added.and_then(|added| added.boundary.as_deref()).unwrap_or(self.boundary.as_bytes())
     }
 
     fn write_content(&self, out: &mut Vec<u8>) {
         let media_type = self.media_type.as_deref().unwrap_or("text/plain");
-        if !self.has_content_type {
+        if self.content_type.is_none() {
             let mut value = media_type.as_bytes().to_vec();
             if self.content == Content::Text {
                 write_parameter("charset", b"utf-8", &mut value);
@@ -228,13 +268,36 @@ impl Builder {
             out.extend_from_slice(&self.body);
             out.extend_from_slice(b"\r\n");
         }
+        let delimiter = [b"--", self.boundary()].concat();
         for part in &self.parts {
-            out.extend_from_slice(format!("--{}\r\n", self.boundary).as_bytes());
+            out.extend_from_slice(&delimiter);
+            out.extend_from_slice(b"\r\n");
             out.extend_from_slice(part);
             out.extend_from_slice(b"\r\n");
         }
-        out.extend_from_slice(format!("--{}--\r\n", self.boundary).as_bytes());
+        out.extend_from_slice(&delimiter);
+        out.extend_from_slice(b"--\r\n");
     }
+}
+
+/// Whether RFC 2046 §5.1.1 allows the boundary.
+fn is_boundary(boundary: &[u8]) -> bool {
+    let is_good = |byte: &u8| byte.is_ascii_alphanumeric() || b"'()+_,-./:=? ".contains(byte);
+    matches!(boundary.len(), 1..=70)
+        && boundary.last() != Some(&b' ')
+        && boundary.iter().all(is_good)
+}
+
+/// A `Content-Type` that was added.
+#[derive(Clone, Debug)]
+struct AddedType {
+    /// Where its field stands.
+    field: Range<usize>,
+    name: Vec<u8>,
+    value: Vec<u8>,
+    options: WriteOptions,
+    /// The boundary that it names, if it can be one.
+    boundary: Option<Vec<u8>>,
 }
 
 /// What the type says of the body: what its line ends mean, and whether it may be encoded.
