@@ -174,7 +174,18 @@ fn plugin_names<'a>(scripts: impl Iterator<Item = &'a [u8]>) -> PluginNames {
                 continue;
             }
             let names = out.entry(import.path.value.to_vec()).or_default();
-            let ImportWhat::Symbols(symbols) = &import.what else { continue };
+            let symbols = match &import.what {
+                ImportWhat::Symbols(symbols) => symbols,
+                ImportWhat::Namespace(namespace) => {
+                    let namespace = interner.name(namespace.name);
+                    for name in static_members(text, namespace) {
+                        let members = static_members(text, &format!("{namespace}::{name}"));
+                        names.entry(name).or_default().extend(members);
+                    }
+                    continue;
+                }
+                ImportWhat::Data(_) => continue,
+            };
             for symbol in symbols {
                 let name = interner.name(symbol.name.name);
                 if symbol.is_variable {

@@ -66,6 +66,12 @@ fn modules_of_plugins_need_not_be_installed() {
                  $l = L([\"ldap://x\"]); echo L::err2string(L::$last); f($v, L); $l->bind();\n";
     assert_eq!(lint(class), (Some(0), String::new()));
     assert_eq!(lint(&class.replace("f($v", "f::g($v").replace("L::", "M::")).0, Some(1));
+    // So it is behind a namespace, and a function is one without them.
+    let whole = "type: ''\ndata: |\n  import * as ldap from \"extras://ldap\";\n  \
+                 $l = ldap::LDAP([\"ldap://x\"]); echo ldap::LDAP::err2string(ldap::LDAP::$last);\n  \
+                 ldap::bind($l, ldap::$options); array_map(ldap::f, [ldap::LDAP::f]);\n";
+    assert_eq!(lint(whole), (Some(0), String::new()));
+    assert_eq!(lint(&whole.replace("ldap::bind", "other::bind")).0, Some(1));
 }
 
 #[test]

@@ -319,8 +319,10 @@ pub enum ExprKind {
     Variable(Symbol),
     /// A bare name: a function or class, as value or (before a call suffix) as callee.
     Name(Symbol),
-    /// `Name::member` or `static::member`
+    /// `Name::member`, `static::member` or `namespace::Name::member`
     Scoped {
+        /// The namespaces in front of `scope`, from the outermost; none of them is `static`.
+        outer: Box<[Ident]>,
         /// The class or namespace; `None` is `static`.
         scope: Option<Ident>,
         /// The name behind `::`.

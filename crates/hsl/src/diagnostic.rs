@@ -251,7 +251,8 @@ impl Diagnostic {
         text
     }
 
-    /// Returns the way to the error, innermost step first, as people read it.
+    /// Returns the way to the error, innermost step first, as people read it. A step that is taken again and
+    /// again, as by a function that calls itself, is told once.
     #[must_use]
     pub fn way(&self, sources: &SourceMap) -> Vec<String> {
         let step = |frame: &StackFrame| match sources.place(frame.span) {
@@ -259,7 +260,15 @@ impl Diagnostic {
             Some(place) => format!("in {}, entered at {place}", frame.what),
             None => format!("in {}", frame.what),
         };
-        self.0.stack.iter().map(step).collect()
+        let mut way: Vec<String> = Vec::new();
+        for same in self.0.stack.chunk_by(|one, next| one == next) {
+            let line = same.first().map(step).unwrap_or_default();
+            way.push(match same.len() {
+                1 => line,
+                steps => format!("{line} ({steps} steps alike)"),
+            });
+        }
+        way
     }
 
     /// Returns the diagnostic with its places looked up in `sources`.

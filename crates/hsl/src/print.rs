@@ -377,7 +377,11 @@ impl Printer<'_> {
             }
             ExprKind::Variable(name) => self.variable(*name),
             ExprKind::Name(name) => self.name(*name),
-            ExprKind::Scoped { scope, member, is_variable } => {
+            ExprKind::Scoped { outer, scope, member, is_variable } => {
+                for name in outer {
+                    self.name(name.name);
+                    self.text("::");
+                }
                 match scope {
                     Some(scope) => self.name(scope.name),
                     None => self.text("static"),

@@ -96,12 +96,18 @@ fn number() -> impl Strategy<Value = f64> {
 }
 
 fn scoped() -> impl Strategy<Value = ExprKind> {
-    let variable = (option::of(ident()), ident(), Just(true));
-    let name = (option::of(ident()), member_symbol().prop_map(with_span), Just(false));
-    prop_oneof![variable, name].prop_map(|(scope, member, is_variable)| ExprKind::Scoped {
-        scope,
-        member,
-        is_variable,
+    let variable = (scopes(), ident(), Just(true));
+    let name = (scopes(), member_symbol().prop_map(with_span), Just(false));
+    prop_oneof![variable, name].prop_map(|((outer, scope), member, is_variable)| {
+        ExprKind::Scoped { outer, scope, member, is_variable }
+    })
+}
+
+/// What stands in front of the last `::`: `static`, or names.
+fn scopes() -> impl Strategy<Value = (Box<[Ident]>, Option<Ident>)> {
+    prop::collection::vec(ident(), 0..4).prop_map(|mut names| {
+        let scope = names.pop();
+        (names.into_boxed_slice(), scope)
     })
 }
 
@@ -288,7 +294,8 @@ fn match_expr(expr: Exprs) -> impl Strategy<Value = ExprKind> {
 }
 
 fn cache(expr: Exprs) -> impl Strategy<Value = ExprKind> {
-    let member = (option::of(ident()), ident()).prop_map(|(scope, member)| ExprKind::Scoped {
+    let member = (scopes(), ident()).prop_map(|((outer, scope), member)| ExprKind::Scoped {
+        outer,
         scope,
         member,
         is_variable: false,

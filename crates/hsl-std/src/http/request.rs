@@ -303,12 +303,16 @@ fn headers(options: Options<'_>) -> Result<Vec<(HeaderName, Option<HeaderValue>)
             }
             None => (text, None),
         };
-        let wrong = || {
-            let shown = name.escape_ascii();
+        let shown = name.escape_ascii();
+        let name = HeaderName::from_bytes(name).map_err(|_| {
             Thrown::new(format!("option \"headers\": \"{shown}\" is no \"Name: value\""))
-        };
-        let name = HeaderName::from_bytes(name).map_err(|_| wrong())?;
-        let value = value.map(HeaderValue::from_bytes).transpose().map_err(|_| wrong())?;
+        })?;
+        // Not shown: values are often secrets.
+        let value = value.map(HeaderValue::from_bytes).transpose().map_err(|_| {
+            Thrown::new(format!(
+                "option \"headers\": the value of \"{shown}\" has a line break or another control character"
+            ))
+        })?;
         list.push((name, value));
     }
     Ok(list)

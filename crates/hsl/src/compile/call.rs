@@ -495,8 +495,8 @@ impl<'a> Builder<'a> {
                     error(expr.span, format!("there is no builtin function {}", self.text(*name)))
                 }
             },
-            ExprKind::Scoped { scope, member, .. } => {
-                self.scoped(scope.as_ref(), *member, expr.span)
+            ExprKind::Scoped { outer, scope, member, .. } => {
+                self.scoped(outer, scope.as_ref(), *member, expr.span)
             }
             _ => error(expr.span, "this is no name of a function"),
         }
@@ -513,7 +513,13 @@ impl<'a> Builder<'a> {
         function.or_else(|| self.host.class(text).cloned().map(Callee::NativeClass))
     }
 
-    fn scoped(&mut self, scope: Option<&Ident>, member: Ident, span: Span) -> Compiled<Callee> {
+    fn scoped(
+        &mut self,
+        outer: &[Ident],
+        scope: Option<&Ident>,
+        member: Ident,
+        span: Span,
+    ) -> Compiled<Callee> {
         let text = self.text(member.name);
         let Some(scope) = scope else {
             let Some(number) = self.f().class else {
@@ -521,25 +527,14 @@ impl<'a> Builder<'a> {
             };
             return self.static_function(number, member, span);
         };
-        match self.scope().namespaces.get(&scope.name).cloned() {
-            Some(Namespace::Module(number)) => {
-                let found =
-                    self.modules.get(number).and_then(|module| module.names.get(&member.name));
-                return match found {
-                    Some(callee) => Ok(callee.clone()),
-                    None => error(span, format!("the module has no function {text}")),
-                };
-            }
-            Some(Namespace::Host(path)) => {
-                let found = self.host.module(&path).and_then(|module| module.get(text));
-                return match found {
-                    Some(entry) => Ok(Callee::from(entry)),
-                    None => error(span, format!("the module has no function {text}")),
-                };
-            }
-            None => {}
+        let within = self.namespace(outer, span)?;
+        if let Some(namespace) = self.namespace_in(within.as_ref(), scope.name) {
+            return match self.name_in(&namespace, member.name) {
+                Some(callee) => Ok(callee),
+                None => error(span, format!("the module has no function {text}")),
+            };
         }
-        match self.find_name(scope.name) {
+        match self.class_name(within.as_ref(), scope.name) {
             Some(Callee::Class(number)) => self.static_function(number, member, span),
             Some(Callee::NativeClass(class)) => match class.static_function(text.as_bytes()) {
                 Some(function) => {
@@ -555,6 +550,52 @@ impl<'a> Builder<'a> {
                 let scope_text = self.text(scope.name);
                 error(span, format!("there is no class or namespace {scope_text}"))
             }
+        }
+    }
+
+    /// Finds the module that `a::b` stands for; `None` without names.
+    fn namespace(&mut self, names: &[Ident], span: Span) -> Compiled<Option<Namespace>> {
+        let mut within = None;
+        for name in names {
+            let found = self.namespace_in(within.as_ref(), name.name);
+            let Some(found) = found else {
+                let text = self.text(name.name);
+                return error(span, format!("there is no namespace {text}"));
+            };
+            within = Some(found);
+        }
+        Ok(within)
+    }
+
+    /// Finds the namespace that a script, or the module of another namespace, imported under a name.
+    fn namespace_in(&mut self, within: Option<&Namespace>, name: Symbol) -> Option<Namespace> {
+        match within {
+            None => self.scope().namespaces.get(&name).cloned(),
+            Some(Namespace::Module(number)) => {
+                self.modules.get(*number).and_then(|module| module.namespaces.get(&name)).cloned()
+            }
+            Some(Namespace::Host(_)) => None,
+        }
+    }
+
+    /// Finds a function or class of a module.
+    fn name_in(&self, namespace: &Namespace, name: Symbol) -> Option<Callee> {
+        match namespace {
+            Namespace::Module(number) => {
+                self.modules.get(*number).and_then(|module| module.names.get(&name)).cloned()
+            }
+            Namespace::Host(path) => {
+                let module = self.host.module(path)?;
+                module.get(self.text(name)).map(Callee::from)
+            }
+        }
+    }
+
+    /// Finds the class in front of `::`.
+    fn class_name(&mut self, within: Option<&Namespace>, name: Symbol) -> Option<Callee> {
+        match within {
+            None => self.find_name(name),
+            Some(namespace) => self.name_in(namespace, name),
         }
     }
 
@@ -578,15 +619,17 @@ impl<'a> Builder<'a> {
 
     /// Finds `Name::$member`, `static::$member` and `ns::$member`.
     pub(super) fn static_variable(&mut self, expr: &'a Expr) -> Compiled<Variable> {
-        let ExprKind::Scoped { scope, member, is_variable: true } = &expr.kind else {
+        let ExprKind::Scoped { outer, scope, member, is_variable: true } = &expr.kind else {
             return error(expr.span, "this cannot be assigned");
         };
         let text = self.text(member.name);
         let class = match scope {
             None => self.f().class,
             Some(scope) => {
-                if let Some(Namespace::Module(number)) = self.scope().namespaces.get(&scope.name) {
-                    let number = *number;
+                let within = self.namespace(outer, expr.span)?;
+                if let Some(Namespace::Module(number)) =
+                    self.namespace_in(within.as_ref(), scope.name)
+                {
                     let found = self
                         .modules
                         .get(number)
@@ -596,7 +639,7 @@ impl<'a> Builder<'a> {
                         None => error(expr.span, format!("the module has no variable ${text}")),
                     };
                 }
-                match self.find_name(scope.name) {
+                match self.class_name(within.as_ref(), scope.name) {
                     Some(Callee::Class(number)) => Some(number),
                     _ => None,
                 }

@@ -311,7 +311,8 @@ impl<'s, 'i> Parser<'s, 'i> {
         }
         let near = [self.token, self.previous, self.statement];
         let hint = near.iter().find_map(|&token| foreign_word(self.token_text(token)));
-        match hint {
+        let arrow = self.at(TokenKind::FatArrow).then_some(ARROW_HINT);
+        match hint.or(arrow) {
             Some(hint) => error.with_hint(hint),
             None => error,
         }
@@ -322,6 +323,10 @@ impl<'s, 'i> Parser<'s, 'i> {
         Diagnostic::error(expr.span, message)
     }
 }
+
+/// For those who write functions as arrows, or arguments with names.
+const ARROW_HINT: &str = "`=>` stands in arrays, `match`, `foreach` and `barrier`; a function is written \
+                          `function ($x) { return …; }`";
 
 /// Longer words are not repeated in errors.
 const LONGEST_QUOTED: usize = 40;

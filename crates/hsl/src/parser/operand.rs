@@ -139,26 +139,39 @@ impl Parser<'_, '_> {
     fn name_or_scoped(&mut self) -> Parsed<ExprKind> {
         let token = self.advance()?;
         let name = self.ident(token);
-        if self.at(TokenKind::ColonColon) {
-            // In `$a[length::2]` the colons belong to the slice.
-            let next = self.peek()?;
-            if matches!(next, TokenKind::Name | TokenKind::Variable) || next.is_keyword() {
-                self.advance()?;
-                return self.scoped(Some(name));
-            }
+        if self.at_scope()? {
+            self.advance()?;
+            return self.scoped(Some(name));
         }
         Ok(ExprKind::Name(name.name))
     }
 
-    /// Takes the member behind `::`.
-    fn scoped(&mut self, scope: Option<Ident>) -> Parsed<ExprKind> {
-        let is_variable = self.at(TokenKind::Variable);
-        let member = if is_variable {
-            self.variable("after `::`")?
-        } else {
-            self.member_name("after `::`")?
-        };
-        Ok(ExprKind::Scoped { scope, member, is_variable })
+    /// Whether what follows a name is `::` and a member. In `$a[length::2]` the colons belong to the slice.
+    fn at_scope(&mut self) -> Parsed<bool> {
+        if !self.at(TokenKind::ColonColon) {
+            return Ok(false);
+        }
+        let next = self.peek()?;
+        Ok(matches!(next, TokenKind::Name | TokenKind::Variable) || next.is_keyword())
+    }
+
+    /// Takes the member behind `::`; in `namespace::Class::member` each name is one of the name before.
+    fn scoped(&mut self, mut scope: Option<Ident>) -> Parsed<ExprKind> {
+        let mut outer = Vec::new();
+        loop {
+            let is_variable = self.at(TokenKind::Variable);
+            let member = if is_variable {
+                self.variable("after `::`")?
+            } else {
+                self.member_name("after `::`")?
+            };
+            if is_variable || scope.is_none() || !self.at_scope()? {
+                let outer = outer.into_boxed_slice();
+                return Ok(ExprKind::Scoped { outer, scope, member, is_variable });
+            }
+            self.advance()?;
+            outer.extend(scope.replace(member));
+        }
     }
 
     /// Takes `isset` or `unset` and the place in parentheses behind it.

@@ -239,15 +239,22 @@ impl Parser<'_, '_> {
         let open = self.expect(TokenKind::LeftParen, "after `foreach`")?;
         let subject = self.expr()?;
         self.expect(TokenKind::As, "after what `foreach` walks")?;
-        let mut value = self.variable("after `as`")?;
+        let mut value = self.foreach_variable("after `as`")?;
         let mut key = None;
         if self.eat(TokenKind::FatArrow)? {
             key = Some(value);
-            value = self.variable("after `=>`")?;
+            value = self.foreach_variable("after `=>`")?;
         }
         self.close(TokenKind::RightParen, open)?;
         let body = self.statement()?;
         Ok(StmtKind::Foreach(Box::new(Foreach { subject, key, value, body })))
+    }
+
+    fn foreach_variable(&mut self, place: &str) -> Parsed<Ident> {
+        let is_pattern = self.at(TokenKind::LeftBracket);
+        self.variable(place).map_err(|error| {
+            if is_pattern { error.with_hint(FOREACH_PATTERN_HINT) } else { error }
+        })
     }
 
     fn while_statement(&mut self) -> Parsed<StmtKind> {
@@ -345,3 +352,6 @@ impl Parser<'_, '_> {
         Ok(StmtKind::Global(variables))
     }
 }
+
+const FOREACH_PATTERN_HINT: &str =
+    "an item is taken apart in the loop: `foreach ($list as $item) { [$a, $b] = $item; … }`";
