@@ -16,7 +16,7 @@ use hsl::module::{ImportKind, ImportRequest, Loaded, ModuleLoader};
 use hsl::parser::{Limits, parse};
 use hsl::source::SourceMap;
 use hsl::symbol::Interner;
-use hsl::{CompileError, Compiler};
+use hsl::{CompileError, Compiler, Value};
 use hsl_std::import::FileLoader;
 use script_host::HookWords;
 
@@ -30,8 +30,8 @@ use script_host::HookWords;
 /// line, column, message, the file if it is another one, and the path of imports that led there; 2 when
 /// the input cannot be used.
 ///
-/// What plugins offer is not known here: whatever a script imports from an extras:// module that is not
-/// installed is taken to be there.
+/// What only the server has is not known here: whatever a script imports from an extras:// module that is
+/// not installed, or from a file:// path, is taken to be there.
 #[derive(Parser, Debug)]
 #[command(name = "hsl-lint", version)]
 pub struct Arguments {}
@@ -108,7 +108,7 @@ impl Input {
             loader = loader.with_data(id, Arc::clone(data));
         }
         let scripts = self.files.values().map(|data| &**data).chain([self.script.as_bytes()]);
-        let loader = Lenient { loader, plugins: plugin_names(scripts) };
+        let loader = Lenient { loader, elsewhere: module_names(scripts) };
         let mut compiler = Compiler::new(&host).with_loader(&loader);
         if let Some(hook) = &self.hook {
             for variable in &hook.variables {
@@ -123,23 +123,28 @@ impl Input {
     }
 }
 
-/// Finds files, and makes up the modules of plugins that are not there.
+/// Finds files, and makes up those of the server that are not there.
 struct Lenient {
     loader: FileLoader,
     /// Names that scripts import, by module.
-    plugins: PluginNames,
+    elsewhere: ModuleNames,
 }
 
 /// Names by module, each with the static members that scripts use of it: what has some is a class.
-type PluginNames = BTreeMap<Vec<u8>, BTreeMap<String, BTreeSet<String>>>;
+type ModuleNames = BTreeMap<Vec<u8>, BTreeMap<String, BTreeSet<String>>>;
 
 impl ModuleLoader for Lenient {
     fn load(&self, request: &ImportRequest<'_>) -> Result<Loaded, String> {
         let found = self.loader.load(request);
-        if found.is_ok() || request.kind != ImportKind::Module {
+        if found.is_ok() {
             return found;
         }
-        let Some(names) = self.plugins.get(request.path) else { return found };
+        let names = match request.kind {
+            ImportKind::Module => self.elsewhere.get(request.path),
+            ImportKind::Data if is_elsewhere(request.path) => return Ok(Loaded::Data(Value::None)),
+            ImportKind::Data | ImportKind::Include => None,
+        };
+        let Some(names) = names else { return found };
         let member = |member: &String| match member.strip_prefix('$') {
             Some(_) => format!("static {member} = none;\n"),
             None => format!("static function {member}(...$arguments) {{}}\n"),
@@ -160,9 +165,21 @@ impl ModuleLoader for Lenient {
     }
 }
 
-/// What scripts import from modules of plugins. Scripts that do not parse import nothing.
-fn plugin_names<'a>(scripts: impl Iterator<Item = &'a [u8]>) -> PluginNames {
-    let mut out = PluginNames::new();
+/// Whether a path names a file that the server has and this machine may not have: of a plugin, or below
+/// `scripting.rootpath`.
+fn is_elsewhere(path: &[u8]) -> bool {
+    // `txt!file://…` names the loader.
+    let after_loader = path.splitn(2, |byte| *byte == b'!').last().unwrap_or(path);
+    [path, after_loader].iter().any(|path| {
+        ["extras://", "file://", "plugin-config://"]
+            .iter()
+            .any(|scheme| path.starts_with(scheme.as_bytes()))
+    })
+}
+
+/// What scripts import from modules that are elsewhere. Scripts that do not parse import nothing.
+fn module_names<'a>(scripts: impl Iterator<Item = &'a [u8]>) -> ModuleNames {
+    let mut out = ModuleNames::new();
     for text in scripts {
         let mut sources = SourceMap::new();
         let mut interner = Interner::new();
@@ -170,7 +187,7 @@ fn plugin_names<'a>(scripts: impl Iterator<Item = &'a [u8]>) -> PluginNames {
         let Ok(script) = parse(&file, &mut interner, &Limits::default()) else { continue };
         for statement in &script.body {
             let StmtKind::Import(import) = &statement.kind else { continue };
-            if !import.path.value.starts_with(b"extras://") {
+            if !is_elsewhere(&import.path.value) {
                 continue;
             }
             let names = out.entry(import.path.value.to_vec()).or_default();

@@ -75,6 +75,17 @@ fn modules_of_plugins_need_not_be_installed() {
 }
 
 #[test]
+fn files_below_the_folder_of_scripts_need_not_be_there() {
+    let input = "type: eod\ndata: |\n  import { f, Class, $v } from \"file://lib/a.hsl\";\n  \
+                 import $data from \"file://lists/data.json\";\n  import $text from \"txt!file://b.eml\";\n  \
+                 f($v, Class::$x, $data[\"a\"], $text);\n  foreach ($data as $k => $v2) echo $text . $v2;\n";
+    assert_eq!(lint(input), (Some(0), String::new()));
+    assert_eq!(lint(&input.replace("file://lib/a.hsl", "lib/a.hsl")).0, Some(1));
+    assert_eq!(lint(&input.replace("file://lists/data.json", "data.json")).0, Some(1));
+    assert_eq!(lint("type: eod\ndata: include \"file://a.hsl\"; f();\n").0, Some(1));
+}
+
+#[test]
 fn input_that_cannot_be_used_is_a_failure_and_no_finding() {
     for input in
         ["", "data: [", "type: eod\n", "type: nohook\ndata: x\n", "data: x\nfiles: [{id: a}]\n"]
