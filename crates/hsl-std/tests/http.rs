@@ -332,7 +332,10 @@ fn a_background_request_that_fails_for_good_is_one_line_in_the_log() {
 fn wrong_arguments_are_errors() {
     let table = [
         ("http(\"http://h/\", [\"headers\" => [\"bad header: x\"]]);", "is no \"Name: value\""),
-        ("http(\"http://h/\", [\"headers\" => [\"A: b\\r\\nC: d\"]]);", "the value of \"A\" has a line break"),
+        (
+            "http(\"http://h/\", [\"headers\" => [\"A: b\\r\\nC: d\"]]);",
+            "the value of \"A\" has a line break",
+        ),
         ("http(\"http://h/\", [\"method\" => \"A B\"]);", "is no HTTP method"),
         ("http(\"http://h/\", [\"timeout\" => -1]);", "must be a number of seconds"),
         ("http(\"http://h/\", [\"sourceip\" => \"x\"]);", "must be an IP address"),

@@ -98,8 +98,11 @@ fn number() -> impl Strategy<Value = f64> {
 fn scoped() -> impl Strategy<Value = ExprKind> {
     let variable = (scopes(), ident(), Just(true));
     let name = (scopes(), member_symbol().prop_map(with_span), Just(false));
-    prop_oneof![variable, name].prop_map(|((outer, scope), member, is_variable)| {
-        ExprKind::Scoped { outer, scope, member, is_variable }
+    prop_oneof![variable, name].prop_map(|((outer, scope), member, is_variable)| ExprKind::Scoped {
+        outer,
+        scope,
+        member,
+        is_variable,
     })
 }
 

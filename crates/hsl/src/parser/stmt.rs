@@ -252,9 +252,8 @@ impl Parser<'_, '_> {
 
     fn foreach_variable(&mut self, place: &str) -> Parsed<Ident> {
         let is_pattern = self.at(TokenKind::LeftBracket);
-        self.variable(place).map_err(|error| {
-            if is_pattern { error.with_hint(FOREACH_PATTERN_HINT) } else { error }
-        })
+        self.variable(place)
+            .map_err(|error| if is_pattern { error.with_hint(FOREACH_PATTERN_HINT) } else { error })
     }
 
     fn while_statement(&mut self) -> Parsed<StmtKind> {
