@@ -1,16 +1,16 @@
 //! Reads a line, runs it, and again.
 //!
 //! Every line is a program of its own. Variables travel from one to the next as context variables;
-//! functions, classes and imports as text in front of what follows. A line without `;` at its end is
-//! an expression whose value is shown.
+//! functions, classes and imports as text in front of what follows, until something else has their names. A
+//! line without `;` at its end shows the value of its last expression.
+
+mod line;
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Context;
-use hsl::parser::{Limits, parse};
-use hsl::source::SourceMap;
-use hsl::symbol::Interner;
 use hsl::{CompileError, Compiler, Program, Value, Vm};
 use hsl_std::import::FileLoader;
 use hsl_std::{DEFAULT_FUEL, Outcome, drive};
@@ -21,6 +21,7 @@ use rustyline::history::DefaultHistory;
 use crate::completion::Words;
 use crate::ending::End;
 use crate::history::History;
+use crate::repl::line::{Definition, definitions, is_open, variable_names};
 use crate::run;
 use crate::settings::Settings;
 
@@ -50,6 +51,9 @@ pub(crate) fn start(
                     continue;
                 }
                 let text = std::mem::take(&mut pending);
+                if matches!(text.trim().trim_end_matches(';'), "exit" | "quit") {
+                    return Ok(ExitCode::SUCCESS);
+                }
                 if !text.trim().is_empty() {
                     if !runtime.block_on(session.run(&text, settings)) {
                         return Ok(ExitCode::FAILURE);
@@ -69,8 +73,8 @@ pub(crate) fn start(
 /// What earlier lines left behind.
 #[derive(Default)]
 struct Session {
-    /// Functions, classes and imports.
-    definitions: String,
+    /// Functions, classes and imports; no two have a name in common.
+    definitions: Vec<Definition>,
     /// Names are as many as the user types, and the machine wants them for good.
     variables: BTreeMap<&'static str, Value>,
 }
@@ -78,12 +82,24 @@ struct Session {
 impl Session {
     /// Runs a line, and shows what is wrong with it. False: a signal came that ends the program.
     async fn run(&mut self, line: &str, settings: &Settings) -> bool {
+        let script = line::script(line);
+        let new = definitions(&script);
+        // What the line defines takes the place of what had its names.
+        let is_new = |known: &&Definition| new.iter().all(|new| new.name != known.name);
+        let kept: Vec<Definition> = self.definitions.iter().filter(is_new).cloned().collect();
+        let is_imported = |name: &str| {
+            kept.iter()
+                .chain(&new)
+                .any(|definition| definition.name.strip_prefix('$') == Some(name))
+        };
         for name in variable_names(line) {
-            if !self.variables.contains_key(name.as_str()) {
+            if !self.variables.contains_key(name.as_str()) && !is_imported(&name) {
                 self.variables.insert(Box::leak(name.into_boxed_str()), Value::None);
             }
         }
-        let program = match self.compile(line, settings) {
+        let variables: Vec<&'static str> =
+            self.variables.keys().copied().filter(|name| !is_imported(name)).collect();
+        let program = match compile(&kept, &variables, &script, settings) {
             Ok(program) => program,
             Err(error) => {
                 run::report_compile_error(&error);
@@ -91,11 +107,10 @@ impl Session {
             }
         };
         let mut setup = run::setup(settings);
-        setup.variables = self
-            .variables
+        setup.variables = variables
             .iter()
+            .filter_map(|name| Some((*name, self.variables.get(name)?.clone())))
             .filter(|(_, value)| !value.is_none())
-            .map(|(name, value)| (*name, value.clone()))
             .collect();
         let mut vm = Vm::new(&program, setup);
         let script = drive(&mut vm, DEFAULT_FUEL, None, || settings.output.flush());
@@ -105,118 +120,38 @@ impl Session {
             End::Program => return false,
         };
         settings.output.flush();
+        for name in &variables {
+            self.variables.insert(name, vm.variable(name).unwrap_or_default());
+        }
         if let Outcome::Failed(error) = &outcome {
             run::report(error.diagnostic(), error.sources());
-        } else if is_definition(line) {
-            self.definitions.push_str(line);
+            return true;
         }
-        for (name, value) in &mut self.variables {
-            *value = vm.variable(name).unwrap_or_default();
-        }
+        self.variables.retain(|name, _| variables.contains(name));
+        self.definitions = kept;
+        self.definitions.extend(new);
         true
     }
-
-    /// Compiles a line: as an expression to show, or else as statements.
-    fn compile(
-        &self,
-        line: &str,
-        settings: &Settings,
-    ) -> Result<std::sync::Arc<Program>, CompileError> {
-        let mut compiler = Compiler::new(&settings.host).with_loader(&settings.loader);
-        for name in self.variables.keys() {
-            compiler = compiler.with_writable(name);
-        }
-        let folder = std::env::current_dir().unwrap_or_default();
-        let identity = FileLoader::identity_of(&folder.join("line"));
-        let compile = |text: &str| {
-            let text = format!("{}{text}", self.definitions);
-            compiler.compile(&identity, "line", text.as_bytes())
-        };
-        let trimmed = line.trim();
-        if trimmed.ends_with(';') || is_definition(line) {
-            return compile(line);
-        }
-        compile(&format!("echo string({trimmed});"))
-            .or_else(|_| compile(&format!("{trimmed};")))
-            .or_else(|_| compile(line))
-    }
 }
 
-fn is_definition(line: &str) -> bool {
-    let word = line.split_whitespace().next().unwrap_or_default();
-    match word {
-        // A function without a name is an expression.
-        "function" => !line.trim_start()["function".len()..].trim_start().starts_with('('),
-        "class" | "import" => true,
-        _ => false,
+/// Compiles a line behind the definitions of those before it.
+fn compile(
+    definitions: &[Definition],
+    variables: &[&str],
+    line: &str,
+    settings: &Settings,
+) -> Result<Arc<Program>, CompileError> {
+    let mut compiler = Compiler::new(&settings.host).with_loader(&settings.loader);
+    for name in variables {
+        compiler = compiler.with_writable(name);
     }
-}
-
-/// The names behind every `$` of a line.
-fn variable_names(line: &str) -> Vec<String> {
-    let is_start = |c: char| c.is_ascii_alphabetic() || c == '_';
-    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    line.split('$')
-        .skip(1)
-        .filter(|rest| rest.starts_with(is_start))
-        .map(|rest| rest.chars().take_while(|c| is_name(*c)).collect())
-        .collect()
-}
-
-/// Whether `text` goes on in the next line: a string, a comment or a bracket is open at its end.
-fn is_open(text: &str) -> bool {
-    let lacks_more = |text: String| {
-        let file = SourceMap::new().add("line", None, text.into_bytes());
-        let parsed = parse(&file, &mut Interner::new(), &Limits::default());
-        parsed.is_err_and(|error| error.is_incomplete())
-    };
-    // A `;` ends what is no bracket, as the prompt does, and is wrong in round and square ones.
-    lacks_more(format!("{text};")) || (open_brackets(text) > 0 && lacks_more(text.to_owned()))
-}
-
-/// Brackets that are open at the end of `text`, those in double-quoted strings aside.
-fn open_brackets(text: &str) -> i32 {
-    let mut open = 0;
-    let mut in_string = false;
-    let mut chars = text.chars();
-    while let Some(c) = chars.next() {
-        match c {
-            '\\' if in_string => drop(chars.next()),
-            '"' => in_string = !in_string,
-            '{' | '(' | '[' if !in_string => open += 1,
-            '}' | ')' | ']' if !in_string => open -= 1,
-            _ => {}
-        }
+    let folder = std::env::current_dir().unwrap_or_default();
+    let identity = FileLoader::identity_of(&folder.join("line"));
+    let mut text = String::new();
+    for definition in definitions {
+        text.push_str(&definition.text);
+        text.push('\n');
     }
-    open
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_of_variables_are_found() {
-        assert_eq!(variable_names("$a = $b_1 . \"x $c\"; $1"), ["a", "b_1", "c"]);
-    }
-
-    #[test]
-    fn a_line_goes_on_while_brackets_and_strings_are_open() {
-        for text in
-            ["if (1) {\n", "$s = \"a\n", "f(\n", "[1,\n", "''a\n", "/* a\n", "\"{\" . \"b\n"]
-        {
-            assert!(is_open(text), "{text}");
-        }
-        for text in ["1 + 1\n", "echo \"{\\\"{\";\n", "[1, 2]\n", "1 // \"(\n", "f(1;\n", "}\n"] {
-            assert!(!is_open(text), "{text}");
-        }
-    }
-
-    #[test]
-    fn named_functions_are_definitions_and_others_are_not() {
-        assert!(is_definition("function f() {}"));
-        assert!(!is_definition("function () {}()"));
-        assert!(is_definition("import { f } from \"x\";"));
-        assert!(!is_definition("functional()"));
-    }
+    text.push_str(line);
+    compiler.compile(&identity, "line", text.as_bytes())
 }

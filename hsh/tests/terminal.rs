@@ -128,3 +128,39 @@ fn ctrl_c_at_an_empty_prompt_ends_nothing() {
     terminal.type_in(CTRL_D);
     assert_eq!(terminal.child.wait().unwrap().code(), Some(0));
 }
+
+#[test]
+fn later_lines_build_on_earlier_ones_and_may_replace_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let lib = "$list = [1]; function f() { return \"lib\"; } class C { static function s() { return 1; } }";
+    std::fs::write(folder.path().join("lib.hsl"), lib).unwrap();
+    let mut terminal = Terminal::start(folder.path());
+    terminal.wait_for("hsh> ");
+    let mut say = |line: &str, answer: &str| {
+        terminal.type_in(&format!("{line}\r"));
+        terminal.wait_for("\r\n");
+        terminal.wait_for(answer);
+        terminal.wait_for("hsh> ");
+    };
+    say("function f() { return \"one\"; } f();", "");
+    say("f() . \"!\" // shown", "one!");
+    say("function f() { return \"two\"; }", "");
+    say("f() . \"!\"", "two!");
+    // Variables that a module brings, and functions in place of one's own.
+    say("import { $list, f } from \"lib.hsl\"", "");
+    say("$list + f()", "[0=>1,1=>\"lib\"]");
+    say("import * as lib from \"lib.hsl\";", "");
+    say("$a = 20; $b = $a + lib::C::s(); $b * 2", "42");
+    // What fails leaves everything as it was.
+    say("function f() { return $x; } throw \"no\" . \"pe\";", "nope");
+    say("f() . $a", "lib20");
+    // The error is about what was typed.
+    say("nothing()", "there is no function nothing");
+    terminal.type_in("foreach ([1, 2] as $number)\r");
+    terminal.wait_for("...> ");
+    terminal.type_in("echo $number . \"nd\";\r");
+    terminal.wait_for("2nd");
+    terminal.wait_for("hsh> ");
+    terminal.type_in("exit\r");
+    assert_eq!(terminal.child.wait().unwrap().code(), Some(0));
+}
