@@ -147,7 +147,7 @@ impl Parser<'_, '_> {
     }
 
     /// Whether what follows a name is `::` and a member. In `$a[length::2]` the colons belong to the slice.
-    fn at_scope(&mut self) -> Parsed<bool> {
+    fn at_scope(&self) -> Parsed<bool> {
         if !self.at(TokenKind::ColonColon) {
             return Ok(false);
         }
