@@ -5,7 +5,6 @@ use std::sync::{Arc, OnceLock};
 
 use hashbrown::{HashMap, HashSet};
 
-use super::constant;
 use super::function::{Compiled, FunctionState, Kind, MAX_VARIABLES, error};
 use super::load::{Files, Link};
 use super::scope::{
@@ -679,7 +678,7 @@ impl<'a> Builder<'a> {
             state.code.fixed += 1;
             match &param.default {
                 None => state.code.min += 1,
-                Some(expr) => match constant::evaluate(expr) {
+                Some(expr) => match self.constant_expression(expr)? {
                     Some(value) => state.code.defaults.push(value),
                     None => return error(expr.span, "a default value is a constant expression"),
                 },
@@ -811,7 +810,7 @@ impl<'a> Builder<'a> {
                     }
                     let text = self.text(name.name);
                     if member.is_static {
-                        let Some(initial) = constant::evaluate(value) else {
+                        let Some(initial) = self.constant_expression(value)? else {
                             return error(value.span, "a static variable starts with a constant");
                         };
                         let global =

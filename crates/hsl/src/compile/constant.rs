@@ -1,8 +1,9 @@
 //! Constant expressions: values known before the script runs.
 
-use crate::ast::{ArrayItem, Expr, ExprKind, LogicalOp, UnaryOp};
+use crate::ast::{ArrayItem, Expr, ExprKind, LogicalOp, Regex, UnaryOp};
 use crate::host::Thrown;
 use crate::ops;
+use crate::source::Span;
 use crate::value::{Array, Key, Value};
 
 /// The largest value that is computed at compile time, in octets.
@@ -13,14 +14,31 @@ pub(super) fn evaluate(expr: &Expr) -> Option<Value> {
     try_evaluate(expr)?.ok()
 }
 
+/// Computes a constant expression that may hold patterns, which `pattern` compiles.
+pub(super) fn evaluate_with(
+    expr: &Expr,
+    pattern: &mut dyn FnMut(&Regex, Span) -> Option<Value>,
+) -> Option<Value> {
+    compute(expr, pattern)?.ok()
+}
+
 /// Computes a constant expression; `None` if it is none, an error if it is one that always fails.
 pub(super) fn try_evaluate(expr: &Expr) -> Option<Result<Value, Thrown>> {
+    compute(expr, &mut |_, _| None)
+}
+
+fn compute(
+    expr: &Expr,
+    pattern: &mut dyn FnMut(&Regex, Span) -> Option<Value>,
+) -> Option<Result<Value, Thrown>> {
+    let mut evaluate = |expr: &Expr| compute(expr, pattern)?.ok();
     Some(Ok(match &expr.kind {
         ExprKind::None => Value::None,
         ExprKind::Bool(value) => Value::Bool(*value),
         ExprKind::Number(value) => Value::Number(*value),
         ExprKind::String(value) => Value::string(value),
-        ExprKind::Array(items) => array(items)?,
+        ExprKind::Array(items) => array(items, &mut evaluate)?,
+        ExprKind::Regex(regex) => pattern(regex, expr.span)?,
         ExprKind::Unary { op, operand } => {
             let value = evaluate(operand)?;
             return Some(match op {
@@ -65,7 +83,7 @@ pub(super) fn try_evaluate(expr: &Expr) -> Option<Result<Value, Thrown>> {
     }))
 }
 
-fn array(items: &[ArrayItem]) -> Option<Value> {
+fn array(items: &[ArrayItem], evaluate: &mut dyn FnMut(&Expr) -> Option<Value>) -> Option<Value> {
     let mut array = Array::new();
     for item in items {
         match item {

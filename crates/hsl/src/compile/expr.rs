@@ -496,6 +496,18 @@ impl<'a> Builder<'a> {
         }
     }
 
+    /// Computes a constant expression, patterns included; `None` if it is none.
+    pub(super) fn constant_expression(&self, expr: &Expr) -> Compiled<Option<Value>> {
+        let mut wrong = None;
+        let value = constant::evaluate_with(expr, &mut |regex, span| {
+            self.regex_value(regex, span).unwrap_or_else(|error| {
+                wrong.get_or_insert(error);
+                None
+            })
+        });
+        wrong.map_or(Ok(value), Err)
+    }
+
     /// The function that compiles patterns, and the pattern of a literal as it wants it.
     fn regex_source(
         &self,

@@ -321,7 +321,12 @@ impl Vm {
                 return self.enter_closure(&closure, argc, start, target);
             }
         }
-        let member = ops::element(&receiver, &Value::String(name.clone()), caller)?;
+        let member = match &receiver {
+            Value::Number(_) | Value::Bool(_) | Value::Function(_) | Value::Resource(_) => {
+                Value::None
+            }
+            _ => ops::element(&receiver, &Value::String(name.clone()), caller)?,
+        };
         if !matches!(member, Value::Function(_)) {
             let kind = match &receiver {
                 Value::Object(object) => {
