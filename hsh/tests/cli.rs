@@ -51,6 +51,25 @@ fn a_syntax_error_fails_without_running() {
 }
 
 #[test]
+fn a_name_that_nobody_knows_is_told_with_what_may_have_been_meant() {
+    for (script_text, help) in [
+        ("echo lenght(\"x\");", "help: there is a function `length`\n"),
+        ("function greet_all() { } gret_all();", "help: there is a function `greet_all`\n"),
+        ("return null;", "help: the empty value is `none`\n"),
+        ("echo True;", "help: `true`, `false` and `none` are written in small letters\n"),
+    ] {
+        let (_folder, output) = script(script_text);
+        let error = text(&output.stderr);
+        assert!(
+            error.starts_with("error: there is no function ") && error.ends_with(help),
+            "{error}"
+        );
+    }
+    let (_folder, output) = script("sprintf(1);");
+    assert!(!text(&output.stderr).contains("help:"), "nothing is near");
+}
+
+#[test]
 fn a_script_on_standard_input_ends_with_eot() {
     let folder = tempfile::tempdir().unwrap();
     let mut child =

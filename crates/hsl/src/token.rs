@@ -131,7 +131,10 @@ pub fn foreign_word(word: &[u8]) -> Option<&'static str> {
         b"print" => "HSL has no `print`, write `echo`",
         b"const" | b"final" => "HSL has no constants; a class variable can be `readonly`",
         b"var" | b"let" | b"local" => "variables are not declared: assign to `$name`",
-        b"null" | b"nil" | b"undefined" => "the empty value is `none`",
+        b"null" | b"NULL" | b"Null" | b"nil" | b"undefined" => "the empty value is `none`",
+        b"True" | b"TRUE" | b"False" | b"FALSE" | b"None" | b"NONE" => {
+            "`true`, `false` and `none` are written in small letters"
+        }
         b"do" => "HSL has no `do … while`: write `forever { … if (…) break; }`",
         b"finally" => "HSL has no `finally`: write the statements behind the `try`",
         b"goto" => "HSL has no `goto`",

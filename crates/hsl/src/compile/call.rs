@@ -5,14 +5,17 @@ use std::sync::Arc;
 use super::builder::Builder;
 use super::constant;
 use super::function::{Compiled, error};
+use super::near;
 use super::scope::{Callee, Namespace, StaticKind};
 use super::variables::assigns;
 use crate::ast::{Argument, Cache, Expr, ExprKind, Ident, Suffix, SuffixKind};
 use crate::bytecode::{MAX_LENT, Op, Register, TextPart, Variable};
 use crate::debug;
+use crate::diagnostic::Diagnostic;
 use crate::host::{NativeFunction, count_message};
 use crate::source::Span;
 use crate::symbol::Symbol;
+use crate::token::foreign_word;
 use crate::value::{Function, Value};
 
 /// Arguments that are passed in registers; more of them travel in an array.
@@ -487,7 +490,7 @@ impl<'a> Builder<'a> {
         match &expr.kind {
             ExprKind::Name(name) => match self.find_name(*name) {
                 Some(callee) => Ok(callee),
-                None => error(expr.span, format!("there is no function {}", self.text(*name))),
+                None => Err(self.no_function(*name, expr.span)),
             },
             ExprKind::Builtin(name) => match self.host_name(*name) {
                 Some(callee) => Ok(callee),
@@ -505,6 +508,26 @@ impl<'a> Builder<'a> {
     fn find_name(&mut self, name: Symbol) -> Option<Callee> {
         let local = self.enclosing().find_map(|function| function.names.get(&name).cloned());
         local.or_else(|| self.scope().names.get(&name).cloned()).or_else(|| self.host_name(name))
+    }
+
+    /// Makes the error for a name that is none of a function or class, with what may have been meant.
+    #[cold]
+    fn no_function(&mut self, name: Symbol, span: Span) -> Box<Diagnostic> {
+        let text = self.text(name).to_owned();
+        let mut known: Vec<Symbol> =
+            self.enclosing().flat_map(|function| function.names.keys().copied()).collect();
+        known.extend(self.scope().names.keys().copied());
+        let own = known.iter().map(|name| self.text(*name));
+        let functions = self.host.functions().map(|function| function.name());
+        let near = near::nearest(&text, own.chain(functions.filter(|name| !name.starts_with('_'))));
+        let hint = foreign_word(text.as_bytes())
+            .map(str::to_owned)
+            .or_else(|| near.map(|near| format!("there is a function `{near}`")));
+        let error = Diagnostic::error(span, format!("there is no function {text}"));
+        Box::new(match hint {
+            Some(hint) => error.with_hint(hint),
+            None => error,
+        })
     }
 
     fn host_name(&self, name: Symbol) -> Option<Callee> {

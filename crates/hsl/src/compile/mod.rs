@@ -7,6 +7,7 @@ mod debug;
 mod expr;
 mod function;
 mod load;
+mod near;
 mod place;
 mod scope;
 mod stmt;

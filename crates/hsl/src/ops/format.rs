@@ -27,26 +27,29 @@ pub(crate) fn format(template: &[u8], values: &Array, max: usize) -> Result<Valu
     while let Some(at) = memchr::memchr(b'%', rest) {
         let (text, tail) = rest.split_at(at);
         out.extend_from_slice(text);
+        let wrong = || malformed(tail);
         rest = &tail[1..]; // `tail` starts with the percent sign
-        if let Some(tail) = rest.strip_prefix(b"%") {
+        if let Some(behind) = rest.strip_prefix(b"%") {
             out.push(b'%');
-            rest = tail;
+            rest = behind;
             continue;
         }
-        if let Some(tail) = rest.strip_prefix(b"[") {
-            let (number, tail) = digits(tail);
-            next = number.ok_or_else(malformed)?;
-            rest = tail.strip_prefix(b"]").ok_or_else(malformed)?;
+        if let Some(behind) = rest.strip_prefix(b"[") {
+            let (number, behind) = digits(behind);
+            next = number.ok_or_else(wrong)?;
+            rest = behind.strip_prefix(b"]").ok_or_else(wrong)?;
         }
         let directive;
-        (directive, rest) = parse(rest)?;
-        let (&kind, tail) = rest.split_first().ok_or_else(malformed)?;
-        rest = tail;
+        (directive, rest) = parse(rest, tail)?;
+        let (&kind, behind) = rest.split_first().ok_or_else(wrong)?;
+        rest = behind;
         let value = items
             .get(next)
             .ok_or_else(|| Thrown::new(format!("format has no value number {next}")))?;
         next += 1;
-        directive.write(kind, value, &mut out)?;
+        if !directive.write(kind, value, &mut out)? {
+            return Err(malformed(tail));
+        }
         if out.len() > max {
             return Err(crate::memory::exceeded(max));
         }
@@ -55,7 +58,8 @@ pub(crate) fn format(template: &[u8], values: &Array, max: usize) -> Result<Valu
     Ok(Value::from(out))
 }
 
-fn parse(mut rest: &[u8]) -> Result<(Directive, &[u8]), Thrown> {
+/// Takes a directive up to its type; `whole` is the template from its percent sign on.
+fn parse<'t>(mut rest: &'t [u8], whole: &[u8]) -> Result<(Directive, &'t [u8]), Thrown> {
     let mut directive = Directive { fill: b' ', align: None, width: 0, precision: None };
     if let [b'\'', fill, tail @ ..] = rest {
         directive.fill = *fill;
@@ -70,7 +74,7 @@ fn parse(mut rest: &[u8]) -> Result<(Directive, &[u8]), Thrown> {
     rest = tail;
     if let Some(tail) = rest.strip_prefix(b".") {
         let (precision, tail) = digits(tail);
-        directive.precision = Some(precision.ok_or_else(malformed)?);
+        directive.precision = Some(precision.ok_or_else(|| malformed(whole))?);
         rest = tail;
     }
     if directive.width > MAX_WIDTH || directive.precision.is_some_and(|p| p > MAX_WIDTH) {
@@ -91,13 +95,25 @@ fn digits(text: &[u8]) -> (Option<usize>, &[u8]) {
     (Some(value), rest)
 }
 
+/// Makes the error for a directive that is none; `text` is the template from its percent sign on.
 #[cold]
-fn malformed() -> Thrown {
-    Thrown::new("malformed format directive")
+fn malformed(text: &[u8]) -> Thrown {
+    let letter = text.iter().position(u8::is_ascii_alphabetic).unwrap_or(text.len());
+    let shown = text.get(..=letter).unwrap_or(text);
+    let shown = shown.get(..MAX_SHOWN).unwrap_or(shown).escape_ascii().to_string();
+    // The mark of the fill is no quote here.
+    let shown = shown.replace("\\'", "'");
+    Thrown::new(format!(
+        "malformed format directive \"{shown}\": the types are s, f, x, c and b, and %% is a percent sign"
+    ))
 }
 
+/// Octets of a directive that an error shows.
+const MAX_SHOWN: usize = 24;
+
 impl Directive {
-    fn write(&self, kind: u8, value: &Value, out: &mut Vec<u8>) -> Result<(), Thrown> {
+    /// Writes a value; false if there is no such type.
+    fn write(&self, kind: u8, value: &Value, out: &mut Vec<u8>) -> Result<bool, Thrown> {
         let mut text = Vec::new();
         let mut is_number = true;
         match kind {
@@ -124,10 +140,10 @@ impl Directive {
                 is_number = false;
                 text.push(number::to_i32(numeric(value)?).to_le_bytes()[0]);
             }
-            _ => return Err(malformed()),
+            _ => return Ok(false),
         }
         self.pad(&text, is_number, out);
-        Ok(())
+        Ok(true)
     }
 
     fn pad(&self, text: &[u8], is_number: bool, out: &mut Vec<u8>) {
@@ -190,6 +206,20 @@ mod tests {
         for template in ["%", "%q", "%[x]s", "%[3]s", "%99999999s"] {
             let values = Array::from_iter([Value::from(1)]);
             assert!(format(template.as_bytes(), &values, 1 << 20).is_err());
+        }
+    }
+
+    #[test]
+    fn errors_show_the_directive() {
+        for (template, shown) in [
+            ("50% off", "\"% o\""),
+            ("%s %'0>3d", "\"%'0>3d\""),
+            ("%", "\"%\""),
+            ("%.f", "\"%.f\""),
+        ] {
+            let values = Array::from_iter([Value::from(1), Value::from(2)]);
+            let error = format(template.as_bytes(), &values, 1 << 20).unwrap_err().message();
+            assert!(error.contains(shown), "{error}");
         }
     }
 }
