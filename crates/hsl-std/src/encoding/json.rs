@@ -31,15 +31,56 @@ pub(crate) fn encode(value: &Value, style: Style, most: usize) -> Result<Vec<u8>
 
 /// Reads a text. With `allow_comments`, `//` and `/* */` comments count as white space.
 pub(crate) fn decode(text: &[u8], allow_comments: bool) -> Option<Value> {
+    read(without_mark(text), allow_comments).ok()
+}
+
+/// Reads a text as [`decode`] does.
+///
+/// # Errors
+///
+/// Where reading stopped.
+pub(crate) fn decode_file(text: &[u8], allow_comments: bool) -> Result<Value, Stopped> {
+    let text = without_mark(text);
+    read(text, allow_comments).map_err(|at| Stopped::at(text, at))
+}
+
+fn without_mark(text: &[u8]) -> &[u8] {
+    text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text)
+}
+
+/// Reads a text; the error is the octet where that stopped.
+fn read(text: &[u8], allow_comments: bool) -> Result<Value, usize> {
     // Checked once, so that every string in it is UTF-8.
-    str::from_utf8(text).ok()?;
-    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
+    str::from_utf8(text).map_err(|error| error.valid_up_to())?;
     let names = std::iter::repeat_with(|| None).take(NAMES).collect();
     let mut reader =
         Reader { text, at: 0, allow_comments, names, items: Vec::new(), pairs: Vec::new() };
-    let value = reader.value(0)?;
-    reader.skip_space()?;
-    (reader.at == text.len()).then_some(value)
+    let value = reader.value(0).filter(|_| reader.skip_space().is_some());
+    match value {
+        Some(value) if reader.at == text.len() => Ok(value),
+        _ => Err(reader.at),
+    }
+}
+
+/// Where a text stops to be JSON.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the file is no JSON from line {line}, column {column} on")]
+pub(crate) struct Stopped {
+    line: usize,
+    /// Counts characters, from 1.
+    column: usize,
+}
+
+impl Stopped {
+    fn at(text: &[u8], at: usize) -> Self {
+        let before = text.get(..at).unwrap_or(text);
+        let start = memchr::memrchr(b'\n', before).map_or(0, |newline| newline + 1);
+        let is_first = |octet: &&u8| **octet & 0xc0 != 0x80;
+        Self {
+            line: memchr::memchr_iter(b'\n', before).count() + 1,
+            column: before.iter().skip(start).filter(is_first).count() + 1,
+        }
+    }
 }
 
 struct Writer {
@@ -519,6 +560,22 @@ mod tests {
         }
         assert_eq!(plain_blocks(b"0123456789abcdef\\"), 16);
         assert_eq!(plain_blocks(b"0123456\"89abcdef"), 0);
+    }
+
+    #[test]
+    fn what_is_no_json_is_told_with_its_place() {
+        for (text, place) in [
+            ("", "line 1, column 1 "),
+            ("{\"k\":", "line 1, column 6 "),
+            ("\u{feff}[1,\n  \"å\" 2]", "line 2, column 7 "),
+            ("// comment\n{\n\"a\": 1,\n}", "line 4, column 1 "),
+            ("[1]\n[2]", "line 2, column 1 "),
+        ] {
+            let error = decode_file(text.as_bytes(), true).unwrap_err().to_string();
+            assert!(error.contains(place), "{text}: {error}");
+        }
+        let error = decode_file(b"[\n\"a\xff\"]", true).unwrap_err().to_string();
+        assert!(error.contains("line 2, column 3 "), "{error}");
     }
 
     #[test]

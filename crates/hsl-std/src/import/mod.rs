@@ -50,7 +50,7 @@ pub fn decode(
     };
     match kind {
         // Compat: imported files may hold comments.
-        "json" => json::decode(content, true).ok_or_else(|| "the file is no JSON".to_owned()),
+        "json" => json::decode_file(content, true).map_err(|error| error.to_string()),
         "csv" => {
             let format = csv::Format::new(options).map_err(|thrown| thrown.message())?;
             format.decode(content).map_err(|error| error.to_string())
