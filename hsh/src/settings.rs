@@ -15,7 +15,7 @@ use hsl_std::Services;
 use hsl_std::import::FileLoader;
 use hsl_std::keys::{Keys, PkiEntry};
 use hsl_std::services::{
-    BoxFuture, DnsAnswer, DnsQuery, LogSink, Resolver, RootFiles, UuidVersion,
+    BoxFuture, DnsAnswer, DnsQuery, LogLine, LogSink, Resolver, RootFiles, UuidVersion,
 };
 use indexmap::IndexMap;
 use plugin_host::{PluginHost, Program};
@@ -370,8 +370,8 @@ fn render(diagnostics: &[config::Diagnostic], text: &str) -> String {
 struct StderrLog;
 
 impl LogSink for StderrLog {
-    fn syslog(&self, _: Option<u8>, severity: u8, message: &[u8]) {
-        eprintln!("syslog <{severity}> {}", String::from_utf8_lossy(message));
+    fn syslog(&self, line: &LogLine<'_>) {
+        eprintln!("syslog <{}> {}", line.severity, String::from_utf8_lossy(line.text));
     }
 }
 

@@ -10,7 +10,7 @@ use anyhow::{Context, bail};
 use hsl::diagnostic::Style;
 use hsl::host::{Clock, Limits, Registry};
 use hsl::{Setup, Vm};
-use hsl_std::services::{BoxFuture, LogSink, MailQueue, Services, Timer};
+use hsl_std::services::{BoxFuture, LogLine, LogSink, MailQueue, Services, Timer};
 use hsl_std::{DEFAULT_FUEL, Limit, Outcome, SystemClock, drive};
 use parking_lot::Mutex;
 use script_host::server::{self, Server, metric_functions};
@@ -253,8 +253,8 @@ impl Timer for TestTimer {
 struct OutputLog(Arc<Mutex<Vec<u8>>>);
 
 impl LogSink for OutputLog {
-    fn syslog(&self, _: Option<u8>, severity: u8, message: &[u8]) {
-        let text = format!("syslog <{severity}> {}", String::from_utf8_lossy(message));
+    fn syslog(&self, line: &LogLine<'_>) {
+        let text = format!("syslog <{}> {}", line.severity, String::from_utf8_lossy(line.text));
         write_line(&self.0, text.as_bytes());
     }
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use config::Startup;
 use hsl_std::keys::{Keys, PkiEntry};
 use hsl_std::services::{
-    BoxFuture, DnsAnswer, DnsQuery, LogSink, Names, Rates, Resolver, RootFiles,
+    BoxFuture, DnsAnswer, DnsQuery, LogLine, LogSink, Names, Rates, Resolver, RootFiles,
 };
 use hsl_std::{LocalRates, Services};
 
@@ -92,9 +92,12 @@ impl Names for DaemonNames {
 struct DaemonLog;
 
 impl LogSink for DaemonLog {
-    fn syslog(&self, facility: Option<u8>, severity: u8, message: &[u8]) {
-        let text = String::from_utf8_lossy(message);
-        let facility = facility.map(u64::from);
-        tracing::info!(priority = u64::from(severity), facility, %text, "script.logged");
+    fn syslog(&self, line: &LogLine<'_>) {
+        let text = String::from_utf8_lossy(line.text);
+        let facility = line.facility.map(u64::from);
+        let priority = u64::from(line.severity);
+        let transaction = line.transaction.map(String::from_utf8_lossy);
+        let transaction = transaction.as_ref().map(tracing::field::display);
+        tracing::info!(transaction, priority, facility, %text, "script.logged");
     }
 }

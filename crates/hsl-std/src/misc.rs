@@ -10,7 +10,7 @@ use crate::args;
 use crate::inet;
 use crate::old_names::Renamed;
 use crate::random;
-use crate::services::{Services, UuidVersion};
+use crate::services::{LogLine, Services, UuidVersion};
 
 /// Registers the chapter.
 pub(crate) fn register(registry: &mut Registry, services: &Services) {
@@ -33,9 +33,10 @@ pub(crate) fn register(registry: &mut Registry, services: &Services) {
         .function(
             "syslog(string or number priority, string message) -> none",
             "writes a line to the system log",
-            move |_, args| {
+            move |ctx, args| {
                 let (facility, severity) = priority(args.first().unwrap_or(&Value::None))?;
-                log.syslog(facility, severity, args::bytes(args, 1));
+                let (transaction, text) = (ctx.message(), args::bytes(args, 1));
+                log.syslog(&LogLine { facility, severity, transaction, text });
                 Ok::<_, Thrown>(())
             },
         )

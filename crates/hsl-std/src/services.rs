@@ -333,15 +333,28 @@ impl MailClient for NoMailClient {
 
 /// Takes the lines of `syslog`. Must not block.
 pub trait LogSink: Send + Sync {
-    /// `facility` is missing when the script gave none; `severity` is 0 (emerg) to 7 (debug).
-    fn syslog(&self, facility: Option<u8>, severity: u8, message: &[u8]);
+    /// Writes a line.
+    fn syslog(&self, line: &LogLine<'_>);
+}
+
+/// A line of `syslog`.
+#[derive(Clone, Copy, Debug)]
+pub struct LogLine<'a> {
+    /// Missing when the script gave none.
+    pub facility: Option<u8>,
+    /// 0 (emerg) to 7 (debug).
+    pub severity: u8,
+    /// The id of the transaction that the script runs for, if there is one.
+    pub transaction: Option<&'a [u8]>,
+    /// What the script wrote.
+    pub text: &'a [u8],
 }
 
 /// A log that forgets.
 pub struct NoLog;
 
 impl LogSink for NoLog {
-    fn syslog(&self, _: Option<u8>, _: u8, _: &[u8]) {}
+    fn syslog(&self, _: &LogLine<'_>) {}
 }
 
 /// Counts for `rate`.

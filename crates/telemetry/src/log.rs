@@ -39,10 +39,14 @@ impl Default for Settings {
             syslog: Some("/dev/log".into()),
             syslog_mask: 0xff,
             stderr: true,
-            filter: "info".into(),
+            filter: format!("info,{ECHO}=debug"),
         }
     }
 }
+
+/// Target of the lines that scripts `echo`. They are of priority `debug` and logged all the same:
+/// [`Settings::syslog_mask`] can leave them out, and what else is of that priority is for developers.
+pub const ECHO: &str = "script.echo";
 
 /// Starts logging for the whole process; a second call changes nothing.
 ///

@@ -101,7 +101,7 @@ async fn execute(
         limits: world.limits,
         echo: Box::new(move |octets: &[u8]| {
             let text = String::from_utf8_lossy(octets);
-            tracing::debug!(transaction = %id, %text, "script.echoed");
+            tracing::debug!(target: telemetry::log::ECHO, transaction = %id, %text, "script.echoed");
             if let Some(session) = &lines {
                 session.line(id, octets);
             }

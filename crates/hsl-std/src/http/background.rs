@@ -13,7 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use super::client::Client;
 use super::request::{Job, Request};
 use super::target::Target;
-use crate::services::LogSink;
+use crate::services::{LogLine, LogSink};
 
 /// The queues; each starts with its first request.
 pub(super) struct Background {
@@ -81,7 +81,8 @@ async fn work(
         };
         if entry.tries_left == 0 {
             let text = format!("http background request to {origin} failed: {failure}");
-            log.syslog(None, WARNING, text.as_bytes());
+            let text = text.as_bytes();
+            log.syslog(&LogLine { facility: None, severity: WARNING, transaction: None, text });
             continue;
         }
         entry.tries_left -= 1;

@@ -13,8 +13,8 @@ use hsl::{Compiler, Setup, Vm};
 use hsl_std::import::FileLoader;
 use hsl_std::keys::PkiEntry;
 use hsl_std::services::{
-    BoxFuture, DnsAnswer, DnsQuery, DnsRecord, FileContent, Files, LogSink, RecordData, RecordType,
-    Resolver, Services, Timer,
+    BoxFuture, DnsAnswer, DnsQuery, DnsRecord, FileContent, Files, LogLine, LogSink, RecordData,
+    RecordType, Resolver, Services, Timer,
 };
 use hsl_std::{Outcome, drive};
 use jiff::tz::TimeZone;
@@ -198,8 +198,9 @@ impl Timer for StillTimer {
 struct EchoLog(Arc<Mutex<Vec<u8>>>);
 
 impl LogSink for EchoLog {
-    fn syslog(&self, facility: Option<u8>, severity: u8, message: &[u8]) {
-        let text = format!("syslog {facility:?} {severity} {}", String::from_utf8_lossy(message));
+    fn syslog(&self, line: &LogLine<'_>) {
+        let text = String::from_utf8_lossy(line.text);
+        let text = format!("syslog {:?} {} {text}", line.facility, line.severity);
         write_line(&self.0, text.as_bytes());
     }
 }

@@ -278,6 +278,11 @@ impl CallContext<'_> {
         self.environment.budget.charge_large(octets, self.environment.limits.memory)
     }
 
+    /// Returns the transaction ID as scripts see it, where there is a message.
+    pub fn message(&self) -> Option<&[u8]> {
+        self.environment.message.as_deref()
+    }
+
     /// Returns the shared memory of the process.
     pub fn shared_memory(&self) -> &Arc<SharedMemory> {
         &self.environment.shared
