@@ -5,13 +5,13 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use hsl::diagnostic::{Diagnostic, Style};
-use hsl::host::{HostSet, Limits};
+use hsl::host::HostSet;
 use hsl::source::SourceMap;
 use hsl::{CompileError, Compiler, Program, Setup, Vm};
 use hsl_std::import::FileLoader;
 use hsl_std::{DEFAULT_FUEL, Limit, Outcome, SystemClock, drive};
 use script_host::debugging;
-use script_host::hooks::{Hook, HookKind, HookSets};
+use script_host::hooks::{Hook, HookKind, HookSets, machine_limits};
 
 use crate::debugger::Debugger;
 use crate::settings::Settings;
@@ -137,7 +137,7 @@ pub(crate) async fn execute(
 /// What every execution starts with.
 pub(crate) fn setup(settings: &Settings) -> Setup {
     Setup {
-        limits: Limits::default(),
+        limits: machine_limits(&settings.limits()),
         echo: Box::new(settings.output.clone()),
         clock: Arc::new(SystemClock),
         ..Setup::default()

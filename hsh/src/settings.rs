@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use config::running::CustomMetric;
+use config::running::{CustomMetric, ScriptLimits};
 use config::startup::{ControlSocket, Plugin};
 use config::{Node, Running, Startup};
 use control::client::Endpoint;
@@ -191,6 +191,11 @@ impl Settings {
 }
 
 impl Settings {
+    /// What one run of a script may take: as the running configuration says, if there is one.
+    pub(crate) fn limits(&self) -> ScriptLimits {
+        self.running.as_ref().map(|running| running.scripting.limits).unwrap_or_default()
+    }
+
     /// Metrics that nobody moved yet.
     pub(crate) fn metrics(&self) -> Arc<Metrics> {
         metrics_of(self.metrics.as_deref())

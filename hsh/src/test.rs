@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use hsl::diagnostic::Style;
-use hsl::host::{Clock, Limits, Registry};
+use hsl::host::{Clock, Registry};
 use hsl::{Setup, Vm};
 use hsl_std::services::{BoxFuture, LogLine, LogSink, MailQueue, Services, Timer};
 use hsl_std::{DEFAULT_FUEL, Limit, Outcome, SystemClock, drive};
 use parking_lot::Mutex;
+use script_host::hooks::machine_limits;
 use script_host::server::{self, Server, metric_functions};
 
 use crate::run::Script;
@@ -192,7 +193,7 @@ fn run_test(path: &Path, settings: &Settings) -> Result<(), String> {
     };
     let echo = Arc::clone(&output);
     let setup = Setup {
-        limits: Limits::default(),
+        limits: machine_limits(&settings.limits()),
         echo: Box::new(move |text: &[u8]| write_line(&echo, text)),
         clock,
         ..Setup::default()

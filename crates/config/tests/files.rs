@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use config::delivery::SmtpState;
 use config::policy::Property;
-use config::running::{Destination, GroupingDefault, MailProtocol, PoolingPolicy, RetryInterval};
+use config::running::{
+    Destination, GroupingDefault, MailProtocol, PoolingPolicy, RetryInterval, ScriptLimits,
+};
 use config::startup::{ControlSocket, Corrupt, ServerKind, UnixSocket, UuidVersion};
 use config::value::{Field, Matcher, TlsMode};
 use config::{Diagnostic, Loaded, Policy, Running, Severity, Size, Source, Startup};
@@ -562,4 +564,20 @@ fn an_old_version_is_read_with_a_warning() {
     let loaded = config::load_suspend("version: \"4.9\"\n", "s").expect("a file");
     let [warning] = loaded.warnings.as_slice() else { panic!("{:?}", loaded.warnings) };
     assert_eq!(warning.severity, Severity::Warning);
+}
+
+#[test]
+fn a_run_of_a_script_has_limits_whether_they_are_given_or_not() {
+    let limits = |text: &str| running(text).config.scripting.limits;
+    assert_eq!(limits(""), ScriptLimits::default());
+    assert_eq!(limits("scripting: {limits: {}}"), ScriptLimits::default());
+    assert_eq!(
+        limits("scripting: {limits: {depth: 8, memory: 16MiB, time: 2m}}"),
+        ScriptLimits { depth: 8, memory: Size(16 << 20), time: Duration::from_secs(120) }
+    );
+    for wrong in ["depth: 0", "depth: 10001", "memory: 1KiB", "time: 0", "fuel: 5"] {
+        let faults = running_faults(&format!("scripting: {{limits: {{{wrong}}}}}"));
+        let key = wrong.split(':').next().unwrap();
+        assert!(faults.contains(&format!("scripting.limits.{key}: ")), "{wrong}: {faults}");
+    }
 }

@@ -24,7 +24,7 @@ use mail_client::options::apply;
 use mta_types::TransactionId;
 use script_host::hooks::old_functions::all_options;
 use script_host::hooks::queue_scripts::QueueExit;
-use script_host::hooks::{Hook, HookKind, HookSets, LONGEST_RUN, verdict};
+use script_host::hooks::{Hook, HookKind, HookSets, verdict};
 
 use crate::mail_client::without_configuration;
 use crate::run::{self, Script};
@@ -116,7 +116,8 @@ pub(crate) async fn run(
         message: Some(input.id.to_string().into_bytes().into()),
         ..run::setup(settings)
     };
-    let limit = Limit { what: "the script", time: settings.limit.unwrap_or(LONGEST_RUN) };
+    let limit =
+        Limit { what: "the script", time: settings.limit.unwrap_or(settings.limits().time) };
     let (outcome, mut vm) = run::execute(&hook.program, setup, Some(limit), settings).await?;
     let ending = match outcome {
         Outcome::Done(_) => Ending::End,

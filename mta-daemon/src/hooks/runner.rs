@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use config::Size;
-use hsl::host::{Clock, Limits};
+use config::running::ScriptLimits;
+use hsl::host::Clock;
 use hsl::shared_memory::SharedMemory;
 use hsl::{ScriptError, Setup, Step, Value, Vm};
 use mta_types::TransactionId;
 use script_host::debugging::{self, Stop};
-use script_host::hooks::{self, LONGEST_RUN};
+use script_host::hooks::{self, machine_limits};
 use tokio::time::timeout_at;
 
 use crate::stage::session::Session;
@@ -21,9 +22,6 @@ pub(crate) struct ScriptWorld {
     pub(crate) memory: Arc<SharedMemory>,
     pub(crate) cache: Arc<hsl::cache::CacheStore>,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) limits: Limits,
-    /// Longest time a script may take, waits included.
-    pub(crate) patience: Duration,
 }
 
 impl ScriptWorld {
@@ -33,8 +31,6 @@ impl ScriptWorld {
             memory: SharedMemory::with_limit(usize::try_from(memory.0).unwrap_or(usize::MAX)),
             cache: hsl::cache::CacheStore::new(),
             clock: Arc::new(SystemTimes { start: Instant::now() }),
-            limits: Limits::default(),
-            patience: LONGEST_RUN,
         }
     }
 }
@@ -43,6 +39,8 @@ impl ScriptWorld {
 #[derive(Clone)]
 pub(crate) struct Hook {
     pub(crate) script: hooks::Hook,
+    /// What one run of it may take.
+    pub(crate) limits: ScriptLimits,
     /// Where it stops, if it is part of a live stage.
     pub(crate) session: Option<Arc<Session>>,
 }
@@ -98,7 +96,7 @@ async fn execute(
     let lines = session.clone();
     run.hook.add_old_variables(&mut run.variables);
     let mut setup = Setup {
-        limits: world.limits,
+        limits: machine_limits(&run.hook.limits),
         echo: Box::new(move |octets: &[u8]| {
             let text = String::from_utf8_lossy(octets);
             tracing::debug!(target: telemetry::log::ECHO, transaction = %id, %text, "script.echoed");
@@ -118,7 +116,7 @@ async fn execute(
     }
     let _running = run.stats.running.enter();
     let mut vm = Vm::new(&run.hook.program, setup);
-    let mut deadline = tokio::time::Instant::now() + world.patience;
+    let mut deadline = tokio::time::Instant::now() + run.hook.limits.time;
     let ending = loop {
         match vm.run(FUEL_SLICE) {
             Step::Done(_) => break Ending::End,
@@ -169,7 +167,8 @@ async fn stand(world: &ScriptWorld, session: &Session, stop: Stop, id: Transacti
 }
 
 fn overdue(id: TransactionId, hook: &Hook, vm: &mut Vm) -> Ending {
-    failed(id, hook, &vm.interrupt("the script took longer than it may"))
+    let seconds = hook.limits.time.as_secs_f64();
+    failed(id, hook, &vm.interrupt(format!("the script did not end within {seconds} s")))
 }
 
 fn failed(id: TransactionId, hook: &Hook, error: &ScriptError) -> Ending {

@@ -6,5 +6,6 @@ mod kit;
 mod object_storage;
 mod plugins;
 mod program;
+mod script_limits;
 mod support;
 mod suspended;

@@ -183,6 +183,27 @@ pub struct Scripting {
     pub hooks: Hooks,
     /// What `include` and `import` find, by path.
     pub files: IndexMap<Arc<str>, ScriptFile>,
+    /// What one run of a script may take.
+    pub limits: ScriptLimits,
+}
+
+/// What one run of a script may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ScriptLimits {
+    /// Calls that may be under way at once.
+    pub depth: u32,
+    /// What its values may occupy, about.
+    pub memory: Size,
+    /// How long it may take, waits included.
+    pub time: Duration,
+}
+
+impl Default for ScriptLimits {
+    /// Those of a file that does not name any. The time is what RFC 5321 §4.5.3.2 has clients wait for
+    /// most replies.
+    fn default() -> Self {
+        Self { depth: 256, memory: Size(256 << 20), time: Duration::from_secs(300) }
+    }
 }
 
 /// Scripts by hook and id.

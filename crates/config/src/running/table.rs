@@ -230,6 +230,28 @@ const DSN: &[Key] = &[key("transport", Kind::Id, "Transport of bounces.").requir
 const SCRIPTING: &[Key] = &[
     key("hooks", Kind::Map(HOOKS), "Scripts; one runs only where a phase names it."),
     key("files", Kind::List { of: &Kind::Map(FILE), min: 0 }, "What include and import find."),
+    key("limits", Kind::Map(SCRIPT_LIMITS), "What one run of a script may take (ours)."),
+];
+
+const SCRIPT_LIMITS: &[Key] = &[
+    key(
+        "depth",
+        Kind::Integer { min: 1, max: 10_000 },
+        "Calls that may be under way at once; one more is an error of the script.",
+    )
+    .or("256"),
+    key(
+        "memory",
+        Kind::Size { min: 1 << 20 },
+        "What the values of the script may occupy, about; more is an error of the script.",
+    )
+    .or("256MiB"),
+    key(
+        "time",
+        SECONDS,
+        "How long it may run, waits included; then it fails, and cannot catch that.",
+    )
+    .or("300"),
 ];
 
 const HOOKS: &[Key] = &[

@@ -11,8 +11,8 @@ use super::transport::{check_transport, proxyprotocol, transports};
 use super::{
     CustomMetric, DataPhase, Extensions, GroupingDefault, GroupingRule, Hooks, KEYS, Lists,
     MailProtocol, MailfromPhase, MetricKind, Monitor, Phases, PoolingPolicy, Queues, RcpttoPhase,
-    RecipientHooks, Resolver, RetryInterval, Running, ScriptFile, Scripting, Server, ServerTls,
-    SourceAddress, Transport,
+    RecipientHooks, Resolver, RetryInterval, Running, ScriptFile, ScriptLimits, Scripting, Server,
+    ServerTls, SourceAddress, Transport,
 };
 use crate::node::{KeyPath, Node, Value};
 use crate::read::{Cursor, Findings, FromNode, Read, file_data, matchers};
@@ -249,7 +249,13 @@ fn scripting(cursor: &Cursor<'_>, findings: &mut Findings) -> Read<Scripting> {
             }
         }
     }
-    Ok(Scripting { hooks, files })
+    let limits = cursor.map("limits");
+    let limits = ScriptLimits {
+        depth: limits.value("depth")?,
+        memory: limits.value("memory")?,
+        time: limits.value("time")?,
+    };
+    Ok(Scripting { hooks, files, limits })
 }
 
 fn script_file(cursor: &Cursor<'_>, findings: &mut Findings) -> Read<Option<ScriptFile>> {

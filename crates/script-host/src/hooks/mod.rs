@@ -18,10 +18,10 @@ pub mod values;
 pub mod verdict;
 
 use std::sync::Arc;
-use std::time::Duration;
 
+use config::running::ScriptLimits;
 use hsl::diagnostic::Style;
-use hsl::host::{HostSet, Registry};
+use hsl::host::{HostSet, Limits, Registry};
 use hsl::{CompileError, Compiler, Program, Value};
 use hsl_std::Services;
 use hsl_std::import::FileLoader;
@@ -264,9 +264,14 @@ impl HookSets {
     }
 }
 
-/// Longest time a script of a hook may take, waits included. RFC 5321 §4.5.3.2 lets clients wait five
-/// minutes for most replies.
-pub const LONGEST_RUN: Duration = Duration::from_secs(300);
+/// What the machine bounds of what the configuration does; the time is for who drives it.
+#[must_use]
+pub fn machine_limits(configured: &ScriptLimits) -> Limits {
+    Limits {
+        depth: usize::try_from(configured.depth).unwrap_or(usize::MAX),
+        memory: usize::try_from(configured.memory.bytes()).unwrap_or(usize::MAX),
+    }
+}
 
 #[cfg(test)]
 mod tests {
