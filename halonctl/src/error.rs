@@ -70,7 +70,10 @@ impl Error {
             return;
         }
         // Texts may come from a server that is none: no control characters reach the terminal.
-        eprintln!("error: {}", crate::output::printable_lines(&format!("{:#}", self.cause)));
+        let text = format!("{:#}", self.cause);
+        // Findings in scripts and configuration files say so themselves.
+        let text = text.strip_prefix("error: ").unwrap_or(&text);
+        eprintln!("error: {}", crate::output::printable_lines(text));
         if let Some(hint) = &self.hint {
             eprintln!("hint: {hint}");
         }

@@ -34,7 +34,7 @@ use crate::ending::Ending;
 use crate::run::Script;
 use crate::settings::Settings;
 use crate::stdin::StandardInput;
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::{CommandFactory, Parser};
 use tokio::runtime::{Builder, Handle, Runtime};
 
@@ -72,18 +72,19 @@ struct Arguments {
     #[arg(short = 'B', long)]
     binary: bool,
 
-    /// Check the syntax and do not run.
+    /// Check the syntax and do not run; with --hook, as a script of that hook.
     #[arg(short, long)]
     syntax: bool,
 
-    /// Run the scripts of a folder as tests.
+    /// Run a script, or the scripts of a folder, as tests.
     ///
     /// A test passes when it ends without an uncaught error and prints what its first comment lines
-    /// say: "//> TEXT" is a line of output, "//! TEXT" is part of the error it must end with, and
-    /// "//@ NAME TYPE VALUE" is a record of the DNS it sees, as are the lines of a file FILE.zone beside
-    /// FILE.hsl. There is no other network; sleep() moves the clock instead of waiting. Files and
-    /// folders whose names begin with _ or . are left out.
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["script", "syntax"])]
+    /// say: "//> TEXT" is a line of output (without one, any output will do), "//! TEXT" is part of the
+    /// error it must end with, and "//@ NAME TYPE VALUE" is a record of the DNS it sees ("//@ NAME CODE": a
+    /// name whose lookups fail so), as are the lines of a file FILE.zone beside FILE.hsl. There is no
+    /// other network; sleep() moves the clock instead of waiting. Files and folders in the folder whose
+    /// names begin with _ or . are left out.
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["script", "syntax"])]
     test: Option<PathBuf>,
 
     /// Longest time that a test (60 by default) or the script of a hook (300, as in smtpd) may take.
@@ -191,8 +192,8 @@ fn execute(
         print_functions(settings);
         return Ok(ExitCode::SUCCESS);
     }
-    if let Some(folder) = &arguments.test {
-        return test::run_folder(folder, settings);
+    if let Some(path) = &arguments.test {
+        return test::run_tests(path, settings);
     }
     let mut script = arguments.script.as_deref().map(|path| script(path, stdin)).transpose()?;
     if let Some(entrypoint) = &settings.entrypoint
@@ -201,11 +202,22 @@ fn execute(
         script = Some(Script::from_stdin(entrypoint.as_bytes().to_vec()));
     }
     if let Some(name) = &arguments.hook.hook {
+        if arguments.syntax {
+            return hook::check(name, script, settings);
+        }
         let run = hook::run(name, &arguments.hook, script, settings);
         // The exit code of a script that a signal ended is that of the signal.
         return runtime.block_on(settings.ending.run(run)).unwrap_or(Ok(ExitCode::FAILURE));
     }
     let Some(script) = script else {
+        let for_scripts = [
+            ("--syntax", arguments.syntax),
+            ("--profile", arguments.profile),
+            ("--debugger", arguments.debugger.is_some()),
+        ];
+        if let Some((option, _)) = for_scripts.iter().find(|(_, is_given)| *is_given) {
+            bail!("{option} needs a script");
+        }
         return repl::start(runtime, settings);
     };
     if arguments.syntax {

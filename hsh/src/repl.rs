@@ -7,6 +7,7 @@
 mod line;
 
 use std::collections::BTreeMap;
+use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -37,6 +38,10 @@ pub(crate) fn start(
     for line in history.lines() {
         let _ = editor.add_history_entry(line);
     }
+    if std::io::stdin().is_terminal() && std::io::stdout().is_terminal() {
+        settings.output.line(WELCOME.as_bytes());
+        settings.output.flush();
+    }
     let mut session = Session::default();
     let mut pending = String::new();
     loop {
@@ -53,6 +58,11 @@ pub(crate) fn start(
                 let text = std::mem::take(&mut pending);
                 if matches!(text.trim().trim_end_matches(';'), "exit" | "quit") {
                     return Ok(ExitCode::SUCCESS);
+                }
+                if text.trim().trim_end_matches(';') == "help" {
+                    settings.output.line(HELP.as_bytes());
+                    settings.output.flush();
+                    continue;
                 }
                 if !text.trim().is_empty() {
                     if !runtime.block_on(session.run(&text, settings)) {
@@ -155,3 +165,13 @@ fn compile(
     text.push_str(line);
     compiler.compile(&identity, "line", text.as_bytes())
 }
+
+const WELCOME: &str =
+    concat!("hsh ", env!("CARGO_PKG_VERSION"), ": type help for help, Ctrl-D to leave");
+
+const HELP: &str = "A line is run when it is complete: an expression is shown, a statement is done.
+  1 + 2                    shows 3
+  $x = [1, 2]; echo $x;    variables, functions, classes and imports stay for later lines
+Tab completes names, the arrow keys bring earlier lines back, Ctrl-C gives up the line that is typed or
+runs, Ctrl-D, exit or quit leaves. hsh --help tells how to run scripts, hsh --json-functions lists all
+functions and classes.";

@@ -14,6 +14,7 @@ use script_host::debugging;
 use script_host::hooks::{Hook, HookKind, HookSets, machine_limits};
 
 use crate::debugger::Debugger;
+use crate::hook;
 use crate::settings::Settings;
 
 /// The text of a script and what it is called.
@@ -77,6 +78,7 @@ pub(crate) fn check(script: &Script, settings: &Settings) -> ExitCode {
         Ok(_) => ExitCode::SUCCESS,
         Err(error) => {
             report_compile_error(&error);
+            say_whose_script_it_is(script, settings);
             ExitCode::FAILURE
         }
     }
@@ -92,6 +94,7 @@ pub(crate) async fn run(script: &Script, settings: &Settings) -> anyhow::Result<
         Ok(program) => program,
         Err(error) => {
             report_compile_error(&error);
+            say_whose_script_it_is(script, settings);
             return Ok(ExitCode::FAILURE);
         }
     };
@@ -148,6 +151,17 @@ pub(crate) fn setup(settings: &Settings) -> Setup {
 pub(crate) fn report_compile_error(error: &CompileError) {
     for diagnostic in &error.diagnostics {
         report(diagnostic, &error.sources);
+    }
+}
+
+/// Says how a script can be run that is wrong on its own and right as the script of a hook.
+fn say_whose_script_it_is(script: &Script, settings: &Settings) {
+    let kinds = hook::kinds_of(script, settings);
+    if !kinds.is_empty() {
+        eprintln!(
+            "hint: scripts of hooks run with --hook NAME; this may be one of {}",
+            kinds.join(", ")
+        );
     }
 }
 

@@ -1,4 +1,4 @@
-//! Runs the scripts of a folder as tests: their own errors and what their first lines expect.
+//! Runs scripts as tests: their own errors and what their first lines expect.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -21,13 +21,19 @@ use crate::settings::Settings;
 use crate::test_server::TestServer;
 use crate::zone::Zone;
 
-/// Runs every test below `folder`, as many at once as there are processors.
+/// Runs the test in a file, or every test below a folder, as many at once as there are processors.
 ///
 /// Prints a line for each in the order of their names, and the counts at the end. It is a failure
 /// when there is no test.
-pub(crate) fn run_folder(folder: &Path, settings: &Settings) -> anyhow::Result<ExitCode> {
+pub(crate) fn run_tests(path: &Path, settings: &Settings) -> anyhow::Result<ExitCode> {
     let mut scripts = Vec::new();
-    collect(folder, &mut scripts).with_context(|| format!("cannot read {}", folder.display()))?;
+    let folder = if path.is_file() {
+        scripts.push(path.to_path_buf());
+        Path::new("")
+    } else {
+        collect(path, &mut scripts).with_context(|| format!("cannot read {}", path.display()))?;
+        path
+    };
     if scripts.is_empty() {
         bail!("there are no tests in {}", folder.display());
     }

@@ -547,3 +547,46 @@ fn functions_of_a_server_keep_to_the_process() {
     let output = hsh(folder.path()).args(["--test", "t"]).output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stdout));
 }
+
+#[test]
+fn options_that_are_about_a_script_want_one() {
+    let folder = tempfile::tempdir().unwrap();
+    for option in ["--profile", "--syntax", "--debugger=nowhere.sock"] {
+        let output = hsh(folder.path()).arg(option).stdin(Stdio::null()).output().unwrap();
+        let name = option.split('=').next().unwrap();
+        assert_eq!(text(&output.stderr), format!("hsh: {name} needs a script\n"));
+        assert_eq!(output.status.code(), Some(1));
+    }
+}
+
+#[test]
+fn the_limits_of_the_running_configuration_hold_for_scripts_and_tests() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    let limits = "version: \"5.6\"\nscripting: {limits: {depth: 8, memory: 1MiB}}\n";
+    std::fs::write(path.join("app.yaml"), limits).unwrap();
+    let deep = "function f($n) { return $n == 0 ? 0 : f($n - 1) + 1; }\necho f(20);";
+    std::fs::write(path.join("deep.hsl"), deep).unwrap();
+    std::fs::write(path.join("large.hsl"), "echo length(str_repeat(\"x\", 2000000));").unwrap();
+    for (script, error) in [
+        ("deep.hsl", "recursion limit of 8 calls exceeded"),
+        ("large.hsl", "memory limit of 1048576 bytes exceeded"),
+    ] {
+        let free = hsh(path).arg(script).output().unwrap();
+        assert_eq!(free.status.code(), Some(0), "{}", text(&free.stderr));
+        let limited = hsh(path).args(["-A", "app.yaml", script]).output().unwrap();
+        assert!(text(&limited.stderr).contains(error), "{}", text(&limited.stderr));
+        let tested = hsh(path).args(["-A", "app.yaml", "--test", script]).output().unwrap();
+        assert!(text(&tested.stdout).contains(error), "{}", text(&tested.stdout));
+    }
+}
+
+#[test]
+fn one_script_can_be_tested_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("t")).unwrap();
+    std::fs::write(folder.path().join("t/_a.hsl"), "//> 2\necho 1 + 1;").unwrap();
+    std::fs::write(folder.path().join("t/b.hsl"), "throw \"not asked for\";").unwrap();
+    let output = hsh(folder.path()).args(["--test", "t/_a.hsl"]).output().unwrap();
+    assert_eq!(text(&output.stdout), "ok   - t/_a.hsl\n1 passed, 0 failed\n");
+}

@@ -284,6 +284,10 @@ fn scripts_come_from_the_running_configuration_too() {
     let which = run("helo");
     assert!(text(&which.stderr).contains("one, two"), "{}", text(&which.stderr));
     assert_eq!(which.status.code(), Some(1));
+    let absent = run("helo/three");
+    assert_eq!(text(&absent.stderr), "hsh: there is no script helo/three; there are: one, two\n");
+    let none = run("eod");
+    assert_eq!(text(&none.stderr), "hsh: the running configuration has no script eod\n");
 }
 
 #[test]
@@ -383,4 +387,28 @@ fn recipients_without_a_transport_have_that_of_the_configuration() {
         &["--arguments", r#"{"recipient": "c@d"}"#],
     );
     assert!(out.starts_with("mx\n"), "{out}");
+}
+
+#[test]
+fn a_hook_s_script_is_checked_without_running_and_said_to_be_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let check = |script: &str, arguments: &[&str]| {
+        std::fs::write(folder.path().join("t.hsl"), script).unwrap();
+        let output = hsh(folder.path()).args(arguments).arg("t.hsl").output().unwrap();
+        (output.status.code(), text(&output.stdout), text(&output.stderr))
+    };
+    let right = r#"echo "runs"; Retry(["delay" => 5]);"#;
+    let fine = (Some(0), String::new(), String::new());
+    assert_eq!(check(right, &["-s", "--hook", "postdelivery"]), fine);
+    let (code, _, error) = check(right, &["-s", "--hook", "eod"]);
+    assert!(code == Some(1) && error.contains("there is no function Retry"), "{error}");
+    // Without its hook the script is wrong, and the way to run it is named.
+    for arguments in [&["-s"][..], &[]] {
+        let (code, _, error) = check(right, arguments);
+        assert!(code == Some(1) && error.contains("there is no function Retry"), "{error}");
+        let hint = "hint: scripts of hooks run with --hook NAME; this may be one of postdelivery\n";
+        assert!(error.ends_with(hint), "{error}");
+    }
+    let (_, _, error) = check("echo 1", &[]);
+    assert!(!error.contains("hint"), "{error}");
 }

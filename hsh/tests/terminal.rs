@@ -164,3 +164,22 @@ fn later_lines_build_on_earlier_ones_and_may_replace_them() {
     terminal.type_in("exit\r");
     assert_eq!(terminal.child.wait().unwrap().code(), Some(0));
 }
+
+#[test]
+fn the_prompt_says_how_to_get_help_and_how_to_leave() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut terminal = Terminal::start(folder.path());
+    terminal.wait_for(": type help for help, Ctrl-D to leave");
+    terminal.wait_for("hsh> ");
+    terminal.type_in("help\r");
+    terminal.wait_for("Tab completes names");
+    terminal.wait_for("hsh> ");
+    // A function of the user's own that has the name is called with brackets.
+    terminal.type_in("function help() { return \"of \" . \"mine\"; }\r");
+    terminal.wait_for("hsh> ");
+    terminal.type_in("help()\r");
+    terminal.wait_for("of mine");
+    terminal.wait_for("hsh> ");
+    terminal.type_in("quit;\r");
+    assert_eq!(terminal.child.wait().unwrap().code(), Some(0));
+}

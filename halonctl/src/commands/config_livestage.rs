@@ -34,13 +34,13 @@ pub(crate) struct Start {
     /// Running configuration to try
     #[arg(long)]
     file: PathBuf,
-    /// Share of the connections, from 0 to 1
+    /// Share of the connections, up to 1; 0 is all
     #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
     probability: f32,
-    /// Seconds until the stage ends
+    /// Seconds until the stage ends; 0 is never
     #[arg(long, value_name = "SECONDS", default_value_t = 0)]
     time: u64,
-    /// Connections until the stage ends
+    /// Connections until the stage ends; 0 is never
     #[arg(long, value_name = "NUMBER", default_value_t = 0)]
     count: u64,
     /// Only connections from this address or network (repeatable)

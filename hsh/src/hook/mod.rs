@@ -40,7 +40,7 @@ pub(crate) struct HookArguments {
     /// postdelivery. The script of eodrcpt runs for the recipient of the arguments, else for the first
     /// one of the transaction. Without a script file, NAME or NAME/ID is a script of the running configuration
     /// that -A names. The exit code is 1 if the script fails, whatever it decides otherwise.
-    #[arg(long, value_name = "NAME", conflicts_with_all = ["test", "syntax"])]
+    #[arg(long, value_name = "NAME", conflicts_with = "test")]
     pub(crate) hook: Option<String>,
 
     /// The message of the hooks eod, eodrcpt, predelivery and postdelivery; - for standard input.
@@ -87,6 +87,39 @@ enum Ending {
     Failed(String),
 }
 
+/// Compiles the script of a hook and says what is wrong with it.
+///
+/// # Errors
+///
+/// What is wrong with the arguments.
+pub(crate) fn check(
+    name: &str,
+    script: Option<Script>,
+    settings: &Settings,
+) -> anyhow::Result<ExitCode> {
+    let (kind, id) = named(name)?;
+    let sets = HookSets::new(&settings.host, &settings.services);
+    let compiled = compile(&sets, kind, id, script, settings)?;
+    Ok(if compiled.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The hooks whose script this may be, by their names.
+pub(crate) fn kinds_of(script: &Script, settings: &Settings) -> Vec<&'static str> {
+    let sets = HookSets::new(&settings.host, &settings.services);
+    let fits = |kind: &HookKind| script.compile_hook(&sets, *kind, &settings.loader).is_ok();
+    HookKind::ALL.into_iter().filter(fits).map(HookKind::name).collect()
+}
+
+/// The hook and the script that `NAME` or `NAME/ID` says.
+fn named(name: &str) -> anyhow::Result<(HookKind, Option<&str>)> {
+    let (name, id) = name.split_once('/').map_or((name, None), |(name, id)| (name, Some(id)));
+    let kind = HookKind::of(name).ok_or_else(|| {
+        let names: Vec<&str> = HookKind::ALL.iter().map(|kind| kind.name()).collect();
+        anyhow!("there is no hook {name}; the hooks are {}", names.join(", "))
+    })?;
+    Ok((kind, id))
+}
+
 /// Runs the script of a hook.
 ///
 /// # Errors
@@ -98,11 +131,7 @@ pub(crate) async fn run(
     script: Option<Script>,
     settings: &Settings,
 ) -> anyhow::Result<ExitCode> {
-    let (name, id) = name.split_once('/').map_or((name, None), |(name, id)| (name, Some(id)));
-    let kind = HookKind::of(name).ok_or_else(|| {
-        let names: Vec<&str> = HookKind::ALL.iter().map(|kind| kind.name()).collect();
-        anyhow!("there is no hook {name}; the hooks are {}", names.join(", "))
-    })?;
+    let (kind, id) = named(name)?;
     let sets = HookSets::new(&settings.host, &settings.services);
     let Ok(hook) = compile(&sets, kind, id, script, settings)? else {
         return Ok(ExitCode::FAILURE);
@@ -225,7 +254,11 @@ fn hook_of(
         None => None,
     };
     let known: Vec<&str> = scripts.keys().map(AsRef::as_ref).collect();
-    found.map(Arc::from).with_context(|| {
-        format!("hook {}: which script? There are: {}", kind.name(), known.join(", "))
+    found.map(Arc::from).with_context(|| match (id, known.as_slice()) {
+        (_, []) => format!("the running configuration has no script {}", kind.name()),
+        (Some(id), _) => {
+            format!("there is no script {}/{id}; there are: {}", kind.name(), known.join(", "))
+        }
+        (None, _) => format!("hook {}: which script? There are: {}", kind.name(), known.join(", ")),
     })
 }
