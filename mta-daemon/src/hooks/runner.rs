@@ -172,8 +172,9 @@ fn overdue(id: TransactionId, hook: &Hook, vm: &mut Vm) -> Ending {
 }
 
 fn failed(id: TransactionId, hook: &Hook, error: &ScriptError) -> Ending {
+    let code = error.code().map(tracing::field::display);
     let stack = error.way().map(tracing::field::display);
-    tracing::error!(transaction = %id, hook = %hook.name, %error, stack, "script.failed");
+    tracing::error!(transaction = %id, hook = %hook.name, %error, code, stack, "script.failed");
     Ending::Failed
 }
 

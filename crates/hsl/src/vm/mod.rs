@@ -7,6 +7,7 @@ mod barrier;
 mod cached;
 mod call;
 mod dispatch;
+mod excerpt;
 mod execute;
 mod frame;
 mod iterate;
@@ -424,6 +425,14 @@ impl ScriptError {
     pub fn way(&self) -> Option<String> {
         let way = self.diagnostic.way(self.sources());
         (!way.is_empty()).then(|| way.join("; "))
+    }
+
+    /// Returns the code that the error is about, in one line and without what its strings say: they may
+    /// hold passwords, and logs are read by many.
+    pub fn code(&self) -> Option<String> {
+        let span = self.diagnostic.span()?;
+        let code = self.sources().file(span.file)?.slice(span);
+        Some(excerpt::without_texts(code)).filter(|code| !code.is_empty())
     }
 
     /// Returns what was thrown.
