@@ -33,8 +33,12 @@ use script_host::HookWords;
 /// What only the server has is not known here: whatever a script imports from an extras:// module that is
 /// not installed, or from a file:// path, is taken to be there.
 #[derive(Parser, Debug)]
-#[command(name = "hsl-lint", version)]
+#[command(name = "hsl-lint", version, after_help = EXAMPLES)]
 pub struct Arguments {}
+
+const EXAMPLES: &str = r#"Examples:
+  printf 'type: eod\ndata: |\n  Accept();\n' | hsl-lint
+  hsh -s --hook eod eod.hsl    the same check of a file, with what is wrong for people to read"#;
 
 /// Runs the program.
 pub fn main() -> ExitCode {
