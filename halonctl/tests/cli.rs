@@ -750,6 +750,14 @@ fn a_socket_of_others_is_no_permission() {
 }
 
 #[test]
+fn what_is_wrong_with_a_script_is_an_error_once() {
+    let daemon = FakeDaemon::failing("error: there is no function f\n --> eod/a:1:1");
+    let output = daemon.halonctl(&["reload"]);
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(error, "error: there is no function f\n --> eod/a:1:1\n");
+}
+
+#[test]
 fn another_protocol_is_told_from_ours() {
     let daemon = FakeDaemon::with(|_| b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec());
     assert_snapshot!(failure(&daemon.halonctl(&["reload"]), daemon.directory()));

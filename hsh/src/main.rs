@@ -87,7 +87,8 @@ struct Arguments {
     #[arg(long, value_name = "PATH", conflicts_with_all = ["script", "syntax"])]
     test: Option<PathBuf>,
 
-    /// Longest time that a test (60 by default) or the script of a hook (300, as in smtpd) may take.
+    /// Longest time that a script may take: by default none, a test 60, the script of a hook what
+    /// scripting.limits.time of -A says (300 as in smtpd).
     #[arg(long, value_name = "SECONDS", value_parser = limit)]
     limit: Option<Duration>,
 

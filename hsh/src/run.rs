@@ -98,7 +98,8 @@ pub(crate) async fn run(script: &Script, settings: &Settings) -> anyhow::Result<
             return Ok(ExitCode::FAILURE);
         }
     };
-    let (outcome, _) = execute(&program, setup(settings), None, settings).await?;
+    let limit = settings.limit.map(|time| Limit { what: "the script", time });
+    let (outcome, _) = execute(&program, setup(settings), limit, settings).await?;
     match outcome {
         Outcome::Done(_) | Outcome::Exited(_) => Ok(ExitCode::SUCCESS),
         Outcome::Failed(error) => {

@@ -106,6 +106,10 @@ impl Settings {
             pluginspath.clone_from(&startup.environment.pluginspath);
         }
         if let Some(rootpath) = &arguments.rootpath {
+            // Else every file:// path would be one that is not there.
+            if !rootpath.is_dir() {
+                bail!("--rootpath: {} is no directory", rootpath.display());
+            }
             root.clone_from(rootpath);
         }
         let running = load_running(arguments, stdin)?;

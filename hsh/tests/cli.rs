@@ -590,3 +590,24 @@ fn one_script_can_be_tested_alone() {
     let output = hsh(folder.path()).args(["--test", "t/_a.hsl"]).output().unwrap();
     assert_eq!(text(&output.stdout), "ok   - t/_a.hsl\n1 passed, 0 failed\n");
 }
+
+#[test]
+fn a_script_has_as_much_time_as_it_is_given() {
+    let (folder, _) = script("echo 1;");
+    std::fs::write(folder.path().join("t.hsl"), "echo 1;\nforever {}").unwrap();
+    let output = hsh(folder.path()).args(["--limit", "0.2", "t.hsl"]).output().unwrap();
+    assert_eq!((output.status.code(), text(&output.stdout)), (Some(1), "1\n".to_owned()));
+    let error = text(&output.stderr);
+    assert!(error.contains("the script did not end within 0.2 s"), "{error}");
+    assert!(error.contains("t.hsl:2:"), "{error}");
+}
+
+#[test]
+fn a_root_that_is_no_directory_is_refused() {
+    let (folder, _) = script("echo 1;");
+    for root in ["absent", "t.hsl"] {
+        let output = hsh(folder.path()).args(["-R", root, "t.hsl"]).output().unwrap();
+        assert_eq!(text(&output.stderr), format!("hsh: --rootpath: {root} is no directory\n"));
+        assert_eq!(output.status.code(), Some(3));
+    }
+}
