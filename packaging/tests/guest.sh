@@ -74,6 +74,77 @@ check "and smtpd goes on" sh -c "systemctl is-active halon && printf 'QUIT\r\n' 
 cp -p /lab/smtpd-app.yaml /etc/halon/smtpd-app.yaml
 check "the packaged configuration reloads" systemctl reload halon
 
+# Scripts: checked, tried and tested with hsh, and found in the journal when they fail.
+hsh() { (cd /lab && /opt/halon/bin/hsh "$@"); }
+check "the page about scripts is installed" test -s /opt/halon/share/doc/scripting.md
+check "hsh checks a script of the packaged configuration" hsh -s --hook eod/queue -A /etc/halon/smtpd-app.yaml
+tried() {
+    hsh --hook rcptto/relay -A /etc/halon/smtpd-app.yaml --connection '{"remoteip": "192.0.2.1"}' \
+        --arguments '{"recipient": "b@example.test"}' | tee /dev/stderr | grep -q '550 5.7.1 Relaying is not permitted'
+}
+check "and shows what it decides" tried
+for example in csv-schema/customers.hsl ffi-file/lines.hsl; do
+    check "the example $example runs" hsh --ffi /opt/halon/share/examples/scripts/$example
+done
+mkdir /lab/scripts
+printf '//@ example.test A 192.0.2.7\n//> 192.0.2.7\necho dns_query("example.test", ["type" => "A"])["result"][0];\n' >/lab/scripts/dns.hsl
+check "hsh runs a folder of tests" hsh --test scripts
+lint() { printf 'type: eod\ndata: |\n  %s\n' "$1" | /opt/halon/bin/hsl-lint 2>&1; }
+check "hsl-lint lets a right script pass" lint 'Accept();'
+refused() { ! lint 'Acept();' >/lab/lint && grep -q '^line: 1$' /lab/lint && grep -q 'there is no function Acept' /lab/lint; }
+check "and says where a wrong one is wrong" refused
+prompt() { printf 'function twice($n) { return $n * 2; }\ntwice(21)\nexit\n' | hsh | tee /dev/stderr | grep -qx 42; }
+check "the prompt keeps functions, shows values and can be left" prompt
+cat >/etc/halon/smtpd-app.yaml <<'Y'
+version: "5.6"
+servers:
+  - id: default
+    transport: none
+    phases:
+      mailfrom:
+        hook: spend
+transportgroups:
+  - transports:
+      - id: none
+scripting:
+  limits:
+    depth: 20
+    time: 1
+  hooks:
+    mailfrom:
+      - id: spend
+        data: |
+          import { spend } from "lib.hsl";
+          echo "asked to spend " . $arguments["address"]["localpart"];
+          spend($arguments["address"]["localpart"]);
+          Accept();
+  files:
+    - id: lib.hsl
+      data: |
+        function deep($n) { return $n == 0 ? 0 : deep($n - 1) + 1; }
+        function spend($what) {
+            if ($what == "deep") deep(30);
+            if ($what == "loop") forever {}
+            if ($what == "fault") lookup(["key" => $what]);
+        }
+        function lookup($table) { return $table["key"]["secret word"](); }
+Y
+check "a configuration with limits of scripts reloads" systemctl reload halon
+fails() {
+    printf 'EHLO c\r\nMAIL FROM:<%s@example.test>\r\nQUIT\r\n' "$1" | nc -q 5 -w 5 127.0.0.1 25 |
+        tee /dev/stderr | grep -q '^450 4.7.1 Sender deferred'
+}
+journal() { journalctl --no-pager -o cat -u halon >/lab/journal; grep -E "$1" /lab/journal; }
+for what in deep loop fault; do check "a script that fails by $what defers the mail" fails $what; done
+check "the journal names the limit of calls" soon journal 'script.failed hook=mailfrom/spend error="recursion limit of 20 calls exceeded in lib.hsl on line 1'
+check "and the calls that led there" journal 'in function deep, entered at lib.hsl:1:[0-9]+ \(18 times\); in function spend, entered at mailfrom/spend:3:'
+check "and the limit of time" soon journal 'the script did not end within 1 s in lib.hsl on line 4'
+check "and the code of a fault without its texts" soon journal 'code=".*return [$]table\[.{1,2}key.{1,2}\]\[.{1,2}….{1,2}\]\(\);'
+check "but not what they say" sh -c '! grep -q "secret word" /lab/journal'
+check "and what scripts echo, with the transaction" journal '^\[[0-9a-f-]{36}\] script.echoed text="asked to spend deep"'
+cp -p /lab/smtpd-app.yaml /etc/halon/smtpd-app.yaml
+check "the packaged configuration reloads once more" systemctl reload halon
+
 # Plugins, built from the installed examples against the installed header.
 if [ -d /opt/halon/share/examples/plugins ]; then
     export HOME=/root GOCACHE=/lab/go GOPROXY=off GOFLAGS=-mod=mod

@@ -1,78 +1,118 @@
 //! Code as a log may show it.
 
-/// The first line of `code`, at most [`LONGEST`] characters of it, with `…` for what strings say; names in
-/// square brackets are kept, for they say what is looked up.
-pub(super) fn without_texts(code: &[u8]) -> String {
-    let line = code.split(|octet| matches!(octet, b'\n' | b'\r')).next().unwrap_or_default();
-    let line = String::from_utf8_lossy(line);
-    let mut out = String::new();
-    let mut rest = line.trim_end();
-    while let Some(next) = rest.chars().next() {
-        let Some((text, behind)) = string(rest) else {
-            out.push(next);
-            rest = rest.get(next.len_utf8()..).unwrap_or_default();
-            continue;
-        };
-        let quotes = if rest.starts_with('"') { "\"" } else { "''" };
-        let is_index = out.ends_with('[') && behind.starts_with(']');
-        let is_name = text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
-        out.push_str(quotes);
-        out.push_str(if text.is_empty() || (is_index && is_name) { text } else { "…" });
-        out.push_str(quotes);
-        rest = behind;
+use crate::lexer::Lexer;
+use crate::source::{SourceFile, Span};
+use crate::token::TokenKind;
+
+/// The line in which `span` begins, at most [`LONGEST`] characters of it from where the error is or
+/// before. Comments are left out, and so is what strings say: they may hold passwords, and logs are read by
+/// many. Names in square brackets are kept, for they say what is looked up.
+pub(super) fn line(file: &SourceFile, span: Span) -> String {
+    let pieces = pieces(file, span);
+    let length =
+        |pieces: &[Piece]| pieces.iter().map(|piece| piece.text.chars().count()).sum::<usize>();
+    let at = pieces.iter().position(|piece| piece.start >= span.start).unwrap_or(pieces.len());
+    let mut from = 0;
+    // Much in front of the error gives way to what is behind.
+    while from < at && length(pieces.get(from..at).unwrap_or_default()) > BEFORE {
+        from += 1;
     }
-    let is_cut = line.len() < code.trim_ascii_end().len();
+    let mut out = String::from(if from > 0 { "…" } else { "" });
+    out.extend(pieces.iter().skip(from).map(|piece| piece.text.as_str()));
     match out.char_indices().nth(LONGEST) {
-        Some((at, _)) => out.get(..at).unwrap_or_default().to_owned() + "…",
-        None if is_cut => out + " …",
+        Some((end, _)) => out.get(..end).unwrap_or_default().to_owned() + "…",
         None => out,
     }
 }
 
-/// The content of the string that `code` begins with, and what follows it. One that goes on in the next
-/// line ends with this one.
-fn string(code: &str) -> Option<(&str, &str)> {
-    let split = |content: &'_ str, end: Option<usize>, quotes: usize| {
-        let end = end.unwrap_or(content.len());
-        (end, (end + quotes).min(content.len()))
-    };
-    if let Some(content) = code.strip_prefix("''") {
-        let (end, next) = split(content, content.find("''"), 2);
-        return Some((content.get(..end)?, content.get(next..)?));
-    }
-    let content = code.strip_prefix('"')?;
-    let mut is_escaped = false;
-    let end = content.find(|c| {
-        let ends = c == '"' && !is_escaped;
-        is_escaped = c == '\\' && !is_escaped;
-        ends
-    });
-    let (end, next) = split(content, end, 1);
-    Some((content.get(..end)?, content.get(next..)?))
+/// A token as it is shown, with a space in front where it has one.
+struct Piece {
+    start: u32,
+    kind: TokenKind,
+    text: String,
 }
 
-/// Characters that are shown.
+fn pieces(file: &SourceFile, span: Span) -> Vec<Piece> {
+    let text = file.text();
+    let before = text.get(..span.start as usize).unwrap_or(text);
+    let begin = memchr::memrchr(b'\n', before).map_or(0, |at| at + 1);
+    let rest = text.get(begin..).unwrap_or_default();
+    let end = begin + memchr::memchr(b'\n', rest).unwrap_or(rest.len());
+    let mut pieces: Vec<Piece> = Vec::new();
+    let mut last = None;
+    // From the start of the file, for a line may lie in a string.
+    let mut lexer = Lexer::new(file);
+    while let Ok(token) = lexer.next_token()
+        && token.kind != TokenKind::EndOfFile
+        && (token.start as usize) < end
+    {
+        if token.end as usize <= begin {
+            continue;
+        }
+        let octets = text.get(token.start as usize..token.end as usize).unwrap_or_default();
+        let shown = match token.kind {
+            TokenKind::String if octets.len() > 2 => "\"…\"".into(),
+            TokenKind::RawString if octets.len() > 4 => "''…''".into(),
+            _ => String::from_utf8_lossy(octets),
+        };
+        let has_space = last.is_some_and(|last| last < token.start);
+        let space = if has_space { " " } else { "" };
+        last = Some(token.end);
+        // The name of an element is known to be one when its bracket closes.
+        if token.kind == TokenKind::RightBracket
+            && let [.., open, name] = pieces.as_mut_slice()
+            && open.kind == TokenKind::LeftBracket
+            && name.kind == TokenKind::String
+        {
+            let end = token.start as usize;
+            let octets = text.get(name.start as usize..end).unwrap_or_default().trim_ascii();
+            if octets.iter().all(|octet| octet.is_ascii_alphanumeric() || b"\"_-".contains(octet)) {
+                name.text = String::from_utf8_lossy(octets).into_owned();
+            }
+        }
+        let text = format!("{space}{shown}");
+        pieces.push(Piece { start: token.start, kind: token.kind, text });
+    }
+    pieces
+}
+
+/// Characters that are shown, and of them in front of the error.
 const LONGEST: usize = 120;
+const BEFORE: usize = 60;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::source::SourceMap;
+
+    /// The line of `code` in which `at` stands.
+    fn shown(code: &str, at: &str) -> String {
+        let file = SourceMap::new().add("main", None, code.as_bytes().to_vec());
+        let start = u32::try_from(code.find(at).unwrap()).unwrap();
+        line(&file, Span::new(file.id(), start, start + 1))
+    }
 
     #[test]
     fn strings_are_hidden_and_names_in_brackets_are_not() {
-        for (code, shown) in [
-            (r#"$d["x"]["y"]()"#, r#"$d["x"]["y"]()"#),
-            (r#"login("ann", "s\"ecret")"#, r#"login("…", "…")"#),
-            ("f(''raw'', \"\", $n + 1)", "f(''…'', \"\", $n + 1)"),
-            (r#"$d["two words"]"#, r#"$d["…"]"#),
-            ("http(\"a\nb\")", "http(\"…\" …"),
-            ("f(\n  1)", "f( …"),
-            ("\"open", "\"…\""),
-            ("", ""),
+        for (code, at, wanted) in [
+            (r#"  return $d["x"]["two words"]();"#, "()", r#"return $d["x"]["…"]();"#),
+            (r#"login("ann", "s\"ecret");"#, "login", r#"login("…", "…");"#),
+            ("f(''raw'', \"\", $n  + 1); // hunter2", "f", "f(''…'', \"\", $n + 1);"),
+            // A line that begins in a string is known to.
+            ("$a = \"x\nsecret\" . f(\"y\");\n", "f(", "\"…\" . f(\"…\");"),
+            ("$a = [\"key\" => 1, \"other\"];", "key", "$a = [\"…\" => 1, \"…\"];"),
+            ("echo 1;\necho f(\n  \"a\");", "f", "echo f("),
         ] {
-            assert_eq!(without_texts(code.as_bytes()), shown, "{code}");
+            assert_eq!(shown(code, at), wanted, "{code}");
         }
-        let long = format!("f({})", "å".repeat(200));
-        assert_eq!(without_texts(long.as_bytes()).chars().count(), LONGEST + 1);
+    }
+
+    #[test]
+    fn what_is_around_the_error_is_shown_of_a_long_line() {
+        let code = format!("{}fault(1);{}", "$abc = 1; ".repeat(50), "$x = 2;".repeat(50));
+        let line = shown(&code, "fault");
+        assert!(line.starts_with('…') && line.ends_with('…'), "{line}");
+        assert!(line.contains("; fault(1);$x"), "{line}");
+        assert!(line.chars().count() <= LONGEST + 1, "{line}");
     }
 }

@@ -427,12 +427,11 @@ impl ScriptError {
         (!way.is_empty()).then(|| way.join("; "))
     }
 
-    /// Returns the code that the error is about, in one line and without what its strings say: they may
-    /// hold passwords, and logs are read by many.
+    /// Returns the line of code that the error is about, as a log may show it: without what its strings
+    /// say.
     pub fn code(&self) -> Option<String> {
         let span = self.diagnostic.span()?;
-        let code = self.sources().file(span.file)?.slice(span);
-        Some(excerpt::without_texts(code)).filter(|code| !code.is_empty())
+        Some(excerpt::line(self.sources().file(span.file)?, span)).filter(|code| !code.is_empty())
     }
 
     /// Returns what was thrown.
