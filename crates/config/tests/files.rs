@@ -572,10 +572,15 @@ fn a_run_of_a_script_has_limits_whether_they_are_given_or_not() {
     assert_eq!(limits(""), ScriptLimits::default());
     assert_eq!(limits("scripting: {limits: {}}"), ScriptLimits::default());
     assert_eq!(
-        limits("scripting: {limits: {depth: 8, memory: 16MiB, time: 2m}}"),
-        ScriptLimits { depth: 8, memory: Size(16 << 20), time: Duration::from_secs(120) }
+        limits("scripting: {limits: {depth: 8, memory: 16MiB, fuel: 1000, time: 2m}}"),
+        ScriptLimits {
+            depth: 8,
+            memory: Size(16 << 20),
+            fuel: Some(1000),
+            time: Duration::from_secs(120),
+        }
     );
-    for wrong in ["depth: 0", "depth: 10001", "memory: 1KiB", "time: 0", "fuel: 5"] {
+    for wrong in ["depth: 0", "depth: 10001", "memory: 1KiB", "time: 0", "fuel: 0", "steps: 5"] {
         let faults = running_faults(&format!("scripting: {{limits: {{{wrong}}}}}"));
         let key = wrong.split(':').next().unwrap();
         assert!(faults.contains(&format!("scripting.limits.{key}: ")), "{wrong}: {faults}");

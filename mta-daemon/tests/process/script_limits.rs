@@ -38,6 +38,7 @@ scripting:
             if ($what == "memory") { $all = []; forever $all[] = str_repeat("x", 100000) . length($all); }
             if ($what == "loop") try { forever { $x = 1; } } catch ($e) {}
             if ($what == "wait") sleep(1000);
+            if ($what == "steps") { $i = 0; while ($i < 5000000) { $i += 1; } }
         }
 "#;
 
@@ -77,7 +78,7 @@ async fn scripts_end_at_the_configured_limits_and_the_log_says_where() {
     // A reload changes them for the connections that begin after it.
     let file = dir.path().join("smtpd-app.yaml");
     let text = std::fs::read_to_string(&file).unwrap();
-    std::fs::write(&file, text.replace("depth: 20", "depth: 40")).unwrap();
+    std::fs::write(&file, text.replace("depth: 20", "depth: 40\n    fuel: 100000")).unwrap();
     let socket = Endpoint::Unix(dir.path().join("smtpd.ctl"));
     tokio::task::spawn_blocking(move || {
         let mut control = Client::connect(&socket, Timeouts::default()).unwrap();
@@ -87,6 +88,9 @@ async fn scripts_end_at_the_configured_limits_and_the_log_says_where() {
     .unwrap();
     let (mut later, _) = SmtpClient::connect(program.address).await;
     later.command("EHLO client.example").await;
+    let reply = later.command("MAIL FROM:<steps@example.org>").await;
+    assert!(reply.starts_with("450 "), "{reply}");
+    program.log_until("fuel limit of 100000 steps exceeded in lib.hsl on line 9, ");
     let reply = later.command("MAIL FROM:<deep@example.org>").await;
     assert!(reply.starts_with("250 "), "{reply}");
 }

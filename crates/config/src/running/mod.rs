@@ -194,6 +194,8 @@ pub struct ScriptLimits {
     pub depth: u32,
     /// What its values may occupy, about.
     pub memory: Size,
+    /// Steps that it may take in all; `None` for as many as the time allows.
+    pub fuel: Option<u64>,
     /// How long it may take, waits included.
     pub time: Duration,
 }
@@ -202,7 +204,7 @@ impl Default for ScriptLimits {
     /// Those of a file that does not name any. The time is what RFC 5321 §4.5.3.2 has clients wait for
     /// most replies.
     fn default() -> Self {
-        Self { depth: 256, memory: Size(256 << 20), time: Duration::from_secs(300) }
+        Self { depth: 256, memory: Size(256 << 20), fuel: None, time: Duration::from_secs(300) }
     }
 }
 

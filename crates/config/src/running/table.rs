@@ -247,6 +247,11 @@ const SCRIPT_LIMITS: &[Key] = &[
     )
     .or("256MiB"),
     key(
+        "fuel",
+        Kind::Integer { min: 1, max: i64::MAX as u64 },
+        "Steps that it may take in all; without it as many as the time allows.",
+    ),
+    key(
         "time",
         SECONDS,
         "How long it may run, waits included; then it fails, and cannot catch that.",

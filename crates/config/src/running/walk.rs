@@ -253,6 +253,7 @@ fn scripting(cursor: &Cursor<'_>, findings: &mut Findings) -> Read<Scripting> {
     let limits = ScriptLimits {
         depth: limits.value("depth")?,
         memory: limits.value("memory")?,
+        fuel: limits.optional("fuel")?,
         time: limits.value("time")?,
     };
     Ok(Scripting { hooks, files, limits })

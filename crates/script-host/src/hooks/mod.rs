@@ -270,6 +270,7 @@ pub fn machine_limits(configured: &ScriptLimits) -> Limits {
     Limits {
         depth: usize::try_from(configured.depth).unwrap_or(usize::MAX),
         memory: usize::try_from(configured.memory.bytes()).unwrap_or(usize::MAX),
+        fuel: configured.fuel,
     }
 }
 
