@@ -62,7 +62,10 @@ async fn scripts_end_at_the_configured_limits_and_the_log_says_where() {
         assert!(line.contains(message) && line.contains("in function spend, entered at"), "{line}");
     }
     let deep = program.log_until("recursion limit");
-    assert!(deep.contains("in function deep, entered at lib.hsl:2:26 (18 times); "), "{deep}");
+    assert!(
+        deep.contains("in function deep, entered at lib.hsl:2:26 (18 steps alike); "),
+        "{deep}"
+    );
     assert!(deep.contains(" code=\"return $n == 0 ? 0 : deep($n - 1) + 1;\" "), "{deep}");
     // What a script writes is found by the transaction too, as what it fails with.
     let logged = program.log_until("script.logged");
