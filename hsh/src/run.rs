@@ -141,7 +141,7 @@ pub(crate) async fn execute(
 /// What every execution starts with.
 pub(crate) fn setup(settings: &Settings) -> Setup {
     Setup {
-        limits: machine_limits(&settings.limits()),
+        limits: machine_limits(&settings.limits(None)),
         echo: Box::new(settings.output.clone()),
         clock: Arc::new(SystemClock),
         ..Setup::default()

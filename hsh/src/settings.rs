@@ -19,6 +19,7 @@ use hsl_std::services::{
 };
 use indexmap::IndexMap;
 use plugin_host::{PluginHost, Program};
+use script_host::hooks::HookKind;
 use script_host::server::metrics::Metrics;
 use script_host::server::{self, metric_functions};
 use tls_policy::Identity;
@@ -196,8 +197,12 @@ impl Settings {
 
 impl Settings {
     /// What one run of a script may take: as the running configuration says, if there is one.
-    pub(crate) fn limits(&self) -> ScriptLimits {
-        self.running.as_ref().map(|running| running.scripting.limits).unwrap_or_default()
+    pub(crate) fn limits(&self, hook: Option<HookKind>) -> ScriptLimits {
+        let Some(running) = &self.running else { return ScriptLimits::default() };
+        match hook {
+            Some(hook) => running.scripting.limits_of(hook.name()),
+            None => running.scripting.limits,
+        }
     }
 
     /// Metrics that nobody moved yet.

@@ -199,7 +199,7 @@ fn run_test(path: &Path, settings: &Settings) -> Result<(), String> {
     };
     let echo = Arc::clone(&output);
     let setup = Setup {
-        limits: machine_limits(&settings.limits()),
+        limits: machine_limits(&settings.limits(None)),
         echo: Box::new(move |text: &[u8]| write_line(&echo, text)),
         clock,
         ..Setup::default()

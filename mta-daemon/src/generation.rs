@@ -181,12 +181,15 @@ impl Generation {
         let blocks = &inputs.running.config.plugins;
         let files = script_host::with_plugin_blocks(files, &inputs.startup.plugins, blocks);
         let session = inputs.stage.map(|(_, session)| session);
-        let limits = inputs.running.config.scripting.limits;
+        let scripting = &inputs.running.config.scripting;
         let mut compile = |kind: HookKind, id: Option<&str>, text: &str| match inputs
             .hook_sets
             .compile(kind, id, text, &files)
         {
-            Ok(script) => Some(Hook { script, limits, session: session.cloned() }),
+            Ok(script) => {
+                let limits = scripting.limits_of(kind.name());
+                Some(Hook { script, limits, session: session.cloned() })
+            }
             Err(finding) => {
                 findings.push(finding);
                 None

@@ -580,6 +580,22 @@ fn a_run_of_a_script_has_limits_whether_they_are_given_or_not() {
             time: Duration::from_secs(120),
         }
     );
+    let hooks = "hooks: {eod: {memory: 1GiB, depth: 9}, predelivery: {time: 20, fuel: 7}}";
+    let text = format!("scripting: {{limits: {{time: 60, {hooks}}}}}");
+    let scripting = running(&text).config.scripting;
+    let of_all = ScriptLimits { time: Duration::from_secs(60), ..ScriptLimits::default() };
+    assert_eq!(scripting.limits_of("connect"), of_all);
+    assert_eq!(
+        scripting.limits_of("eod"),
+        ScriptLimits { memory: Size(1 << 30), depth: 9, ..of_all }
+    );
+    assert_eq!(
+        scripting.limits_of("predelivery"),
+        ScriptLimits { time: Duration::from_secs(20), fuel: Some(7), ..of_all }
+    );
+    let faults = running_faults("scripting: {limits: {hooks: {eod: {depth: 0}, data: {}}}}");
+    assert!(faults.contains("scripting.limits.hooks.eod.depth: "), "{faults}");
+    assert!(faults.contains("scripting.limits.hooks.data: "), "{faults}");
     for wrong in ["depth: 0", "depth: 10001", "memory: 1KiB", "time: 0", "fuel: 0", "steps: 5"] {
         let faults = running_faults(&format!("scripting: {{limits: {{{wrong}}}}}"));
         let key = wrong.split(':').next().unwrap();

@@ -24,7 +24,7 @@ use mail_client::options::apply;
 use mta_types::TransactionId;
 use script_host::hooks::old_functions::all_options;
 use script_host::hooks::queue_scripts::QueueExit;
-use script_host::hooks::{Hook, HookKind, HookSets, verdict};
+use script_host::hooks::{Hook, HookKind, HookSets, machine_limits, verdict};
 
 use crate::mail_client::without_configuration;
 use crate::run::{self, Script};
@@ -139,14 +139,15 @@ pub(crate) async fn run(
     let id = TransactionId::from_bytes(*uuid::Uuid::new_v4().as_bytes());
     let mut input = input::read(kind, arguments, id, &sets, &settings.transport)?;
     hook.add_old_variables(&mut input.variables);
+    let limits = settings.limits(Some(kind));
     let setup = Setup {
+        limits: machine_limits(&limits),
         variables: input.variables,
         states: input.states,
         message: Some(input.id.to_string().into_bytes().into()),
         ..run::setup(settings)
     };
-    let limit =
-        Limit { what: "the script", time: settings.limit.unwrap_or(settings.limits().time) };
+    let limit = Limit { what: "the script", time: settings.limit.unwrap_or(limits.time) };
     let (outcome, mut vm) = run::execute(&hook.program, setup, Some(limit), settings).await?;
     let ending = match outcome {
         Outcome::Done(_) => Ending::End,

@@ -81,7 +81,11 @@ async fn scripts_end_at_the_configured_limits_and_the_log_says_where() {
     // A reload changes them for the connections that begin after it.
     let file = dir.path().join("smtpd-app.yaml");
     let text = std::fs::read_to_string(&file).unwrap();
-    std::fs::write(&file, text.replace("depth: 20", "depth: 40\n    fuel: 100000")).unwrap();
+    std::fs::write(
+        &file,
+        text.replace("depth: 20", "hooks: {mailfrom: {depth: 40, fuel: 100000}}"),
+    )
+    .unwrap();
     let socket = Endpoint::Unix(dir.path().join("smtpd.ctl"));
     tokio::task::spawn_blocking(move || {
         let mut control = Client::connect(&socket, Timeouts::default()).unwrap();

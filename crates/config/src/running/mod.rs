@@ -185,6 +185,16 @@ pub struct Scripting {
     pub files: IndexMap<Arc<str>, ScriptFile>,
     /// What one run of a script may take.
     pub limits: ScriptLimits,
+    /// What scripts of some hooks may take instead, by the name of the hook.
+    pub hook_limits: IndexMap<&'static str, ScriptLimits>,
+}
+
+impl Scripting {
+    /// Returns what one run of a script of this hook may take.
+    #[must_use]
+    pub fn limits_of(&self, hook: &str) -> ScriptLimits {
+        self.hook_limits.get(hook).copied().unwrap_or(self.limits)
+    }
 }
 
 /// What one run of a script may take.

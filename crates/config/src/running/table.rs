@@ -234,30 +234,50 @@ const SCRIPTING: &[Key] = &[
 ];
 
 const SCRIPT_LIMITS: &[Key] = &[
-    key(
-        "depth",
-        Kind::Integer { min: 1, max: 10_000 },
-        "Calls that may be under way at once; one more is an error of the script.",
-    )
-    .or("256"),
-    key(
-        "memory",
-        Kind::Size { min: 1 << 20 },
-        "What the values of the script may occupy, about; more is an error of the script.",
-    )
-    .or("256MiB"),
-    key(
-        "fuel",
-        Kind::Integer { min: 1, max: i64::MAX as u64 },
-        "Steps that it may take in all; without it as many as the time allows.",
-    ),
-    key(
-        "time",
-        SECONDS,
-        "How long it may run, waits included; then it fails, and cannot catch that.",
-    )
-    .or("300"),
+    DEPTH.or("256"),
+    MEMORY.or("256MiB"),
+    FUEL,
+    TIME.or("300"),
+    key("hooks", Kind::Map(HOOK_LIMITS), "What the scripts of one hook may take instead."),
 ];
+
+const DEPTH: Key = key(
+    "depth",
+    Kind::Integer { min: 1, max: 10_000 },
+    "Calls that may be under way at once; one more is an error of the script.",
+);
+const MEMORY: Key = key(
+    "memory",
+    Kind::Size { min: 1 << 20 },
+    "What the values of the script may occupy, about; more is an error of the script.",
+);
+const FUEL: Key = key(
+    "fuel",
+    Kind::Integer { min: 1, max: i64::MAX as u64 },
+    "Steps that it may take in all; without it as many as the time allows.",
+);
+const TIME: Key = key(
+    "time",
+    SECONDS,
+    "How long it may run, waits included; then it fails, and cannot catch that.",
+);
+
+/// By the names of [`HOOKS`].
+pub(super) const HOOK_LIMITS: &[Key] = &[
+    key("connect", ONE_HOOK_LIMITS, "Those of connect."),
+    key("disconnect", ONE_HOOK_LIMITS, "Those of disconnect."),
+    key("proxy", ONE_HOOK_LIMITS, "Those of proxy."),
+    key("helo", ONE_HOOK_LIMITS, "Those of helo."),
+    key("auth", ONE_HOOK_LIMITS, "Those of auth."),
+    key("mailfrom", ONE_HOOK_LIMITS, "Those of mailfrom."),
+    key("rcptto", ONE_HOOK_LIMITS, "Those of rcptto."),
+    key("eod", ONE_HOOK_LIMITS, "Those of eod."),
+    key("eodrcpt", ONE_HOOK_LIMITS, "Those of eodrcpt."),
+    key("predelivery", ONE_HOOK_LIMITS, "Those of predelivery."),
+    key("postdelivery", ONE_HOOK_LIMITS, "Those of postdelivery."),
+];
+
+const ONE_HOOK_LIMITS: Kind = Kind::Map(&[DEPTH, MEMORY, FUEL, TIME]);
 
 const HOOKS: &[Key] = &[
     key("connect", SCRIPTS, "At connect."),
@@ -439,3 +459,14 @@ const METRIC: &[Key] = &[
         "Upper bounds of a histogram, rising.",
     ),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_hook_can_have_limits() {
+        let names = |keys: &[Key]| keys.iter().map(|key| key.name).collect::<Vec<_>>();
+        assert_eq!(names(HOOK_LIMITS), names(HOOKS));
+    }
+}

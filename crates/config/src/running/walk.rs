@@ -7,6 +7,7 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 use mta_types::{ServerId, TransportId};
 
+use super::table::HOOK_LIMITS;
 use super::transport::{check_transport, proxyprotocol, transports};
 use super::{
     CustomMetric, DataPhase, Extensions, GroupingDefault, GroupingRule, Hooks, KEYS, Lists,
@@ -249,14 +250,26 @@ fn scripting(cursor: &Cursor<'_>, findings: &mut Findings) -> Read<Scripting> {
             }
         }
     }
-    let limits = cursor.map("limits");
+    let given = cursor.map("limits");
     let limits = ScriptLimits {
-        depth: limits.value("depth")?,
-        memory: limits.value("memory")?,
-        fuel: limits.optional("fuel")?,
-        time: limits.value("time")?,
+        depth: given.value("depth")?,
+        memory: given.value("memory")?,
+        fuel: given.optional("fuel")?,
+        time: given.value("time")?,
     };
-    Ok(Scripting { hooks, files, limits })
+    let given = given.map("hooks");
+    let mut hook_limits = IndexMap::new();
+    for name in HOOK_LIMITS.iter().map(|key| key.name).filter(|name| given.has(name)) {
+        let own = given.map(name);
+        let own = ScriptLimits {
+            depth: own.optional("depth")?.unwrap_or(limits.depth),
+            memory: own.optional("memory")?.unwrap_or(limits.memory),
+            fuel: own.optional("fuel")?.or(limits.fuel),
+            time: own.optional("time")?.unwrap_or(limits.time),
+        };
+        hook_limits.insert(name, own);
+    }
+    Ok(Scripting { hooks, files, limits, hook_limits })
 }
 
 fn script_file(cursor: &Cursor<'_>, findings: &mut Findings) -> Read<Option<ScriptFile>> {
