@@ -283,35 +283,16 @@ pub(crate) fn close<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -
     let name = name.to_lowercase();
     let limit = (name.chars().count() / 3).clamp(1, 3);
     candidates
-        .map(|candidate| (distance(&name, &candidate.to_lowercase(), limit), candidate))
+        .map(|candidate| (distance(&name, &candidate.to_lowercase()), candidate))
         .filter(|(distance, _)| *distance <= limit)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
 }
 
-/// Edit distance with neighbours swapped as one step; more than `limit` means "far".
-fn distance(left: &str, right: &str, limit: usize) -> usize {
-    let left: Vec<char> = left.chars().take(MAX_NAME).collect();
-    let right: Vec<char> = right.chars().take(MAX_NAME).collect();
-    if left.len().abs_diff(right.len()) > limit {
-        return limit + 1;
-    }
-    let mut before: Vec<usize> = vec![0; right.len() + 1];
-    let mut last: Vec<usize> = (0..=right.len()).collect();
-    for (i, a) in left.iter().enumerate() {
-        let mut row = Vec::with_capacity(right.len() + 1);
-        row.push(i + 1);
-        for (j, b) in right.iter().enumerate() {
-            // `last`, `before` and `row` have an element for every index up to `j + 1`.
-            let mut best = (last[j] + usize::from(a != b)).min(last[j + 1] + 1).min(row[j] + 1);
-            if i > 0 && j > 0 && *a == right[j - 1] && left[i - 1] == *b {
-                best = best.min(before[j - 1] + 1);
-            }
-            row.push(best);
-        }
-        before = std::mem::replace(&mut last, row);
-    }
-    last.last().copied().unwrap_or(limit + 1)
+/// Edit distance with neighbours swapped as one step.
+fn distance(left: &str, right: &str) -> usize {
+    let start = |name: &str| name.chars().take(MAX_NAME).collect::<String>();
+    strsim::osa_distance(&start(left), &start(right))
 }
 
 fn allowed(keys: &[Key]) -> Option<String> {

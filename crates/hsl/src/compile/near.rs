@@ -7,9 +7,14 @@ pub(super) fn nearest<'a>(name: &str, words: impl Iterator<Item = &'a str>) -> O
         4..=7 => 1,
         _ => 2,
     };
+    if name.len() > LONGEST {
+        return None;
+    }
+    // The case of letters does not count.
+    let name = name.to_ascii_lowercase();
     words
-        .filter(|word| word.len().abs_diff(name.len()) <= most && name.len() <= LONGEST)
-        .filter_map(|word| Some((distance(name, word)?, word)))
+        .filter(|word| word.len().abs_diff(name.len()) <= most)
+        .map(|word| (strsim::osa_distance(&name, &word.to_ascii_lowercase()), word))
         .filter(|(distance, _)| *distance <= most)
         .min()
         .map(|(_, word)| word)
@@ -17,33 +22,6 @@ pub(super) fn nearest<'a>(name: &str, words: impl Iterator<Item = &'a str>) -> O
 
 /// Longer names are not compared: the work grows with the square.
 const LONGEST: usize = 64;
-
-/// How many octets must be put in, taken out, replaced or exchanged with their neighbour to make one word of
-/// the other; the case of letters does not count.
-fn distance(one: &str, other: &str) -> Option<usize> {
-    let other: Vec<u8> = other.bytes().map(|octet| octet.to_ascii_lowercase()).collect();
-    let mut before: Vec<usize> = Vec::new();
-    let mut last: Vec<usize> = (0..=other.len()).collect();
-    let mut previous = None;
-    for (row, octet) in one.bytes().map(|octet| octet.to_ascii_lowercase()).enumerate() {
-        let mut line = vec![row + 1];
-        for (column, &there) in other.iter().enumerate() {
-            let same = usize::from(octet != there);
-            let mut least = last.get(column)? + same;
-            least = least.min(last.get(column + 1)? + 1).min(line.last()? + 1);
-            let crossed = column
-                .checked_sub(1)
-                .filter(|left| previous == Some(there) && other.get(*left) == Some(&octet));
-            if let Some(left) = crossed {
-                least = least.min(before.get(left)? + 1);
-            }
-            line.push(least);
-        }
-        before = std::mem::replace(&mut last, line);
-        previous = Some(octet);
-    }
-    last.last().copied()
-}
 
 #[cfg(test)]
 mod tests {
