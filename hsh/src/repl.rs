@@ -56,13 +56,14 @@ pub(crate) fn start(
                     continue;
                 }
                 let text = std::mem::take(&mut pending);
-                if matches!(text.trim().trim_end_matches(';'), "exit" | "quit") {
-                    return Ok(ExitCode::SUCCESS);
-                }
-                if text.trim().trim_end_matches(';') == "help" {
-                    settings.output.line(HELP.as_bytes());
-                    settings.output.flush();
-                    continue;
+                match text.trim().trim_end_matches(';') {
+                    "exit" | "quit" => return Ok(ExitCode::SUCCESS),
+                    "help" => {
+                        settings.output.line(HELP.as_bytes());
+                        settings.output.flush();
+                        continue;
+                    }
+                    _ => {}
                 }
                 if !text.trim().is_empty() {
                     if !runtime.block_on(session.run(&text, settings)) {

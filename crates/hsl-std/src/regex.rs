@@ -165,7 +165,7 @@ fn match_all(ctx: &mut CallContext<'_>, pattern: &Pattern, subject: &Str) -> Res
         let Some(spans) = pattern.spans_from(subject, at).map_err(thrown)? else { break };
         for (found, span) in groups.iter_mut().zip(&spans) {
             octets = octets.saturating_add(cut(subject, *span).len() + 64);
-            found.push(group(subject, *span));
+            found.push(Value::String(subject.part(*span)));
         }
         from = next_from(pattern, subject, &spans);
         if octets - charged > CHARGE_STEP {
@@ -309,15 +309,6 @@ fn parse_template(template: &[u8]) -> Vec<Piece<'_>> {
 /// The whole match and the groups, by number; groups that took no part are empty texts.
 fn numbered(subject: &Str, spans: &Spans) -> Array {
     Array::of_parts(subject, spans.iter().copied())
-}
-
-/// The text of a group. One that is all of the subject is the subject: patterns from `^` to `$` are the
-/// usual ones for lines.
-fn group(subject: &Str, span: Option<(usize, usize)>) -> Value {
-    if span == Some((0, subject.len())) {
-        return Value::String(subject.clone());
-    }
-    Value::from(cut(subject, span))
 }
 
 /// With `(?|…)` or `(?J)` several groups have one name: the one that took part counts.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 
-use crate::ffi::pcre2::{Code, CompileError, Groups, MatchError};
+use crate::ffi::pcre2::{Code, CompileError, Groups};
 
 /// A pattern that is no regular expression, or a match that was given up.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -111,7 +111,7 @@ impl Pattern {
     ) -> Result<Option<R>, RegexError> {
         match self.0.find(subject, from, read) {
             Ok(found) => Ok(found),
-            Err(MatchError(number)) if BAD_UTF.contains(&number) => Ok(None),
+            Err(error) if error.is_bad_utf() => Ok(None),
             Err(_) => Err(RegexError::Limit),
         }
     }
@@ -215,12 +215,6 @@ fn split_delimited(text: &[u8]) -> Option<(&[u8], &[u8])> {
 
 /// Patterns per generation of the cache.
 const GENERATION: usize = 512;
-/// PCRE2_ERROR_UTF8_ERR1 … ERR21, and PCRE2_ERROR_BADUTFOFFSET.
-const BAD_UTF: [i32; 22] = [
-    -3, -4, -5, -6, -7, -8, -9, -10, -11, -12, -13, -14, -15, -16, -17, -18, -19, -20, -21, -22,
-    -23, -36,
-];
-
 #[cfg(test)]
 mod tests {
     use super::*;

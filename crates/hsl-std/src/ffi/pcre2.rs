@@ -39,7 +39,18 @@ pub(crate) struct CompileError {
 
 /// A match that was given up: the number of the library's error, below -1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct MatchError(pub(crate) i32);
+pub(crate) struct MatchError(i32);
+
+impl MatchError {
+    /// Whether the subject is no UTF-8, or the start lies within a character.
+    pub(crate) const fn is_bad_utf(self) -> bool {
+        matches!(
+            self.0,
+            sys::PCRE2_ERROR_UTF8_ERR21
+                ..=sys::PCRE2_ERROR_UTF8_ERR1 | sys::PCRE2_ERROR_BADUTFOFFSET
+        )
+    }
+}
 
 /// The spans of one match, by number of the group, read one after the other. Groups that took no part
 /// have none.

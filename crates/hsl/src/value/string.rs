@@ -160,6 +160,17 @@ impl Str {
         self.len() == 0
     }
 
+    /// Returns the part from one octet up to another. One that does not lie in the string, or is none, is empty;
+    /// one that is all of it is the string itself.
+    #[inline(always)]
+    pub fn part(&self, span: Option<(usize, usize)>) -> Self {
+        match span {
+            Some((0, end)) if end == self.len() => self.clone(),
+            Some((start, end)) => Self::new(self.as_bytes().get(start..end).unwrap_or_default()),
+            None => Self::default(),
+        }
+    }
+
     /// Returns the text if the octets are valid UTF-8.
     pub fn as_text(&self) -> Option<&str> {
         std::str::from_utf8(self.as_bytes()).ok()

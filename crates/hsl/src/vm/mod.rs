@@ -78,10 +78,8 @@ pub struct Vm {
     environment: Environment,
     /// Frames that may be under way: the limit of the script, and the entry and module below it.
     depth: usize,
-    /// Steps that the script may still take, those of the running slice included.
+    /// Steps that the script may still take after the running slice; below 0 if it took more than it had.
     fuel_left: i64,
-    /// Whether the running slice is the last one.
-    is_last_slice: bool,
     state: State,
     /// The output of the future that the script waited for.
     arrived: Option<Result<Value, Thrown>>,
@@ -163,7 +161,6 @@ impl Vm {
             natives: Vec::new(),
             depth: environment.limits.depth.saturating_add(1),
             fuel_left: environment.limits.fuel.map_or(i64::MAX, steps),
-            is_last_slice: false,
             environment,
             state: State::Running,
             arrived: None,
@@ -176,11 +173,11 @@ impl Vm {
     /// is done with none.
     pub fn run(&mut self, fuel: u64) -> Step {
         let slice = steps(fuel).max(1).min(self.fuel_left);
-        self.is_last_slice = slice == self.fuel_left;
+        self.fuel_left -= slice;
         self.environment.fuel = slice;
         let step = self.run_slice();
-        // What was taken beyond the slice is owed.
-        self.fuel_left = self.fuel_left.saturating_sub(slice.saturating_sub(self.environment.fuel));
+        // What is left of the slice comes back; what was taken beyond it is owed.
+        self.fuel_left = self.fuel_left.saturating_add(self.environment.fuel);
         step
     }
 
@@ -278,7 +275,7 @@ impl Vm {
     /// budget was, and has been refilled.
     fn pause(&mut self) -> Result<bool, Thrown> {
         if self.environment.fuel <= 0 {
-            if let (true, Some(limit)) = (self.is_last_slice, self.environment.limits.fuel) {
+            if let (true, Some(limit)) = (self.fuel_left <= 0, self.environment.limits.fuel) {
                 return Err(Thrown::limit(format!("fuel limit of {limit} steps exceeded")));
             }
             return Ok(true);

@@ -44,18 +44,18 @@ impl Message {
             PartId::TOP => None,
             _ => self.part(id).and_then(|part| part.parent),
         };
-        let mut chosen = encoding.unwrap_or_else(needed);
-        let mut body = chosen.encode(data, kind, line_ending);
+        let may_encode = encoding.is_none() && !is_multipart && !is_message;
+        let mut encoding = encoding.unwrap_or_else(needed);
+        let mut body = encoding.encode(data, kind, line_ending);
         if let Some(parent) = parent
             && let Err(error) = self.check_delimiter(parent, &body)
         {
-            if encoding.is_some() || is_multipart || is_message {
+            if !may_encode {
                 return Err(error);
             }
-            chosen = TransferEncoding::Base64;
-            body = chosen.encode(data, kind, line_ending);
+            encoding = TransferEncoding::Base64;
+            body = encoding.encode(data, kind, line_ending);
         }
-        let encoding = chosen;
         if is_multipart {
             let part = self.part_state(id);
             (part.preamble, part.epilogue) = (None, None);

@@ -70,25 +70,16 @@ impl Array {
         Self(Arc::new(ArrayData::List(Vec::with_capacity(items))))
     }
 
-    /// Makes a list of parts of a text, each from one octet up to another. A part that does not lie in the text,
-    /// or is none, is empty; one that is all of the text is the text itself.
+    /// Makes a list of parts of a text; see [`Str::part`].
     pub fn of_parts(
         text: &Str,
         parts: impl ExactSizeIterator<Item = Option<(usize, usize)>>,
     ) -> Self {
-        let octets = text.as_bytes();
         let mut items: Vec<_> = std::iter::repeat_with(Value::default).take(parts.len()).collect();
         for (place, part) in items.iter_mut().zip(parts) {
             // Written where it stays: moved as a whole just after it was written in parts, each value would
             // wait for the memory.
-            match part {
-                Some((0, end)) if end == octets.len() => place.put(Value::String(text.clone())),
-                Some((start, end)) => {
-                    let part = octets.get(start..end).unwrap_or_default();
-                    place.put(Value::String(Str::new(part)));
-                }
-                None => place.put(Value::String(Str::default())),
-            }
+            place.put(Value::String(text.part(part)));
         }
         Self(Arc::new(ArrayData::List(items)))
     }
